@@ -1,7 +1,38 @@
-"""What can go wrong, as exceptions. User errors derive from ``Exception``; our own control flow never escapes."""
+"""What can go wrong, as exceptions that carry values; their text is made from them."""
 
 from __future__ import annotations
 
 
 class InterleaveError(Exception):
     """Base class of every error that pytest-interleave raises at its user."""
+
+
+class RunEnded(InterleaveError):
+    """The controlled loop ended a run, since it cannot or must not go on."""
+
+
+class Blocked(RunEnded):
+    """Nothing can ever run again, although somebody waits: a deadlock."""
+
+    def __init__(self, when: float, steps: int) -> None:
+        super().__init__(f"Deadlock at virtual time {when:g} s, after {steps} steps")
+        self.when = when
+        self.steps = steps
+
+
+class StepLimit(RunEnded):
+    """A run took more steps than it may: a livelock, or simply long."""
+
+    def __init__(self, steps: int, when: float) -> None:
+        super().__init__(f"Still running after {steps} steps, at virtual time {when:g} s")
+        self.steps = steps
+        self.when = when
+
+
+class TimeLimit(RunEnded):
+    """A run passed its virtual or its real deadline."""
+
+    def __init__(self, clock: str, when: float) -> None:
+        super().__init__(f"Still waiting for {clock} at virtual time {when:g} s")
+        self.clock = clock
+        self.when = when

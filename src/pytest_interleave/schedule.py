@@ -1,1 +1,106 @@
-"""Placeholder, filled by the controlled loop."""
+"""The choices of a run: who makes them, and how they are written down.
+
+A run of the controlled loop asks its ``Decider`` at every *choice point*. Each answer is a small integer, and **0 is
+always what asyncio itself would do**, so a run that answers nothing but zeros is asyncio's own.
+
+The loop asks three kinds of question:
+
+``deliver``  between two turns of the loop: which outside event (I/O, a timer, a thread's result) comes in next, or
+             ``None``: none, run what is queued. This is all that the world outside asyncio can choose.
+``order``    which of the tasks that were started *together* takes its first step first.
+``hold``     how many turns a queued step stays behind (asyncio never does this: used for order-only findings).
+``data``     a value that the test draws through ``pytest_interleave.choose``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Protocol, TypeAlias
+
+#: Identifies an outside event or a step in a way that survives reordering of unrelated work: the path of the task it
+#: belongs to (child numbers from the root), a kind, and its ordinal among its like.
+EventId: TypeAlias = tuple[Hashable, ...]
+
+
+class Event(Protocol):
+    """An outside event that could come in now."""
+
+    kind: str
+    origin: int
+
+    @property
+    def ordinal(self) -> int:
+        """Its number among the events of its kind and origin, from 1."""
+
+
+class Decider(Protocol):
+    """Makes the choices of one run."""
+
+    #: Ask ``hold`` for queued steps? Only then is the loop's order more than asyncio's own.
+    holds_steps: bool
+
+    def deliver(self, options: Sequence[Event | None]) -> int:
+        """Choose what comes in next; ``options[0]`` is asyncio's choice, ``None`` runs what is queued."""
+
+    def order(self, origins: Sequence[int]) -> int:
+        """Choose which of the tasks that start together goes first; they are given in asyncio's order."""
+
+    def hold(self, origin: int, turns: int) -> int:
+        """Choose for how many turns, at most ``turns``, a queued step of the task ``origin`` stays behind."""
+
+    def data(self, alternatives: int) -> int:
+        """Choose one of that many values."""
+
+
+class Fifo:
+    """Asyncio's own choices. Counts how many there were, and their alternatives."""
+
+    holds_steps = False
+
+    def __init__(self) -> None:
+        self.points = 0
+        self.starts = 0
+        self.widths: list[int] = []
+
+    def deliver(self, options: Sequence[Event | None]) -> int:
+        self.points += 1
+        self.widths.append(len(options))
+        return 0
+
+    def order(self, origins: Sequence[int]) -> int:
+        self.starts += 1
+        return 0
+
+    def hold(self, origin: int, turns: int) -> int:
+        return 0
+
+    def data(self, alternatives: int) -> int:
+        self.points += 1
+        self.widths.append(alternatives)
+        return 0
+
+
+class Vector:
+    """Repeats recorded answers, then goes on as asyncio would: the exact form of a schedule."""
+
+    def __init__(self, choices: Sequence[int], *, holds_steps: bool = False) -> None:
+        self.choices = choices
+        self.holds_steps = holds_steps
+        self._next = 0
+
+    def _take(self) -> int:
+        index = self._next
+        self._next = index + 1
+        return self.choices[index] if index < len(self.choices) else 0
+
+    def deliver(self, options: Sequence[Event | None]) -> int:
+        return self._take()
+
+    def order(self, origins: Sequence[int]) -> int:
+        return self._take()
+
+    def hold(self, origin: int, turns: int) -> int:
+        return self._take()
+
+    def data(self, alternatives: int) -> int:
+        return self._take()

@@ -1,1 +1,92 @@
-"""Placeholder, filled by the controlled loop."""
+"""What happened in a run, as values.
+
+The loop writes one entry an event, as small as it can: a positive number is a step of the task with that number, a
+negative one a plain callback scheduled in the name of task ``-entry - 1``, and a tuple ``(kind, origin, ordinal)`` an
+outside event that came in. Task numbers depend on the order of creation, so they name nothing across runs; ``EventId``
+does: it is made of the *path* of a task (its child numbers from the root) and of ordinals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_interleave.schedule import EventId
+
+Path = tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Trace:
+    """The entries of one run, and who the tasks in it are. Grows while the run goes on."""
+
+    entries: list[Any]
+    parents: list[int]
+    ordinals: list[int]
+    names: list[str]
+    codes: list[Any]
+    _paths: list[Path] = field(default_factory=lambda: [()])
+
+    def path(self, number: int) -> Path:
+        """Return the child numbers that lead from the root to that task."""
+        paths = self._paths
+        while len(paths) <= number:
+            index = len(paths)
+            paths.append((*paths[self.parents[index]], self.ordinals[index]))
+        return paths[number]
+
+    def fingerprint(self) -> int:
+        """Return a number that two runs share if their events came in the same order."""
+        return hash(tuple(self.entries))
+
+    def events(self) -> list[EventId]:
+        """Return the name of every event, in order."""
+        return Reader(self).read()
+
+    def name_of(self, path: Sequence[int]) -> str:
+        """Return the task's own name where it was given one, else the name of its coroutine."""
+        number = self.number_of(path)
+        if number is None or number == 0:
+            return "test"
+        name = self.names[number]
+        code = self.codes[number]
+        if name.startswith("Task-") and code is not None:
+            return str(code.co_name)
+        return name
+
+    def number_of(self, path: Sequence[int]) -> int | None:
+        """Return the number of the task with that path in this run."""
+        for number in range(len(self.parents)):
+            if self.path(number) == tuple(path):
+                return number
+        return None
+
+
+class Reader:
+    """Names events as they come, without looking at any twice."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._position = 0
+        self._counts: dict[int, int] = {}
+
+    def read(self) -> list[EventId]:
+        """Return the names of the events since the last call."""
+        entries = self.trace.entries
+        found: list[EventId] = []
+        path = self.trace.path
+        counts = self._counts
+        for index in range(self._position, len(entries)):
+            entry = entries[index]
+            if entry.__class__ is tuple:
+                found.append((path(entry[1]), entry[0], entry[2]))
+            else:
+                count = counts[entry] = counts.get(entry, 0) + 1
+                found.append((path(entry), "step", count) if entry > 0 else (path(-entry - 1), "call", count))
+        self._position = len(entries)
+        return found
+
+    def next_step(self, number: int) -> EventId:
+        """Return the name that the next step of that task will have."""
+        return self.trace.path(number), "step", self._counts.get(number, 0) + 1

@@ -1,0 +1,36 @@
+"""Many runs of one test: budget, search, shrinking."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from pytest_interleave.explore.execution import Execution, Limits
+from pytest_interleave.explore.exploration import MODES, Exploration, Failure
+from pytest_interleave.explore.search import Budget, Search
+
+__all__ = ["Exploration", "Failure", "explore"]
+
+
+def explore(
+    function: Callable[[], Coroutine[Any, Any, Any]],
+    *,
+    runs: int = 200,
+    seconds: float = float("inf"),
+    seed: int | None = None,
+    mode: str = "realistic",
+) -> Exploration:
+    """Run an async function under many schedules, in virtual time, and say whether one of them fails.
+
+    The function is called anew for each run and must make all that it uses. ``runs`` and ``seconds`` (real) bound the
+    search, whichever ends first; the same ``seed`` makes the same search. See ``MODES`` for ``mode``.
+    """
+    if mode not in MODES:
+        raise ValueError(f"{mode!r} is not a mode; there are {', '.join(MODES)}")
+    execution = Execution(function, stretch=mode != "stock", limits=Limits())
+    try:
+        seed = secrets.randbits(32) if seed is None else seed
+        return Search(execution, seed=seed, mode=mode, budget=Budget(runs, seconds)).run()
+    finally:
+        execution.close()

@@ -1,0 +1,1 @@
+"""Strategies: deciders that look for failures. One a file; none knows another."""

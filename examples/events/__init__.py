@@ -1,0 +1,1 @@
+"""Events, where they are, the weather there, and tickets for them."""

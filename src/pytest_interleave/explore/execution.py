@@ -1,0 +1,76 @@
+"""Run an async function once, on the controlled loop, under a given decider."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from pytest_interleave.errors import Blocked
+from pytest_interleave.explore.recorder import Recorder
+from pytest_interleave.explore.result import RunResult
+from pytest_interleave.loop.controlled import ControlledLoop
+from pytest_interleave.schedule import Decider
+
+#: After a run, tasks that go on although they were cancelled get so many steps to end.
+_GRACE_STEPS = 10_000
+
+
+class Limits:
+    """How long one run may take."""
+
+    __slots__ = ("real_seconds", "steps", "virtual_seconds")
+
+    def __init__(self, steps: int = 200_000, virtual_seconds: float = 3600.0, real_seconds: float = 10.0) -> None:
+        self.steps = steps
+        self.virtual_seconds = virtual_seconds
+        self.real_seconds = real_seconds
+
+
+class Execution:
+    """Repeats one async function on one loop, with nothing left over from run to run but what the function keeps."""
+
+    def __init__(self, function: Callable[[], Coroutine[Any, Any, Any]], *, stretch: bool, limits: Limits) -> None:
+        self.function = function
+        self.stretch = stretch
+        self.limits = limits
+        self.loop = ControlledLoop()
+
+    def __call__(self, decider: Decider) -> RunResult:
+        loop = self.loop
+        recorder = Recorder(decider)
+        trace = loop.begin(recorder, script=getattr(self.function, "__code__", None), stretch=self.stretch, limits=self.limits)
+        recorder.attach(trace)
+        state = random.getstate()
+        random.seed(0)
+        error: BaseException | None = None
+        blocked_at: tuple[str, ...] = ()
+        try:
+            loop.run_until_complete(loop.create_task(self.function()))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as raised:
+            error = raised
+            if isinstance(raised, Blocked):
+                blocked_at = loop.blocked_places()
+        finally:
+            random.setstate(state)
+        result = RunResult(
+            error=error,
+            trace=trace,
+            vector=recorder.vector,
+            widths=recorder.widths,
+            points=recorder.points,
+            starts=recorder.starts,
+            steps=loop.steps,
+            forced_deadlines=loop.forced_deadlines,
+            virtual_seconds=loop.time() - loop.start_of_time,
+            blocked_at=blocked_at,
+            constraints=recorder.constraints,
+        )
+        loop.clear(_GRACE_STEPS)
+        return result
+
+    def close(self) -> None:
+        """Close the loop and its threads."""
+        self.loop.finish()

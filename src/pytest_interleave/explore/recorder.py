@@ -1,0 +1,86 @@
+"""Watches a decider: its answers as a vector, and which events it moved, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_interleave.schedule import Decider, Event, EventId
+from pytest_interleave.trace import Reader, Trace
+
+
+class Recorder:
+    """Passes questions on to another decider and bounds its answers to what was offered."""
+
+    def __init__(self, decider: Decider) -> None:
+        self.decider = decider
+        self.holds_steps = decider.holds_steps
+        self.vector: list[int] = []
+        self.widths: list[int] = []
+        self.points = 0
+        self.starts = 0
+        self._moved: list[tuple[int, Any]] = []
+        self._trace: Trace | None = None
+
+    def attach(self, trace: Trace) -> None:
+        """Take the trace of the run that begins."""
+        self._trace = trace
+        attach = getattr(self.decider, "attach", None)
+        if attach is not None:
+            attach(trace)
+
+    def _note(self, choice: int, width: int) -> int:
+        choice = choice if 0 <= choice < width else 0
+        self.vector.append(choice)
+        self.widths.append(width)
+        return choice
+
+    def deliver(self, options: Sequence[Event | None]) -> int:
+        self.points += 1
+        choice = self._note(self.decider.deliver(options), len(options))
+        if choice:
+            event = options[choice] if options[choice] is not None else options[0]
+            assert event is not None
+            self._moved.append((0, (event.kind, event.origin, event.ordinal)))
+        return choice
+
+    def order(self, origins: Sequence[int]) -> int:
+        self.starts += 1
+        choice = self._note(self.decider.order(origins), len(origins))
+        self._moved += [(1, (origin, origins[choice])) for origin in origins[:choice]]
+        return choice
+
+    def hold(self, origin: int, turns: int) -> int:
+        choice = self._note(self.decider.hold(origin, turns), turns + 1)
+        if choice:
+            assert self._trace is not None
+            self._moved.append((2, (origin, len(self._trace.entries))))
+        return choice
+
+    def data(self, alternatives: int) -> int:
+        return self._note(self.decider.data(alternatives), alternatives)
+
+    def constraints(self) -> dict[EventId, EventId]:
+        """Return the run as ordering constraints: each moved event waits for what came just before it."""
+        trace = self._trace
+        if trace is None:
+            return {}
+        names = Reader(trace).read()
+        entries = trace.entries
+        first: dict[Any, int] = {}
+        for index, entry in enumerate(entries):
+            if entry.__class__ is tuple:
+                first.setdefault(entry, index)
+        found: dict[EventId, EventId] = {}
+        for kind, what in self._moved:
+            if kind == 0:
+                index = first.get(what, -1)
+            elif kind == 1:
+                found[trace.path(what[0]), "start", 1] = (trace.path(what[1]), "start", 1)
+                continue
+            else:
+                origin, position = what
+                index = next((i for i in range(position, len(entries)) if entries[i] == origin), -1)
+            if index >= 0:
+                found[names[index]] = names[index - 1] if index else ()
+        return found

@@ -1,0 +1,90 @@
+"""What one run came to, as values."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TypeAlias
+
+from pytest_interleave.errors import Blocked, RunEnded
+from pytest_interleave.schedule import Decider, EventId
+from pytest_interleave.trace import Trace
+
+_OURS = str(PurePath(__file__).parent.parent)
+_ASYNCIO = str(PurePath(asyncio.__file__).parent)
+
+#: Where and how a run failed: two failures with the same signature count as one.
+Signature: TypeAlias = tuple[str, str]
+
+
+@dataclass(slots=True)
+class RunResult:
+    """One run under one schedule."""
+
+    error: BaseException | None
+    trace: Trace
+    vector: list[int]
+    widths: list[int]
+    #: Says the run as ordering constraints.
+    constraints: Callable[[], dict[EventId, EventId]] = dict
+    points: int = 0
+    starts: int = 0
+    steps: int = 0
+    #: A timeout fired although what it was to guard was only late: then a TimeoutError says nothing.
+    forced_deadlines: int = 0
+    virtual_seconds: float = 0.0
+    #: Where the blocked tasks stood, when nothing could run any more.
+    blocked_at: tuple[str, ...] = ()
+
+    @property
+    def is_honest_timeout(self) -> bool:
+        """Whether all that happened is that a timeout did its job."""
+        return self.error is not None and self.forced_deadlines > 0 and _all_timeouts(self.error)
+
+    @property
+    def failed(self) -> bool:
+        """Whether this run shows a failure."""
+        return self.error is not None and not self.is_honest_timeout
+
+    @property
+    def signature(self) -> Signature | None:
+        """Return type and place of the failure."""
+        if self.error is None:
+            return None
+        if isinstance(self.error, Blocked):
+            return "Deadlock", " ".join(self.blocked_at)
+        return type(self.error).__name__, place_of(self.error)
+
+
+#: Makes one run under the given decider.
+Execute: TypeAlias = Callable[[Decider], RunResult]
+
+
+def _all_timeouts(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_all_timeouts(inner) for inner in error.exceptions)
+    if isinstance(error, AssertionError | RunEnded):
+        return False
+    return any(isinstance(link, TimeoutError) for link in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def place_of(error: BaseException) -> str:
+    """Return the ``file:line`` where the error was raised, in the deepest frame that is not asyncio's or ours."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        name = frame.f_code.co_filename
+        if not name.startswith((_OURS, _ASYNCIO)):
+            place = f"{name}:{line}"
+    return place

@@ -1,0 +1,278 @@
+"""Look for a schedule under which a test fails.
+
+Stages, in this order (numbers as in the design; 2 and 4, which need to see reads and writes, are not built):
+
+0. asyncio's own order, twice: it must pass, and it must be the same run twice.
+1. schedules that failed before.
+3. each outside event, one at a time, moved behind or before another; all schedules, where they are few.
+5. random strategies: PCT twice, POS, random latency, in turn.
+
+Then, with what is left of the budget, orders that asyncio never makes: they give a note, not a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from random import Random
+from time import perf_counter
+
+from pytest_interleave.explore.exploration import Exploration, Failure
+from pytest_interleave.explore.result import Execute, RunResult, Signature
+from pytest_interleave.explore.shrink import ddmin, shrink_vector
+from pytest_interleave.schedule import Decider, EventId, Fifo, Vector
+from pytest_interleave.strategies.guided import Guided
+from pytest_interleave.strategies.latency import Latency
+from pytest_interleave.strategies.order import RandomOrder
+from pytest_interleave.strategies.pct import Pct
+from pytest_interleave.strategies.pos import Pos
+
+#: Replays that may be spent on shrinking one failure, and seconds.
+_SHRINK_REPLAYS = 100
+_SHRINK_SECONDS = 0.5
+_REPEATS = 5
+#: A tree of choices is walked whole if it may be this small.
+_SMALL_TREE = 6
+
+
+@dataclass(slots=True)
+class Budget:
+    """How much one exploration may cost. Whichever ends first."""
+
+    runs: int = 200
+    seconds: float = 1.0
+
+
+class Search:
+    """One exploration of one test; ``execute`` makes its runs."""
+
+    def __init__(
+        self, execute: Execute, *, seed: int, mode: str = "realistic", budget: Budget | None = None, saved: Iterable[Decider] = ()
+    ) -> None:
+        self.execute = execute
+        self.budget = budget or Budget()
+        self.saved = saved
+        self.random = Random(seed)
+        self.exploration = Exploration(seed=seed, mode=mode)
+        self._orders: set[int] = set()
+        self._recent_new: list[bool] = []
+        self._started = perf_counter()
+
+    # -- runs ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Exploration:
+        """Explore until a failure is found, everything was tried, or the budget is spent."""
+        done = self.exploration
+        try:
+            done.verdict = self._stages()
+        finally:
+            done.seconds = perf_counter() - self._started
+            done.orders = len(self._orders)
+            recent = self._recent_new[-50:]
+            done.share_new = sum(recent) / len(recent) if recent else 0.0
+        return done
+
+    def _run(self, decider: Decider) -> RunResult:
+        self.exploration.runs += 1
+        result = self.execute(decider)
+        fingerprint = result.trace.fingerprint()
+        self._recent_new.append(fingerprint not in self._orders)
+        self._orders.add(fingerprint)
+        return result
+
+    def _has_budget(self, share: float = 1.0) -> bool:
+        budget = self.budget
+        return (
+            self.exploration.runs < budget.runs * share and perf_counter() - self._started < budget.seconds * share
+        )
+
+    def _stages(self) -> str:
+        done = self.exploration
+        counter = Fifo()
+        first = self._run(counter)
+        done.baseline, done.steps = first, first.steps
+        if first.error is not None:
+            self._found(first, label="stock")
+            return "failed"
+        second = self._run(Fifo())
+        done.points = first.points + first.starts
+        if second.failed:
+            done.reason = "it fails in asyncio's own order, but not each time"
+            self._found(second, label="stock")
+            return "failed"
+        if second.trace.events() != first.trace.events():
+            done.reason = "two runs in asyncio's own order differ"
+        if not done.points and done.mode in ("stock", "realistic"):
+            return "exhausted"
+        for decider in self.saved:
+            if self._try(decider):
+                return "failed"
+        orders_share = 0.85 if done.mode in ("stock", "realistic") else 0.3
+        if first.points:
+            if self._walk_small_tree(first):
+                return "failed" if done.failures else "exhausted"
+            for decider in self._postponements(first):
+                if not self._has_budget(orders_share * 0.4):
+                    break
+                if self._try(decider):
+                    return "failed"
+        for decider in self._sibling_orders(first):
+            if not self._has_budget(orders_share * 0.5):
+                break
+            if self._try(decider):
+                return "failed"
+        if first.points:
+            for decider in self._portfolio(first):
+                if not self._has_budget(orders_share):
+                    break
+                if self._try(decider):
+                    return "failed"
+        if not done.notes:
+            self._look_for_notes()
+        if done.failures:
+            return "failed"
+        return "inconclusive" if done.reason else "sampled"
+
+    # -- stages --------------------------------------------------------------------------------------------------
+
+    def _walk_small_tree(self, first: RunResult) -> bool:
+        """Try every schedule, if there are few choice points. True: done, with or without a failure."""
+        if len(first.widths) > _SMALL_TREE or first.starts:
+            return False
+        prefix: list[int] = []
+        while True:
+            result = self._run(Vector(prefix))
+            if self._judge(result):
+                return True
+            if not self._has_budget(0.5):
+                return False
+            vector, widths = result.vector, result.widths
+            while vector and vector[-1] + 1 >= widths[len(vector) - 1]:
+                vector = vector[:-1]
+            if not vector:
+                return True
+            prefix = [*vector[:-1], vector[-1] + 1]
+
+    def _postponements(self, first: RunResult) -> Iterator[Decider]:
+        """Move one outside event at a time: behind the next ones, or right behind a step long before it."""
+        events = first.trace.events()
+        outside = [index for index, event in enumerate(events) if event[1] in ("timer", "read", "write", "thread")]
+        moves: list[tuple[int, EventId, EventId]] = []
+        for order, index in enumerate(outside):
+            later = outside[order + 1 :]
+            for distance, other in enumerate(later[:8]):
+                following = [event for event in events[other : other + 4] if event[1] in ("step", "call")]
+                moves.append((distance, events[index], events[other]))
+                moves += [(distance + 1 + hop, events[index], step) for hop, step in enumerate(following)]
+            if events[index][1] in ("timer", "thread"):
+                # A timer may fire, and a thread answer, at any turn since it was set; nearest turns first.
+                for distance, other in enumerate(range(index - 2, max(index - 40, -1), -1)):
+                    moves.append((distance, events[index], events[other]))
+        moves.sort(key=lambda move: move[0])
+        seen: set[tuple[EventId, EventId]] = set()
+        for _, event, condition in moves:
+            if event != condition and (event, condition) not in seen:
+                seen.add((event, condition))
+                yield Guided({event: condition})
+
+    def _sibling_orders(self, first: RunResult) -> Iterator[Decider]:
+        """Swap the first steps of tasks that start together."""
+        for _ in range(min(first.starts * 3, 20)):
+            yield RandomOrder(Random(self.random.random()), holds=False)
+
+    def _portfolio(self, first: RunResult) -> Iterator[Decider]:
+        points = max(first.points, 1)
+        for kind in cycle(("pct", "pos", "pct", "latency")):
+            random = Random(self.random.random())
+            if kind == "pct":
+                yield Pct(random, 3, points)
+            elif kind == "pos":
+                yield Pos(random)
+            else:
+                yield Latency(random)
+
+    def _look_for_notes(self) -> None:
+        turns = 3 if self.exploration.mode == "portable" else 4
+        while self._has_budget() and not self.exploration.notes and not self.exploration.failures:
+            self._try(RandomOrder(Random(self.random.random()), turns=turns))
+
+    # -- failures ------------------------------------------------------------------------------------------------
+
+    def _try(self, decider: Decider) -> bool:
+        return self._judge(self._run(decider))
+
+    def _judge(self, result: RunResult) -> bool:
+        """Keep the run if it failed. True if it ends the search."""
+        if not result.failed:
+            return False
+        failure = self._found(result)
+        return failure is not None and failure in self.exploration.failures
+
+    def _found(self, result: RunResult, label: str | None = None) -> Failure | None:
+        """Shrink the failure, repeat it, and put it where it belongs."""
+        done = self.exploration
+        assert result.error is not None
+        signature = result.signature
+        assert signature is not None
+        found_in_run = done.runs
+        constraints, vector, smallest = self._shrink(result, signature) if label is None else ({}, [], result)
+        failure = Failure(
+            error=smallest.error or result.error,
+            signature=signature,
+            label=label or "latency",
+            found_in_run=found_in_run,
+            seed=done.seed,
+            constraints=constraints,
+            vector=vector,
+            result=smallest,
+        )
+        failure.repeats = _REPEATS
+        for _ in range(_REPEATS):
+            failure.reproduced += self.execute(self.decider_for(failure)).signature == signature
+        if label is None:
+            failure.label = self._label(failure)
+        is_note = failure.label == "order-only" and done.mode != "permissive"
+        (done.notes if is_note else done.failures).append(failure)
+        return failure
+
+    @staticmethod
+    def decider_for(failure: Failure) -> Decider:
+        """Return a decider that repeats the failure."""
+        if failure.constraints is not None:
+            return Guided(failure.constraints)
+        return Vector(failure.vector, holds_steps=failure.holds_steps)
+
+    def _shrink(
+        self, result: RunResult, signature: Signature
+    ) -> tuple[dict[EventId, EventId] | None, list[int], RunResult]:
+        deadline = perf_counter() + _SHRINK_SECONDS
+        replays = 0
+        best = result
+
+        def fails(decider: Decider) -> bool:
+            nonlocal replays, best
+            replays += 1
+            if replays > _SHRINK_REPLAYS or perf_counter() > deadline:
+                return False
+            again = self.execute(decider)
+            if again.failed and again.signature == signature:
+                best = again
+                return True
+            return False
+
+        constraints = result.constraints()
+        if fails(Guided(constraints)):
+            items = ddmin(list(constraints.items()), lambda part: fails(Guided(dict(part))))
+            return dict(items), best.vector, best
+        holds = any(event[1] == "step" for event in constraints)
+        vector = shrink_vector(result.vector, lambda part: fails(Vector(part, holds_steps=holds)))
+        return None, vector, best
+
+    def _label(self, failure: Failure) -> str:
+        constraints = failure.constraints
+        if constraints is not None and any(event[1] in ("step", "start") for event in constraints):
+            return "version-fragile" if self.exploration.mode == "portable" else "order-only"
+        if failure.holds_steps:
+            return "order-only"
+        return "latency"

@@ -1,0 +1,690 @@
+"""asyncio's private names, all of them, and the loop that is built on them.
+
+Nothing else in this package may touch an underscored name of asyncio, so that a new Python means a look at one file.
+
+``TurnLoop`` is asyncio's selector loop (CPython ``Lib/asyncio/base_events.py``, ``selector_events.py``) with three
+things replaced: the turn (``_run_once``), the clock and the timers, and the way in for other threads. Sockets,
+transports, TLS, subprocesses and signals are asyncio's own code. Its rules:
+
+- the queue of ready callbacks is first in, first out, as asyncio documents;
+- what comes from outside (I/O, timers, results of threads) enters between two turns, I/O before timers, and is the only
+  thing that a ``Decider`` moves, unless it asks to hold steps back, which asyncio never does;
+- timers of equal deadline fire in the order of their creation (asyncio's heap loses that order, but its real deadlines
+  are never quite equal; virtual ones are);
+- time is virtual and moves only to a timer's deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import sys
+import threading
+from asyncio import format_helpers, futures
+from bisect import insort
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from types import FrameType
+from typing import Any, cast
+
+from pytest_interleave.errors import Blocked, StepLimit, TimeLimit
+from pytest_interleave.loop import outside, threads
+from pytest_interleave.schedule import Decider
+
+_SLEEP_CALLBACK = futures._set_result_unless_cancelled
+_GATHER = asyncio.gather.__code__
+_TASK_GROUP = asyncio.TaskGroup.create_task.__code__
+_LIBRARIES = ("asyncio", "anyio")
+
+#: asyncio fires timers that are due within the clock's resolution; virtual deadlines are sums of floats.
+_RESOLUTION = 1e-9
+#: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
+_BUSY_TURNS = 1000
+_CREEP_SECONDS = 0.001
+#: How long a thread at work is waited for in real time, although a timer would be due before.
+_LEAST_PATIENCE = 0.05
+#: More alternatives at one choice point than this are not offered.
+_MOST_TIMERS = 8
+
+# What a timer stands for.
+DEADLINE, CODE_SLEEP, SCRIPT_SLEEP, NESTED_SLEEP = range(4)
+
+
+def has_async_generators(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop may have unfinished async generators to shut down (always true of foreign loops)."""
+    return bool(getattr(loop, "_asyncgens", True))
+
+
+def has_default_executor(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop may have a default executor to shut down (always true of foreign loops)."""
+    return getattr(loop, "_default_executor", loop) is not None
+
+
+class Step(asyncio.Handle):
+    """A callback in the queue that remembers in whose name it was scheduled."""
+
+    __slots__ = ("origin",)
+
+
+class Timer(asyncio.TimerHandle):
+    """A timer as an outside event."""
+
+    __slots__ = ("kind", "ordinal", "origin", "place", "sort", "stands_for")
+
+    kind: str
+    origin: int
+    ordinal: int
+    sort: tuple[float, int]
+    stands_for: int
+    place: tuple[str, int] | None
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.sort < other.sort)
+
+
+class Watch:
+    """A file descriptor that is watched in one direction; the arrival of an event on it is an outside event."""
+
+    __slots__ = ("arrivals", "fd", "handle", "kind", "number", "origin", "watch_ordinal")
+
+    def __init__(self, fd: int, kind: str, number: int, origin: int, ordinal: int, handle: Step) -> None:
+        self.fd = fd
+        self.kind = kind
+        self.number = number
+        self.origin = origin
+        self.watch_ordinal = ordinal
+        self.handle = handle
+        self.arrivals = 0
+
+    @property
+    def ordinal(self) -> int:
+        return self.watch_ordinal * 10_000 + self.arrivals + 1
+
+
+class Job:
+    """Work in a thread, as an outside event that may not have happened yet."""
+
+    __slots__ = ("future", "gate", "handle", "kind", "ordinal", "origin", "thread")
+
+    def __init__(self, origin: int, ordinal: int) -> None:
+        self.kind = "thread"
+        self.origin = origin
+        self.ordinal = ordinal
+        self.future: asyncio.Future[Any] | None = None
+        self.handle: Step | None = None
+        self.gate: threading.Event | None = None
+        self.thread: int | None = None
+
+    def wrap(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that notes the thread it runs in, and begins only when the gate is open.
+
+        An answer that comes before its future is chained to the loop's would come by another way, now and then.
+        """
+        self.gate = gate = threading.Event()
+
+        def run(*args: Any) -> Any:
+            self.thread = threading.get_ident()
+            gate.wait()
+            return func(*args)
+
+        return run
+
+    def is_owed(self) -> bool:
+        """Whether an answer will come without anything from the loop: the thread is at work, or about to begin."""
+        return self.gate is None or self.thread is None or threads.is_busy(self.thread)
+
+
+class ControlledTask(asyncio.Task[Any]):
+    """A task whose hash is its creation number.
+
+    Tasks hash by address otherwise, and ``TaskGroup``, ``asyncio.wait`` and ``all_tasks`` iterate sets of them: no run
+    could be repeated.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, coro: Any, *, number: int, **options: Any) -> None:
+        self.number = number  # first: the base class registers the task in a set
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class TurnLoop(asyncio.SelectorEventLoop):
+    """The loop under control; see the module's text for its rules."""
+
+    def __init__(self) -> None:
+        self._watches: dict[tuple[int, str], Watch] = {}
+        self._origin = 0
+        self._sequence = 0
+        self._counters: list[list[int]] = [[0, 0, 0, 0]]
+        super().__init__()  # watches its own pipe already
+        self._ready: deque[Any]
+        self._inbox: deque[Step] = deque()
+        self._task_classes: set[type] = {ControlledTask}
+        self._quiet_fds = len(self._selector.get_map())
+        #: Threads that never owe an answer: those of the test runner itself.
+        self.resting_threads: frozenset[int] = frozenset()
+        self.start_of_time = 0.0
+        self.reset()
+
+    # -- a run ---------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Forget the last run. Watched descriptors and the default executor stay."""
+        self._now = self.start_of_time
+        self._timers: list[Timer] = []
+        self._cancelled_timers = 0
+        self._ready.clear()
+        self._held: list[tuple[int, Step]] = []
+        self._jobs: dict[Any, Job] = {}
+        self._starts: list[tuple[Any, Step, int]] = []
+        self._origin = 0
+        self._sequence = 0
+        self._busy = 0
+        self._steps = 0
+        self.turns = 0
+        self.forced_deadlines = 0
+        self.decider: Decider | None = None
+        #: Runs each step in the loop's place, and may look at it before and after. None when exploring: it costs time.
+        self.observer: Any = None
+        self.stretch = False
+        self.step_limit = sys.maxsize
+        self.time_limit = float("inf")
+        self.real_limit = float("inf")
+        self.script: Any = None
+        self.trace: list[Any] = []
+        #: For each task by number: its parent's number, its ordinal there.
+        self.parents: list[int] = [0]
+        self.ordinals: list[int] = [0]
+        self.task_names: list[str] = [""]
+        self.task_codes: list[Any] = [None]
+        self._counters = [[0, 0, 0, 0]]
+        self._number = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps so far in this run."""
+        return self._steps
+
+    # -- scheduling ----------------------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        return self._now
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Step:
+        if self._closed:
+            self._check_closed()
+        step = Step(callback, args, self, context)
+        step.origin = self._origin
+        self._ready.append(step)
+        return step
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Step:
+        self._check_closed()
+        step = Step(callback, args, self, context)
+        if self._thread_id in (None, threading.get_ident()):
+            step.origin = self._origin
+            self._ready.append(step)
+        else:
+            step.origin = 0
+            self._inbox.append(step)
+        self._write_to_self()
+        return step
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Timer:
+        if delay is None:
+            raise TypeError("delay must not be None")
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Timer:
+        if when is None:
+            raise TypeError("when cannot be None")
+        self._check_closed()
+        timer = Timer(when, callback, args, self, context)
+        timer._scheduled = True
+        origin = self._origin
+        counters = self._counters[origin]
+        counters[0] += 1
+        self._sequence += 1
+        timer.kind = "timer"
+        timer.origin = origin
+        timer.ordinal = counters[0]
+        timer.sort = (when, self._sequence)
+        self._classify(timer, callback)
+        timers = self._timers
+        if not timers or timers[-1].sort < timer.sort:
+            timers.append(timer)
+        else:
+            insort(timers, timer)
+        return timer
+
+    def _classify(self, timer: Timer, callback: Any) -> None:
+        """Tell a sleep in the test's own frames, a sleep elsewhere and a deadline apart, and find the user's line."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES + ("pytest_interleave",):
+            frame = frame.f_back
+        if frame is None:
+            timer.place = None
+            timer.stands_for = DEADLINE if callback is not _SLEEP_CALLBACK else CODE_SLEEP
+            return
+        code = frame.f_code
+        timer.place = (code.co_filename, frame.f_lineno)
+        if callback is not _SLEEP_CALLBACK:
+            timer.stands_for = DEADLINE
+            return
+        script = self.script
+        timer.stands_for = CODE_SLEEP
+        if script is not None and code.co_filename == script.co_filename:
+            if code is script:
+                timer.stands_for = SCRIPT_SLEEP
+            elif code.co_qualname.startswith(script.co_qualname + ".<locals>."):
+                timer.stands_for = NESTED_SLEEP
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self._cancelled_timers += 1
+        if self._cancelled_timers > 100 and self._cancelled_timers * 2 > len(self._timers):
+            self._timers = [timer for timer in self._timers if not timer._cancelled]
+            self._cancelled_timers = 0
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Any = None, **options: Any) -> Any:
+        if self._task_factory is not None:
+            return super().create_task(coro, name=name, context=context, **options)
+        self._check_closed()
+        number = self._enroll(name, coro)
+        name = self.task_names[number]
+        ready = self._ready
+        task = ControlledTask(coro, number=number, loop=self, name=name, context=context, **options)
+        if self.decider is not None and ready:
+            group = self._start_group(sys._getframe(1))
+            if group is not None:
+                self._starts.append((group, ready[-1], number))
+        return task
+
+    def _enroll(self, name: str | None, coro: Any) -> int:
+        """Give a task a number, and note whose child it is."""
+        self._number = number = self._number + 1
+        origin = self._origin
+        counters = self._counters[origin]
+        counters[2] += 1
+        self.parents.append(origin)
+        self.ordinals.append(counters[2])
+        self._counters.append([0, 0, 0, 0])
+        self.task_names.append(name if name is not None else f"Task-{number}")
+        self.task_codes.append(getattr(coro, "cr_code", None))
+        return number
+
+    def adopt(self, task: Any, name: str) -> None:
+        """Number a task that was not made by ``create_task``: the runner's own. Its class needs room for ``number``."""
+        task.number = self._enroll(name, task.get_coro())
+        self._task_classes.add(type(task))
+
+    def _start_group(self, frame: FrameType | None) -> Any:
+        """Name the call that starts several tasks at once, if the new task comes from one."""
+        for _ in range(3):
+            if frame is None:
+                return None
+            if frame.f_code is _GATHER:
+                return ("gather", id(frame), self._steps)
+            if frame.f_code is _TASK_GROUP:
+                return ("group", id(frame.f_locals["self"]), self._steps)
+            frame = frame.f_back
+        return None
+
+    # -- descriptors ---------------------------------------------------------------------------------------------
+
+    def _watch(self, fd: Any, kind: str, callback: Any, args: Any) -> Step:
+        handle = Step(callback, args, self, None)
+        handle.origin = self._origin
+        counters = self._counters[self._origin]
+        counters[1] += 1
+        self._sequence += 1
+        number = fd if isinstance(fd, int) else fd.fileno()
+        self._watches[number, kind] = Watch(number, kind, self._sequence, self._origin, counters[1], handle)
+        return handle
+
+    def _add_reader(self, fd: Any, callback: Any, *args: Any) -> Step:
+        self._check_closed()
+        handle = self._watch(fd, "read", callback, args)
+        key = self._selector.get_map().get(fd)
+        if key is None:
+            self._selector.register(fd, selectors.EVENT_READ, (handle, None))
+        else:
+            reader, writer = key.data
+            self._selector.modify(fd, key.events | selectors.EVENT_READ, (handle, writer))
+            if reader is not None:
+                reader.cancel()
+        return handle
+
+    def _add_writer(self, fd: Any, callback: Any, *args: Any) -> Step:
+        self._check_closed()
+        handle = self._watch(fd, "write", callback, args)
+        key = self._selector.get_map().get(fd)
+        if key is None:
+            self._selector.register(fd, selectors.EVENT_WRITE, (None, handle))
+        else:
+            reader, writer = key.data
+            self._selector.modify(fd, key.events | selectors.EVENT_WRITE, (reader, handle))
+            if writer is not None:
+                writer.cancel()
+        return handle
+
+    def _poll(self, timeout: float = 0) -> list[Watch]:
+        """Return the watches with something to deliver, oldest watch first."""
+        found: list[Watch] = []
+        for key, mask in self._selector.select(timeout):
+            reader, writer = key.data
+            if mask & selectors.EVENT_READ and reader is not None:
+                if reader._cancelled:
+                    self._remove_reader(key.fd)
+                elif key.fd == self._self_pipe_fd:
+                    self._read_from_self()
+                else:
+                    found.append(self._watches[key.fd, "read"])
+            if mask & selectors.EVENT_WRITE and writer is not None:
+                if writer._cancelled:
+                    self._remove_writer(key.fd)
+                else:
+                    found.append(self._watches[key.fd, "write"])
+        if len(found) > 1:
+            found.sort(key=lambda watch: watch.number)
+        return found
+
+    @property
+    def _self_pipe_fd(self) -> int:
+        return int(self._ssock.fileno())
+
+    # -- threads -------------------------------------------------------------------------------------------------
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        counters = self._counters[self._origin]
+        counters[3] += 1
+        job = Job(self._origin, counters[3])
+        if executor is None or isinstance(executor, ThreadPoolExecutor):
+            func = job.wrap(func)
+        job.future = future = super().run_in_executor(executor, func, *args)
+        self._jobs[future] = job
+        if job.gate is not None:
+            job.gate.set()
+        return future
+
+    def _collect_inbox(self) -> list[Job]:
+        """Match what other threads sent with the jobs that were started here; the rest gets a job of its own."""
+        while self._inbox:
+            step = self._inbox.popleft()
+            job = self._jobs.get(step._args[0]) if step._args and isinstance(step._args[0], asyncio.Future) else None
+            if job is None or job.handle is not None:
+                counters = self._counters[0]
+                counters[3] += 1
+                job = Job(0, counters[3])
+                self._jobs[job] = job
+            job.handle = step
+        return [job for job in self._jobs.values() if job.handle is not None]
+
+    def _settle_threads(self) -> None:
+        """Nothing is ready: wait, in real time, until every thread that may owe an answer has given it or rests.
+
+        Gives up when the next timer would have been due in real time, too: asyncio would fire it.
+        """
+        patience = _LEAST_PATIENCE
+        if self._timers:
+            patience = max(patience, self._timers[0]._when - self._now)
+        start = perf_counter()
+        end = min(start + patience, self.real_limit)
+        pause, calm = 0.0, 0
+        while not self._inbox:
+            if any(key.fd != self._self_pipe_fd for key, _ in self._selector.select(pause)):
+                return
+            owed = [job for job in self._jobs.values() if job.handle is None and job.is_owed()]
+            calm = 0 if owed or threads.are_busy(self.resting_threads) else calm + 1
+            if calm == 3:
+                return
+            if perf_counter() > end:
+                if end == self.real_limit:
+                    raise TimeLimit("a thread", self._now)
+                return
+            pause = min(pause * 2 + 0.00005, 0.002)
+
+    # -- the turn ------------------------------------------------------------------------------------------------
+
+    def _run_once(self) -> None:
+        ready = self._ready
+        if self._held:
+            self._release_held()
+        if self._stopping:
+            pass  # asyncio runs what is queued, and leaves; what comes from outside waits for the next start
+        elif (
+            not ready
+            or self.decider is not None
+            or self._inbox
+            or len(self._selector.get_map()) > self._quiet_fds
+            or self._busy > _BUSY_TURNS
+        ):
+            self._deliver()
+        if self._starts:
+            self._order_starts()
+        if self.decider is not None and self.decider.holds_steps:
+            self._hold_steps(self.decider)
+        self.turns += 1
+        self._busy += 1
+        todo = len(ready)
+        self._steps += todo
+        if self._steps > self.step_limit:
+            raise StepLimit(self._steps, self._now)
+        note = self.trace.append
+        observer = self.observer
+        tasks = self._task_classes
+        popleft = ready.popleft
+        while todo:
+            todo -= 1
+            step = popleft()
+            if step._cancelled:
+                continue
+            callback = step._callback
+            owner = getattr(callback, "__self__", None)
+            if owner.__class__ in tasks:
+                self._origin = origin = owner.number
+                note(origin)
+            else:
+                self._origin = origin = step.origin
+                note(-origin - 1)
+            try:
+                if observer is None:
+                    step._context.run(callback, *step._args)
+                else:
+                    observer.run(step._context, callback, step._args, owner, origin)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self._report_callback(step, error)
+        self._origin = 0
+        step = callback = owner = None  # break reference cycles
+
+    def _report_callback(self, step: Step, error: BaseException) -> None:
+        text = format_helpers._format_callback_source(step._callback, step._args)
+        self.call_exception_handler({"message": f"Exception in callback {text}", "exception": error, "handle": step})
+
+    def _order_starts(self) -> None:
+        """Let the decider permute the first steps of tasks that were started together, in their own places."""
+        starts, self._starts = self._starts, []
+        decider = self.decider
+        if decider is None or len(starts) < 2:
+            return
+        groups: dict[Any, list[tuple[Step, int]]] = {}
+        for group, step, number in starts:
+            groups.setdefault(group, []).append((step, number))
+        for members in groups.values():
+            if len(members) < 2:
+                continue
+            ready = list(self._ready)
+            places = sorted(ready.index(step) for step, _ in members if step in ready)
+            if len(places) != len(members):
+                continue
+            rest = list(members)
+            for place in places:
+                choice = decider.order([number for _, number in rest]) if len(rest) > 1 else 0
+                ready[place] = rest.pop(choice)[0]
+            self._ready.clear()
+            self._ready.extend(ready)
+
+    def _hold_steps(self, decider: Decider) -> None:
+        """Offer to keep steps of tasks back for some turns: schedules that asyncio does not make."""
+        ready = self._ready
+        if len(ready) < 2:
+            return
+        kept: list[Any] = []
+        for step in ready:
+            owner = getattr(step._callback, "__self__", None)
+            if owner.__class__ in self._task_classes and owner.number > 1 and not step._cancelled:
+                turns = decider.hold(owner.number, 4)
+                if turns:
+                    self._held.append((self.turns + turns, step))
+                    continue
+            kept.append(step)
+        if not kept:  # someone must go on
+            kept.append(self._held.pop()[1])
+        ready.clear()
+        ready.extend(kept)
+
+    def _release_held(self) -> None:
+        due = [step for turn, step in self._held if turn <= self.turns or not self._ready]
+        if due:
+            self._held = [(turn, step) for turn, step in self._held if step not in due]
+            self._ready.extend(due)
+
+    # -- what comes from outside ---------------------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        """Let outside events in: asyncio's way, or as the decider says."""
+        ready = self._ready
+        decider = self.decider
+        if ready and self._busy > _BUSY_TURNS:
+            self._creep()
+        arrived = self._poll() if self._inbox or len(self._selector.get_map()) > self._quiet_fds else []
+        jobs = self._collect_inbox() if self._inbox or self._jobs else []
+        if not (ready or arrived or jobs):
+            arrived, jobs = self._idle()
+        if decider is None and ready and not arrived:
+            return
+        note = self.trace.append
+        delivered = False
+        while True:
+            timers = self._timer_options() if self._timers else []
+            natural: Any = None
+            if arrived:
+                natural = arrived[0]
+            elif not ready and jobs:
+                natural = jobs[0]
+            elif timers and (not ready or (delivered and timers[0]._when <= self._now + _RESOLUTION)):
+                natural = timers[0]
+            chosen = natural
+            if decider is not None:
+                options: list[Any] = [natural]
+                options += [event for event in (*arrived, *jobs, *timers) if event is not natural]
+                if natural is not None and ready:
+                    options.append(None)
+                if len(options) > 1:
+                    chosen = options[decider.deliver(options)]
+            if chosen is None:
+                return
+            delivered = True
+            self._busy = 0
+            if chosen.__class__ is Timer:
+                if chosen is not natural or jobs or arrived:
+                    self.forced_deadlines += chosen.stands_for == DEADLINE
+                arrived = []  # asyncio looks for I/O before it looks at its timers
+                self._fire(chosen)
+            elif chosen.__class__ is Watch:
+                note((chosen.kind, chosen.origin, chosen.ordinal))
+                chosen.arrivals += 1
+                arrived.remove(chosen)
+                ready.append(chosen.handle)
+            else:
+                note(("thread", chosen.origin, chosen.ordinal))
+                jobs.remove(chosen)
+                del self._jobs[chosen.future if chosen.future in self._jobs else chosen]
+                ready.append(chosen.handle)
+
+    def _idle(self) -> tuple[list[Watch], list[Job]]:
+        """Nothing can run. Return what came in from outside meanwhile; nothing at all if a timer is next."""
+        if self._jobs or threading.active_count() > 1:
+            self._settle_threads()
+            arrived, jobs = self._poll(), self._collect_inbox()
+            if arrived or jobs or self._ready:
+                return arrived, jobs
+        timers = self._timer_options()
+        owes = len(self._selector.get_map()) > self._quiet_fds and outside.owes(self._watches, self._selector.get_map())
+        if timers and not owes:
+            return [], []
+        if not owes:
+            raise Blocked(self._now, self._steps)
+        seconds = self.real_limit - perf_counter()
+        if seconds <= 0:
+            raise TimeLimit("the outside", self._now)
+        if timers:
+            seconds = min(seconds, timers[0]._when - self._now)
+        start = perf_counter()
+        arrived = self._poll(seconds)
+        self._now += perf_counter() - start
+        jobs = self._collect_inbox()
+        if timers:
+            self._now = min(self._now, timers[0]._when)
+        elif not (arrived or jobs or self._ready):
+            return self._idle()
+        return arrived, jobs
+
+    def _fire(self, timer: Timer) -> None:
+        self._timers.remove(timer)
+        timer._scheduled = False
+        if timer._when > self._now:
+            if timer._when > self.time_limit:
+                raise TimeLimit("virtual time", self._now)
+            self._now = timer._when
+        self.trace.append(("timer", timer.origin, timer.ordinal))
+        step = cast(Any, timer)
+        self._ready.append(step)
+
+    def _timer_options(self) -> list[Timer]:
+        """Return the timers that could fire next, asyncio's choice first.
+
+        Timers fire in the order of their deadlines, but a sleep that stands for outside work may take longer and be
+        overtaken. The test's own sleeps are its script: they keep their order among themselves.
+        """
+        options: list[Timer] = []
+        timers = self._timers
+        while timers and timers[0]._cancelled:
+            timers[0]._scheduled = False
+            del timers[0]
+            self._cancelled_timers -= 1
+        nested = False
+        for timer in timers:
+            if timer._cancelled:
+                continue
+            stands_for = timer.stands_for
+            if not nested or stands_for == DEADLINE:
+                options.append(timer)
+            if stands_for in (DEADLINE, SCRIPT_SLEEP) or not self.stretch or len(options) == _MOST_TIMERS:
+                break
+            nested = nested or stands_for == NESTED_SLEEP
+        return options
+
+    def _creep(self) -> None:
+        """Let time pass under work that never rests: someone polls, and waits for a deadline or a thread."""
+        self._now += _CREEP_SECONDS
+        if self._now > self.time_limit:
+            raise TimeLimit("virtual time", self._now)
+        if perf_counter() > self.real_limit:
+            raise TimeLimit("real time", self._now)
+        while self._timers and (self._timers[0]._cancelled or self._timers[0]._when <= self._now):
+            if self._timers[0]._cancelled:
+                del self._timers[0]
+            else:
+                self._fire(self._timers[0])
+
+    def abandon(self, task: asyncio.Task[Any]) -> None:
+        """Forget a task that will not end: no complaint when it is collected, and no step any more."""
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        asyncio.tasks._unregister_task(task)

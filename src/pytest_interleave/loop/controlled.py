@@ -1,0 +1,80 @@
+"""The controlled loop, as the explorer uses it: begin a run, end it, say who is blocked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from time import perf_counter
+from types import CodeType
+from typing import Protocol
+
+from pytest_interleave.errors import RunEnded
+from pytest_interleave.loop._base import TurnLoop, has_async_generators, has_default_executor
+from pytest_interleave.loop.frames import user_place
+from pytest_interleave.schedule import Decider
+from pytest_interleave.trace import Trace
+
+
+class RunLimits(Protocol):
+    """How long one run may take."""
+
+    steps: int
+    virtual_seconds: float
+    real_seconds: float
+
+
+class ControlledLoop(TurnLoop):
+    """asyncio's selector loop in virtual time, under a decider, for one run after another."""
+
+    def begin(self, decider: Decider | None, *, script: CodeType | None, stretch: bool, limits: RunLimits) -> Trace:
+        """Start a run from nothing: time, timers, queue and numbers."""
+        self.reset()
+        return self.take_control(decider, script=script, stretch=stretch, limits=limits)
+
+    def take_control(
+        self, decider: Decider | None, *, script: CodeType | None, stretch: bool, limits: RunLimits
+    ) -> Trace:
+        """Start a run on what is there: tasks and timers of wider fixtures live on."""
+        self.decider = decider
+        self.script = script
+        self.stretch = stretch
+        self.step_limit = limits.steps
+        self.time_limit = self.time() + limits.virtual_seconds
+        self.real_limit = perf_counter() + limits.real_seconds
+        return Trace(self.trace, self.parents, self.ordinals, self.task_names, self.task_codes)
+
+    def clear(self, grace_steps: int) -> None:
+        """End a run: cancel what is left and give it a few steps; what goes on all the same is abandoned."""
+        self.decider = None
+        self.set_exception_handler(lambda loop, context: None)  # the verdict is in: what dies now is no news
+        self.step_limit = self.steps + grace_steps
+        self.time_limit = self.time() + 3600
+        self.real_limit = perf_counter() + 1
+        for _ in range(3):
+            tasks = asyncio.all_tasks(self)
+            if not tasks:
+                break
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(RunEnded):
+                self.run_until_complete(asyncio.wait(tasks, timeout=60))
+        for task in asyncio.all_tasks(self):
+            self.abandon(task)
+        if has_async_generators(self):
+            with contextlib.suppress(RunEnded):
+                self.run_until_complete(self.shutdown_asyncgens())
+        self.set_exception_handler(None)
+
+    def blocked_places(self) -> tuple[str, ...]:
+        """Return where each task that has not ended stands, in its own code."""
+        return tuple(sorted(filter(None, (user_place(task) for task in asyncio.all_tasks(self)))))
+
+    def finish(self) -> None:
+        """Close the loop, and the threads of its default executor."""
+        self.decider = None
+        self.step_limit = self.steps + 1_000_000
+        self.real_limit = perf_counter() + 10
+        self.time_limit = float("inf")
+        if has_default_executor(self):
+            self.run_until_complete(self.shutdown_default_executor())
+        self.close()

@@ -1,0 +1,53 @@
+"""Where a suspended task stands: its own lines, not asyncio's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import PurePath
+from types import FrameType
+from typing import Any
+
+_PACKAGE = str(PurePath(__file__).parent.parent)
+_ASYNCIO = str(PurePath(asyncio.__file__).parent)
+
+
+def await_chain(task: asyncio.Task[Any]) -> Iterator[Any]:
+    """Yield what the task awaits: its coroutine, what that awaits, and so on down to the future."""
+    link: Any = task.get_coro()
+    while link is not None:
+        yield link
+        following = getattr(link, "cr_await", None)
+        if following is None:
+            following = getattr(link, "ag_await", None)
+        if following is None:
+            following = getattr(link, "gi_yieldfrom", None)
+        link = following
+
+
+def frames(task: asyncio.Task[Any]) -> Iterator[tuple[FrameType, int]]:
+    """Yield the frames of the suspended task with their lines, outermost first."""
+    for link in await_chain(task):
+        frame = getattr(link, "cr_frame", None) or getattr(link, "ag_frame", None) or getattr(link, "gi_frame", None)
+        if frame is not None:
+            yield frame, frame.f_lineno
+
+
+def is_user_code(filename: str) -> bool:
+    """Whether that file is neither asyncio's nor ours."""
+    return not filename.startswith((_ASYNCIO, _PACKAGE, "<frozen"))
+
+
+def user_frame(task: asyncio.Task[Any]) -> tuple[FrameType, int] | None:
+    """Return the innermost frame of the suspended task that is neither asyncio's nor ours."""
+    found = None
+    for frame, line in frames(task):
+        if is_user_code(frame.f_code.co_filename):
+            found = frame, line
+    return found
+
+
+def user_place(task: asyncio.Task[Any]) -> str:
+    """Return ``file:line`` of that frame, or nothing."""
+    found = user_frame(task)
+    return f"{found[0].f_code.co_filename}:{found[1]}" if found else ""

@@ -1,0 +1,76 @@
+"""A schedule as a set of ordering constraints: "X waits until Y ran", and asyncio's order everywhere else.
+
+A constraint survives edits elsewhere in the code, and is its own explanation, which a list of choices is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytest_interleave.schedule import Event, EventId
+from pytest_interleave.trace import Reader, Trace
+
+
+class Guided:
+    """Lets each named event happen as soon as its condition has happened, and not before.
+
+    An outside event that is named comes in at the first chance after its condition; a step is kept back until then; a
+    first step (``start``) goes behind that of its sibling. If nothing else can run, an event whose condition did not
+    happen comes in all the same.
+    """
+
+    def __init__(self, constraints: Mapping[EventId, EventId]) -> None:
+        self.constraints = dict(constraints)
+        self.holds_steps = any(event[1] == "step" for event in constraints)
+        self._reader: Reader | None = None
+        self._happened: set[EventId] = {()}
+
+    def attach(self, trace: Trace) -> None:
+        """Take the trace of the run that begins."""
+        self._reader = Reader(trace)
+        self._happened = {()}
+
+    def _look(self) -> Reader:
+        assert self._reader is not None
+        self._happened.update(self._reader.read())
+        return self._reader
+
+    def deliver(self, options: Sequence[Event | None]) -> int:
+        path = self._look().trace.path
+        held: list[int] = []
+        for index, event in enumerate(options):
+            if event is None:
+                continue
+            condition = self.constraints.get((path(event.origin), event.kind, event.ordinal))
+            if condition is not None:
+                if condition in self._happened:
+                    return index
+                held.append(index)
+        if 0 not in held:
+            return 0
+        # asyncio's choice has to wait: another arrival, else what is queued, else whatever can come.
+        free = [index for index in range(len(options)) if index not in held]
+        if not free:
+            return 0
+        queue = options.index(None) if None in options else -1
+        for index in free:
+            event = options[index]
+            if event is not None and (queue < 0 or event.kind in ("read", "write")):
+                return index
+        return queue if queue >= 0 else free[0]
+
+    def order(self, origins: Sequence[int]) -> int:
+        path = self._look().trace.path
+        waiting = {path(origin) for origin in origins}
+        for index, origin in enumerate(origins):
+            condition = self.constraints.get((path(origin), "start", 1))
+            if condition is None or condition[0] not in waiting or condition[0] == path(origin):
+                return index
+        return 0
+
+    def hold(self, origin: int, turns: int) -> int:
+        condition = self.constraints.get(self._look().next_step(origin))
+        return 0 if condition is None or condition in self._happened else 1
+
+    def data(self, alternatives: int) -> int:
+        return 0
