@@ -2,4 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_interleave.plugin.decorator import fixture
+    from pytest_interleave.plugin.items import is_async_test
+
+__all__ = ["fixture", "is_async_test"]
 __version__ = "0.1.0"
+
+# Imported when they are asked for: the engine works without pytest, and these do not.
+_LAZY = {
+    "fixture": "pytest_interleave.plugin.decorator",
+    "is_async_test": "pytest_interleave.plugin.items",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,0 +1,87 @@
+"""The pytest plugin: registers the parts, each of which has a module to itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_interleave.plugin import legacy_event_loop, loop_mismatch, takeover
+from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
+from pytest_interleave.plugin.collection import CollectionHooks
+from pytest_interleave.plugin.fixtures import FixtureHooks
+from pytest_interleave.plugin.hosting import Hosting
+from pytest_interleave.plugin.marks import MARK_LINE
+from pytest_interleave.plugin.misuse import Explanations
+from pytest_interleave.plugin.options import read_settings
+from pytest_interleave.plugin.policy import event_loop_policy
+from pytest_interleave.plugin.surface import (
+    unused_tcp_port,
+    unused_tcp_port_factory,
+    unused_udp_port,
+    unused_udp_port_factory,
+)
+
+# pytest finds fixtures in the namespace of a plugin.
+__all__ = [
+    "_asyncio_loop_factory",
+    "event_loop",
+    "event_loop_policy",
+    "unused_tcp_port",
+    "unused_tcp_port_factory",
+    "unused_udp_port",
+    "unused_udp_port_factory",
+]
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Take the place of pytest-asyncio."""
+    takeover.take_over(parser, pluginmanager)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options and register the parts."""
+    if takeover.find_stand_in(config) is None:
+        return
+    config.addinivalue_line("markers", MARK_LINE)
+    settings = read_settings(config)
+    hosting = Hosting(settings)
+    hosting.attach(config)
+    legacy_event_loop.attach(config, is_loop_scope_configured=settings.is_loop_scope_configured)
+    register = config.pluginmanager.register
+    register(CollectionHooks(settings), "interleave-collection")
+    register(FixtureHooks(hosting), "interleave-fixtures")
+    register(Explanations(settings), "interleave-explanations")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give Ctrl-C back."""
+    if takeover.find_stand_in(config) is not None and Hosting.is_attached(config):
+        Hosting.of(config).interrupts.restore()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is configured, in the format of pytest-asyncio."""
+    stand_in = takeover.find_stand_in(config)
+    if stand_in is None:
+        return []
+    settings = Hosting.of(config).settings
+    lines = [
+        f"asyncio: mode={settings.mode}, debug={settings.debug}, "
+        f"asyncio_default_fixture_loop_scope={settings.configured_fixture_loop_scope}, "
+        f"asyncio_default_test_loop_scope={settings.test_loop_scope}"
+    ]
+    if stand_in.replaced:
+        lines.append(
+            "asyncio: run by pytest-interleave in the place of pytest-asyncio (-p no:interleave gives it back)"
+        )
+    mismatch = loop_mismatch.describe_configuration(settings)
+    if mismatch is not None:
+        lines.append(mismatch)
+    return lines
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say once what should be changed in the suite."""
+    line = legacy_event_loop.describe_use(config)
+    if line is not None:
+        terminalreporter.write_line(line)

@@ -1,0 +1,101 @@
+"""The private names of asyncio that the plain runner needs.
+
+They live beside ``_base.py`` and not in it, because a plain run has no use for the controlled loop and should not pay for
+importing it. Every function answers for foreign loops (uvloop) too, on the safe side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from asyncio import events
+from typing import Any
+
+try:
+    # signal.getsignal wraps this in an enum look-up: 1.7 µs against 0.1 µs, and it is asked before every job.
+    from _signal import getsignal as _getsignal
+except ImportError:  # pragma: no cover - not CPython
+    _getsignal = signal.getsignal
+
+get_running_loop_or_none = asyncio._get_running_loop
+_STOCK_LOOPS: tuple[type, ...] = tuple(
+    getattr(asyncio, name) for name in ("SelectorEventLoop", "ProactorEventLoop") if hasattr(asyncio, name)
+)
+_get_policy = getattr(events, "_get_event_loop_policy", None) or asyncio.get_event_loop_policy
+_set_policy = getattr(events, "_set_event_loop_policy", None) or asyncio.set_event_loop_policy
+
+
+def get_policy() -> Any:
+    """Return the event loop policy, without the deprecation warning of 3.14."""
+    return _get_policy()
+
+
+def set_policy(policy: Any) -> None:
+    """Set the event loop policy, without the deprecation warning of 3.14."""
+    _set_policy(policy)
+
+
+def get_current_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that ``asyncio.set_event_loop`` set in this thread, or None; never make one."""
+    local = getattr(_get_policy(), "_local", None)
+    loop: asyncio.AbstractEventLoop | None = getattr(local, "_loop", None)
+    return loop
+
+
+def is_default_interrupt_handler_installed() -> bool:
+    """Whether Ctrl-C still raises KeyboardInterrupt wherever the program happens to be."""
+    return _getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def has_callbacks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether callbacks are queued that would run in the next iteration."""
+    return bool(getattr(loop, "_ready", True))
+
+
+def needs_shutdown_of_async_generators(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether ``shutdown_asyncgens`` has anything to do, or was replaced by the user."""
+    return bool(getattr(loop, "_asyncgens", True)) or _is_replaced(loop, "shutdown_asyncgens")
+
+
+def needs_shutdown_of_executor(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether ``shutdown_default_executor`` has anything to do, or was replaced by the user."""
+    return getattr(loop, "_default_executor", loop) is not None or _is_replaced(loop, "shutdown_default_executor")
+
+
+def _is_replaced(loop: asyncio.AbstractEventLoop, name: str) -> bool:
+    if name in getattr(loop, "__dict__", ()):
+        return True
+    kind = type(loop)
+    return kind not in _STOCK_LOOPS and getattr(kind, name, None) is not getattr(asyncio.BaseEventLoop, name)
+
+
+def has_undelivered_cancel(task: asyncio.Task[Any]) -> bool:
+    """Whether the task was cancelled in its last step, so that the cancellation waits for its next suspension."""
+    return bool(getattr(task, "_must_cancel", False))
+
+
+def drop_task(task: asyncio.Task[Any]) -> None:
+    """Forget a task that will never be run again, without "Task was destroyed but it is pending"."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    coroutine = task.get_coro()
+    if coroutine is not None:
+        coroutine.close()
+
+
+def count_tasks() -> int:
+    """Return an upper bound of the number of living tasks in all loops, cheaply; -1 if it is not known.
+
+    ``asyncio.all_tasks`` costs 4.6 µs (3.11), a tenth of a loop's life; this costs 0.3 µs.
+    """
+    return -1 if _registry is None else len(_registry) + len(_eager)
+
+
+def _find_registry() -> tuple[Any, Any]:
+    if sys.version_info >= (3, 14):
+        return None, ()
+    name = "_scheduled_tasks" if sys.version_info >= (3, 12) else "_all_tasks"
+    return getattr(asyncio.tasks, name, None), getattr(asyncio.tasks, "_eager_tasks", ())
+
+
+_registry, _eager = _find_registry()

@@ -1,0 +1,340 @@
+"""The plain runner's loop: one long-lived task in which fixtures and tests run one after another.
+
+``Host.run`` hands a coroutine (a *job*: a fixture's set-up, a test, a tear-down) to the host's task and drives the loop
+until the job has ended. All jobs are one task, so a task group, a cancel scope or a timeout may be opened in a fixture's
+set-up and closed in its tear-down, and what happens in it meanwhile reaches the test. Rules:
+
+- between two jobs the loop stands still, and the task waits for a future of ours;
+- a cancellation that arrives then, in the very iteration in which a job ended, is kept for the next job that may be
+  cancelled (a set-up or a test); tear-downs are never struck by it;
+- whatever a job raises leaves ``run`` as it is; the loop stays usable, unless the job refuses to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Generator
+from contextvars import Context, copy_context
+from types import FrameType
+from typing import Any, TypeVar
+
+from pytest_interleave.errors import InterleaveError
+from pytest_interleave.loop import _plain
+from pytest_interleave.loop.cancellation import Cancellation, Crash, Expired, Interrupt, Requested, find_cancellation
+
+__all__ = ["Cancellation", "Crash", "Expired", "Host", "Interrupt", "Interrupts", "NestedLoopError", "Requested"]
+
+_T = TypeVar("_T")
+_STOPPED = "Event loop stopped before Future completed."
+#: ``Runner.close`` gives the loop as many iterations; a transport needs two of them to close its socket.
+_LAST_ITERATIONS = 4
+
+
+class NestedLoopError(InterleaveError, RuntimeError):
+    """A job was to be run while a loop is running in this thread."""
+
+
+class _HostTask(asyncio.Task[Any]):
+    """The task of a host, which asks its host before it is cancelled."""
+
+    host: Host
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        return self.host.cancel(msg, sys._getframe(1))
+
+    def strike(self, msg: Any | None) -> bool:
+        return super().cancel(msg)
+
+
+class Host:
+    """One event loop and the one task in which its fixtures and tests run.
+
+    Takes any loop. ``context`` is the context of the task; jobs that bring another one are stepped inside theirs.
+    """
+
+    #: Hosts that are running a job, innermost last: pytest in pytest runs one inside the other.
+    running: list[Host] = []  # noqa: RUF012 - shared on purpose
+    #: Hosts that are open; with ``count_tasks``, tells whether there may be a task besides those of hosts.
+    open_hosts = 0
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context | None = None) -> None:
+        self.loop = loop
+        self.context = context if context is not None else copy_context()
+        #: Reasons for which the current job was cancelled, oldest first.
+        self.cancellations: list[Cancellation] = []
+        self._task: _HostTask | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._job: Awaitable[Any] | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._is_started = False  # whether the task has begun with the job
+        self._late: Cancellation | None = None
+        Host.open_hosts += 1
+
+    def __repr__(self) -> str:
+        state = "running" if self._job is not None else "closed" if self.loop.is_closed() else "idle"
+        return f"<Host {state} {self.loop!r}>"
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task that runs the jobs; None before the first one."""
+        return self._task
+
+    # -- jobs ----------------------------------------------------------------------------------------------------
+
+    def run(self, job: Awaitable[_T], context: Context | None = None, *, may_be_cancelled: bool = False) -> _T:
+        """Run the job to its end in the host's task, and return its value or raise what it raised.
+
+        ``may_be_cancelled`` says that a cancellation that came between two jobs is meant for this one.
+        """
+        __tracebackhide__ = True
+        if _plain.get_running_loop_or_none() is not None:
+            close = getattr(job, "close", None)
+            if close is not None:
+                close()
+            raise NestedLoopError("an event loop is running in this thread already")
+        if context is not None and context is not self.context:
+            job = _InContext(job, context)
+        self._job = job
+        self._is_started = False
+        self.cancellations.clear()
+        task = self._prepare_task()
+        if may_be_cancelled and self._late is not None:
+            self.cancellations.append(self._late)
+            self._late = None
+        Host.running.append(self)
+        try:
+            self.loop.run_forever()
+            if self._job is not None:  # somebody else called loop.stop()
+                self._abandon_job()
+                raise RuntimeError(_STOPPED)
+        except (KeyboardInterrupt, SystemExit):
+            if self._job is not None:  # out of a callback, not out of the job
+                self._abandon_job()
+            raise
+        finally:
+            Host.running.pop()
+        error = self._error
+        if error is None:
+            value = self._value
+            self._value = None
+            return value  # type: ignore[no-any-return]
+        self._error = None
+        try:
+            if isinstance(error, asyncio.CancelledError) and self.was_interrupted:
+                task.uncancel()
+                raise KeyboardInterrupt from None
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether Ctrl-C cancelled the current or last job."""
+        return any(isinstance(reason, Interrupt) for reason in self.cancellations)
+
+    def _prepare_task(self) -> _HostTask:
+        task = self._task
+        if task is None or task.done():
+            # Not loop.create_task: a task factory of the user's is for the user's tasks, and an eager one would start
+            # the job before the loop runs.
+            task = _HostTask(self._serve(), loop=self.loop, name="pytest-interleave", context=self.context)
+            task.host = self
+            self._task = task
+        elif self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        return task
+
+    async def _serve(self) -> None:
+        __tracebackhide__ = True
+        loop = self.loop
+        while True:
+            while (job := self._job) is None:
+                self._wake = loop.create_future()
+                try:
+                    await self._wake
+                except asyncio.CancelledError:
+                    continue  # it was meant for the last job, which had ended: see _end_job
+            self._is_started = True
+            if self.cancellations and self._task is not None:
+                self._task.strike(None)
+            try:
+                self._value = await job
+            except GeneratorExit:
+                raise  # the task is being dropped
+            except BaseException as error:
+                self._error = error
+            del job
+            self._end_job()
+
+    def _end_job(self) -> None:
+        task = self._task
+        if task is not None and self._error is None and _plain.has_undelivered_cancel(task):
+            # The job cancelled its own task and returned: for a task of its own that is a cancelled task.
+            self._error = asyncio.CancelledError()
+        self._job = None
+        self.loop.stop()
+
+    def _abandon_job(self) -> None:
+        """Cancel the current job and give it the chance to clean up."""
+        assert self._task is not None
+        self._task.strike(None)
+        try:
+            self.loop.run_forever()
+        finally:
+            if (
+                self._job is not None
+            ):  # it is stuck: its task is cancelled again by close(), the next job gets a new one
+                self._task = None
+                self._job = None
+            self._error = self._value = None
+
+    # -- cancellation --------------------------------------------------------------------------------------------
+
+    def cancel(self, message: Any, frame: FrameType | None) -> bool:
+        """Cancel the current job, or keep the cancellation for the next one; remember the reason."""
+        reason = find_cancellation(frame, message)
+        task = self._task
+        if task is None or task.done():
+            return False
+        if self._job is None:
+            self._late = reason
+            return True
+        self.cancellations.append(reason)
+        return task.strike(message) if self._is_started else True
+
+    def interrupt(self) -> bool:
+        """Cancel the current job because of Ctrl-C; return whether this was the first time."""
+        if self._job is None or self._task is None or self.was_interrupted:
+            return False
+        self.cancellations.append(Interrupt())
+        if self._is_started:
+            self._task.strike(None)
+        self.loop.call_soon_threadsafe(_do_nothing)  # the selector may be asleep
+        return True
+
+    def forget_cancellations(self, count: int = 0) -> None:
+        """Bring ``cancelling()`` of the host's task back to ``count``: what a test asked for ends with the test."""
+        if self._task is not None:
+            while self._task.cancelling() > count:
+                self._task.uncancel()
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Cancel what was left running, shut down what was used, close the loop; as ``asyncio.Runner`` does."""
+        Host.open_hosts -= 1
+        loop = self.loop
+        try:
+            self._finish_task()
+            if loop.is_closed():
+                raise RuntimeError("Event loop is closed")
+            self.finish_leftovers()
+        finally:
+            loop.close()
+
+    def release(self) -> None:
+        """End the host's task and leave the loop to its owner."""
+        Host.open_hosts -= 1
+        self._finish_task()
+        if not self.loop.is_closed():
+            self._cancel_tasks()
+
+    def finish_leftovers(self) -> None:
+        """Leave nothing to run in the loop, and close nothing but what the loop itself opened."""
+        loop = self.loop
+        self._cancel_tasks()
+        if _plain.needs_shutdown_of_async_generators(loop):
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        if _plain.needs_shutdown_of_executor(loop):
+            loop.run_until_complete(loop.shutdown_default_executor())
+        for _ in range(_LAST_ITERATIONS):
+            if not _plain.has_callbacks(loop):
+                break
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+
+    def _finish_task(self) -> None:
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            _plain.drop_task(task)
+
+    def _cancel_tasks(self) -> None:
+        if 0 <= _plain.count_tasks() <= Host.open_hosts:
+            return
+        tasks = [task for task in asyncio.all_tasks(self.loop) if not isinstance(task, _HostTask)]
+        if not tasks:
+            return
+        for task in tasks:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                message = "unhandled exception in a task that was left running"
+                self.loop.call_exception_handler({"message": message, "exception": error, "task": task})
+
+
+class _InContext:
+    """Steps an awaitable inside a context that is not the task's own."""
+
+    __slots__ = ("awaitable", "context")
+
+    def __init__(self, awaitable: Any, context: Context) -> None:
+        self.awaitable = awaitable
+        self.context = context
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        __tracebackhide__ = True
+        run = self.context.run
+        # Coroutines and the awaitables of async generators are iterators of this kind already.
+        steps = self.awaitable if hasattr(self.awaitable, "send") else self.awaitable.__await__()
+        step: Any = steps.send
+        argument: Any = None
+        while True:
+            try:
+                future = run(step, argument)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                argument = yield future
+            except GeneratorExit:
+                run(steps.close)
+                raise
+            except BaseException as error:
+                step, argument = steps.throw, error
+            else:
+                step = steps.send
+
+
+class Interrupts:
+    """Turns the first Ctrl-C during a job into its cancellation, as ``asyncio.run`` does; the second one is instant.
+
+    asyncio installs and removes its handler in each run, 15 µs; this one stays until ``restore``.
+    """
+
+    def __init__(self) -> None:
+        self._is_installed = False
+        self._is_main_thread = threading.current_thread() is threading.main_thread()
+
+    def install(self) -> None:
+        """Install the handler, unless somebody else's is there. Cheap when it is installed."""
+        if self._is_main_thread and _plain.is_default_interrupt_handler_installed():
+            signal.signal(signal.SIGINT, self._handle)
+            self._is_installed = True
+
+    def restore(self) -> None:
+        """Put Python's own handler back, if ours is in place."""
+        if self._is_installed and signal.getsignal(signal.SIGINT) == self._handle:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._is_installed = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not (Host.running and Host.running[-1].interrupt()):
+            raise KeyboardInterrupt
+
+
+def _do_nothing() -> None:
+    """Wake the selector."""

@@ -1,0 +1,150 @@
+"""Which tests are ours: decided once for each function, by marks and mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from unittest import IsolatedAsyncioTestCase
+
+import pytest
+from _pytest.unittest import TestCaseFunction
+
+from pytest_interleave.plugin import misuse, policy
+from pytest_interleave.plugin.hosting import FACTORY_FIXTURE, LoopFactory
+from pytest_interleave.plugin.items import (
+    ASYNC_GENERATOR_TEXT,
+    AsyncGenerator,
+    PytestAsyncioFunction,
+    convert,
+    find_item_class,
+)
+from pytest_interleave.plugin.marks import FOREIGN_MARKS, check_mark, read_loop_scope
+from pytest_interleave.plugin.options import Misuse, Mode, Settings
+
+_ASYNCIO = pytest.mark.asyncio
+_BAD_FACTORIES = "pytest_asyncio_loop_factories must return a non-empty mapping of factory names to callables."
+
+
+class CollectionHooks:
+    """Finds async tests while pytest collects."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._classes: dict[Any, type[PytestAsyncioFunction] | None] = {}
+        self._inherited: dict[pytest.Collector, frozenset[str]] = {}
+
+    @pytest.hookimpl(tryfirst=True)  # before pytest parametrizes fixtures, for the policy is one
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Check the mark of an async test, and parametrize the test by loop factory and policy."""
+        definition = metafunc.definition
+        if self._item_class(definition) is None:
+            return
+        mark = self._find_mark(definition)
+        if mark is None:
+            return
+        check_mark(mark, definition.nodeid)
+        policy.add_to_fixtures(metafunc)
+        factories = _collect_factories(definition)
+        names: list[str] | None = mark.kwargs.get("loop_factories")
+        if factories is not None:
+            scope = read_loop_scope(mark, self._settings.test_loop_scope)
+            _parametrize_by_factory(metafunc, factories, names, scope)
+        elif names is not None:
+            pytest.fail(
+                f"{definition.nodeid}: mark.asyncio 'loop_factories' requires at least one "
+                "pytest_asyncio_loop_factories hook implementation.",
+                pytrace=False,
+            )
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Make the item one of ours, or remember what is wrong with it."""
+        if not isinstance(item, pytest.Function):
+            return
+        item_class = self._item_class(item)
+        if isinstance(item, TestCaseFunction):
+            if item_class is not None and self._settings.misuse is Misuse.FAIL:
+                misuse.check_test_case(item, IsolatedAsyncioTestCase)
+            return
+        if item_class is None:
+            self._check_sync(item)
+        elif self._find_mark(item) is not None:
+            convert(item, item_class)
+            if item_class is AsyncGenerator:
+                self._refuse_generator(item)
+
+    def _item_class(self, item: pytest.Function) -> type[PytestAsyncioFunction] | None:
+        function: Any = getattr(item.obj, "__func__", item.obj)
+        try:
+            return self._classes[function]
+        except KeyError:
+            found = self._classes[function] = find_item_class(function)
+            return found
+        except TypeError:  # a callable object that cannot be hashed
+            return find_item_class(function)
+
+    def _find_mark(self, item: pytest.Function) -> pytest.Mark | None:
+        """Return the asyncio mark of an async test; in auto mode, add one, unless another plugin runs it."""
+        for mark in item.own_markers:
+            if mark.name == "asyncio":
+                return mark
+        inherited = self._inherited_marks(item)
+        if "asyncio" in inherited:
+            return item.get_closest_marker("asyncio")
+        if self._settings.mode is not Mode.AUTO:
+            return None
+        if not FOREIGN_MARKS.isdisjoint(inherited) or any(mark.name in FOREIGN_MARKS for mark in item.own_markers):
+            return None
+        item.add_marker(_ASYNCIO)
+        return _ASYNCIO.mark
+
+    def _inherited_marks(self, item: pytest.Function) -> frozenset[str]:
+        parent = item.parent
+        assert parent is not None
+        names = self._inherited.get(parent)
+        if names is None:
+            names = self._inherited[parent] = frozenset(mark.name for mark in parent.iter_markers())
+        return names
+
+    def _check_sync(self, item: pytest.Function) -> None:
+        for mark in item.own_markers:
+            if mark.name == "asyncio":
+                misuse.refuse_mark_on_sync_test(item, self._settings, is_direct=True)
+                return
+        if "asyncio" in self._inherited_marks(item):
+            misuse.refuse_mark_on_sync_test(item, self._settings, is_direct=False)
+
+    def _refuse_generator(self, item: pytest.Function) -> None:
+        if self._settings.misuse is Misuse.FAIL:
+            misuse.refuse(item, misuse.ASYNC_GENERATOR)
+            return
+        text = ASYNC_GENERATOR_TEXT.format(name=item.name)
+        item.warn(pytest.PytestCollectionWarning(text))
+        item.add_marker(pytest.mark.xfail(run=False, reason=text))
+
+
+def _collect_factories(definition: pytest.Function) -> dict[str, LoopFactory] | None:
+    hook = definition.ihook.pytest_asyncio_loop_factories
+    if not hook.get_hookimpls():
+        return None
+    result = hook(config=definition.config, item=definition)
+    if not isinstance(result, Mapping):
+        raise pytest.UsageError(_BAD_FACTORIES)
+    factories = dict(result)
+    if not factories or not all(isinstance(name, str) and name and callable(factories[name]) for name in factories):
+        raise pytest.UsageError(_BAD_FACTORIES)
+    return factories
+
+
+def _parametrize_by_factory(
+    metafunc: pytest.Metafunc, factories: dict[str, LoopFactory], names: list[str] | None, scope: Any
+) -> None:
+    chosen = list(factories) if names is None else list(names)
+    values: list[Any] = [factories[name] if name in factories else _skip(name, factories) for name in chosen]
+    ids: list[Any] = [pytest.HIDDEN_PARAM] if len(chosen) == 1 else chosen
+    metafunc.fixturenames.append(FACTORY_FIXTURE)
+    metafunc.parametrize(FACTORY_FIXTURE, values, ids=ids, indirect=True, scope=scope)
+
+
+def _skip(name: str, factories: dict[str, LoopFactory]) -> Any:
+    reason = f"Loop factory {name!r} is not available. Available factories: {', '.join(factories)}."
+    return pytest.param(None, marks=pytest.mark.skip(reason=reason))

@@ -1,0 +1,251 @@
+"""Which loop runs what: one host for each loop scope and its node in the collection tree.
+
+Loops are not pytest fixtures: setting one up through pytest costs more than making it. A host is made when the first
+async job needs it and closed by a finalizer of its node. That finalizer is registered before the ones of the fixtures
+which run in that loop, and so is called after them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pytest_interleave.loop import _plain
+from pytest_interleave.loop.host import Host, Interrupts
+from pytest_interleave.plugin import legacy_event_loop, policy
+from pytest_interleave.plugin.contexts import JobContext
+from pytest_interleave.plugin.marks import ScopeName
+from pytest_interleave.plugin.options import Settings
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+FACTORY_FIXTURE = "_asyncio_loop_factory"
+_HOSTS = pytest.StashKey[dict[str, "OpenHost"]]()
+_CONTEXT = pytest.StashKey[JobContext]()
+_HOSTING = pytest.StashKey["Hosting"]()
+
+_TEARDOWN_WARNING = """\
+An exception occurred during teardown of an asyncio.Runner. \
+The reason is likely that you closed the underlying event loop in a test, \
+which prevents the cleanup of asynchronous generators by the runner.
+This warning will become an error in future versions of pytest-asyncio. \
+Please ensure that your tests don't close the event loop. \
+Here is the traceback of the exception triggered during teardown:
+%s
+"""
+
+
+class OpenHost:
+    """A host, whose node it serves, and what must end before it."""
+
+    def __init__(self, host: Host, scope: str, factory: LoopFactory | None, close: Callable[[], object]) -> None:
+        self.host = host
+        self.scope = scope
+        self.factory = factory
+        self.fixtures: dict[pytest.FixtureDef[Any], Callable[[], object]] = {}
+        self._close = close
+        self._is_open = True
+
+    def retire(self) -> None:
+        """Tear down the fixtures that still live in the loop, and close it."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        errors: list[BaseException] = []
+        for finish in reversed(list(self.fixtures.values())):
+            _collect_error(finish, errors)
+        _collect_error(self._close, errors)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise BaseExceptionGroup(f"errors while closing the {self.scope} loop", errors)
+
+
+class Hosting:
+    """All hosts of a session."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.interrupts = Interrupts()
+        #: Makes the loops of all hosts while it is set (see ``use_factory``); goes before every other choice.
+        self.forced_factory: LoopFactory | None = None
+        self._wide: list[OpenHost] = []  # those that outlive a test
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Hosting:
+        """Return the session's hosts."""
+        return config.stash[_HOSTING]
+
+    @classmethod
+    def is_attached(cls, config: pytest.Config) -> bool:
+        """Whether the session has hosts: not if its configuration failed."""
+        return _HOSTING in config.stash
+
+    def attach(self, config: pytest.Config) -> None:
+        """Make these the session's hosts."""
+        config.stash[_HOSTING] = self
+
+    # -- look-up -------------------------------------------------------------------------------------------------
+
+    def context_of(self, item: pytest.Function) -> JobContext:
+        """Return the context of the item's async jobs."""
+        context = item.stash.get(_CONTEXT, None)
+        if context is None:
+            item.stash[_CONTEXT] = context = JobContext()
+        return context
+
+    def host_for(self, item: pytest.Function, scope: ScopeName, *, may_be_legacy: bool = False) -> OpenHost:
+        """Return the host of that scope around the item; make it if there is none."""
+        if may_be_legacy and legacy_event_loop.is_used_by(item):
+            return self._legacy_host(item)
+        node = find_scope_node(item, scope)
+        hosts = node.stash.get(_HOSTS, None)
+        if hosts is None:
+            node.stash[_HOSTS] = hosts = {}
+        found = hosts.get(scope)
+        if found is None:
+            found = hosts[scope] = self._open(item, node, scope, hosts)
+        return found
+
+    def hosts_around(self, item: pytest.Function) -> Iterator[OpenHost]:
+        """Yield the hosts that are open for the item."""
+        for node in item.iter_parents():
+            yield from node.stash.get(_HOSTS, {}).values()
+
+    # -- opening and closing -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def use_factory(self, factory: LoopFactory) -> Iterator[None]:
+        """Make every loop with ``factory``, whatever was configured; loops that were made otherwise are closed."""
+        previous, self.forced_factory = self.forced_factory, factory
+        try:
+            yield
+        finally:
+            self.forced_factory = previous
+
+    def retire_unfit(self, item: pytest.Function) -> None:
+        """Close the wider loops that another factory made than the item's.
+
+        Called before the item's fixtures are set up, so that none of them is taken from the cache with a dead loop.
+        """
+        if self._wide:
+            factory = self._factory_for(item)
+            for open_host in list(self._wide):
+                if open_host.factory is not factory:
+                    open_host.retire()
+
+    def _factory_for(self, item: pytest.Function) -> LoopFactory | None:
+        if self.forced_factory is not None:
+            return self.forced_factory
+        callspec = getattr(item, "callspec", None)
+        return None if callspec is None else callspec.params.get(FACTORY_FIXTURE)
+
+    def _open(
+        self, item: pytest.Function, node: pytest.Item | pytest.Collector, scope: ScopeName, hosts: dict[str, OpenHost]
+    ) -> OpenHost:
+        restore_policy = policy.apply_override(item)
+        factory = self._factory_for(item)
+        previous = _plain.get_current_loop()
+        try:
+            loop = asyncio.new_event_loop() if factory is None else _make_loop(factory)
+        except BaseException:
+            if restore_policy is not None:
+                restore_policy()
+            raise
+        if self.settings.debug:
+            loop.set_debug(True)
+        asyncio.set_event_loop(loop)
+        is_narrow = scope == "function"
+        host = Host(loop, self.context_of(item).context if is_narrow else None)
+
+        def close() -> None:
+            hosts.pop(scope, None)
+            if not is_narrow:
+                self._wide.remove(open_host)
+            try:
+                host.close()
+            except RuntimeError:
+                warnings.warn(_TEARDOWN_WARNING % traceback.format_exc(), RuntimeWarning, stacklevel=1)
+            finally:
+                if _plain.get_current_loop() is loop:
+                    asyncio.set_event_loop(None if previous is None or previous.is_closed() else previous)
+                if restore_policy is not None:
+                    restore_policy()
+
+        open_host = OpenHost(host, scope, factory, close)
+        if not is_narrow:
+            self._wide.append(open_host)
+        node.addfinalizer(open_host.retire)
+        if restore_policy is not None:
+            # A parametrized policy ends before its node does.
+            policy.finish_with_policy(item, open_host.retire)
+        return open_host
+
+    def _legacy_host(self, item: pytest.Function) -> OpenHost:
+        definition, loop = legacy_event_loop.get_loop(item)
+        node = find_scope_node(item, definition.scope)
+        hosts = node.stash.get(_HOSTS, None)
+        if hosts is None:
+            node.stash[_HOSTS] = hosts = {}
+        key = "event_loop fixture"
+        found = hosts.get(key)
+        if found is not None and found.host.loop is loop:
+            return found
+        host = Host(loop, self.context_of(item).context if definition.scope == "function" else None)
+
+        def close() -> None:
+            hosts.pop(key, None)
+            host.release()
+
+        found = hosts[key] = OpenHost(host, key, None, close)
+        definition.addfinalizer(found.retire)  # before the fixture closes its loop
+        return found
+
+
+def find_scope_node(item: pytest.Function, scope: str) -> pytest.Item | pytest.Collector:
+    """Return the node at whose end a loop of that scope ends."""
+    if scope == "function":
+        return item
+    if scope == "class":
+        return item.getparent(pytest.Class) or item
+    if scope == "module":
+        return item.getparent(pytest.Module) or item
+    # A package loop is shared by all packages, as pytest-asyncio's is in fact (a plugin's package-scoped fixture
+    # belongs to no package, so pytest keeps it until the session ends): suites rely on a loop that a conftest.py in a
+    # package shares with tests in its subpackages.
+    return item.session
+
+
+@contextmanager
+def current_loop(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let ``asyncio.get_event_loop()`` return the loop in sync code."""
+    previous = _plain.get_current_loop()
+    if previous is loop:
+        yield
+        return
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None if previous is None or previous.is_closed() else previous)
+
+
+def _make_loop(factory: LoopFactory) -> asyncio.AbstractEventLoop:
+    loop = factory()
+    if not isinstance(loop, asyncio.AbstractEventLoop):
+        name = getattr(factory, "__qualname__", repr(factory))
+        pytest.fail(f"The loop factory {name} must return an event loop, but it returned {loop!r}.", pytrace=False)
+    return loop
+
+
+def _collect_error(function: Callable[[], object], errors: list[BaseException]) -> None:
+    try:
+        function()
+    except BaseException as error:
+        errors.append(error)

@@ -1,0 +1,155 @@
+"""The items of async tests, and how they run.
+
+pytest's own item becomes ours by a change of its class. pytest-asyncio makes a second item for each async test, which is
+most of the 52 % it adds to the collection of 10,000 tests.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from types import SimpleNamespace
+from typing import Any, TypeGuard
+
+import pytest
+
+from pytest_interleave.loop.host import NestedLoopError
+from pytest_interleave.plugin import crashes
+from pytest_interleave.plugin.hosting import FACTORY_FIXTURE, Hosting
+from pytest_interleave.plugin.marks import SCOPES, ScopeName, check_mark, read_loop_scope
+
+_NO_PARAMETERS = SimpleNamespace(params=())
+ASYNC_GENERATOR_TEXT = "Tests based on asynchronous generators are not supported. {name} will be ignored."
+
+
+class PytestAsyncioFunction(pytest.Function):
+    """Base class of the items that we run."""
+
+    @functools.cached_property
+    def _loop_scope(self) -> ScopeName:
+        # Late, because the recipe for "one loop for all tests" adds marks in pytest_collection_modifyitems.
+        mark = self.get_closest_marker("asyncio")
+        default = Hosting.of(self.config).settings.test_loop_scope
+        scope = default if mark is None else read_loop_scope(mark, default)
+        if scope not in SCOPES and mark is not None:
+            check_mark(mark, self.nodeid)
+        return scope
+
+    def setup(self) -> None:
+        """Set the item's fixtures up, after loops that do not fit it are closed."""
+        hosting = Hosting.of(self.config)
+        hosting.retire_unfit(self)
+        if FACTORY_FIXTURE in getattr(self, "callspec", _NO_PARAMETERS).params:
+            self._request.getfixturevalue(FACTORY_FIXTURE)  # so that request.fixturenames shows it
+        super().setup()
+
+    def runtest(self) -> None:
+        """Run the test as a sync function would be run, so that the hooks of all plugins apply."""
+        __tracebackhide__ = True
+        function = self.obj
+        self.obj = _synchronize(self, function)
+        try:
+            super().runtest()
+        finally:
+            self.obj = function
+
+
+class Coroutine(PytestAsyncioFunction):
+    """A test that is a coroutine function."""
+
+
+class AsyncStaticMethod(PytestAsyncioFunction):
+    """A test that is an async static method."""
+
+
+class AsyncGenerator(PytestAsyncioFunction):
+    """A test that is an async generator function, and cannot be run."""
+
+
+class AsyncHypothesisTest(PytestAsyncioFunction):
+    """A coroutine function under ``@hypothesis.given``: all its examples run in one loop."""
+
+    def runtest(self) -> None:
+        """Let Hypothesis call a sync function for each example."""
+        __tracebackhide__ = True
+        handle: Any = self.obj.hypothesis  # type: ignore[attr-defined]
+        function = handle.inner_test
+        handle.inner_test = _synchronize(self, function)
+        try:
+            pytest.Function.runtest(self)
+        finally:
+            handle.inner_test = function
+
+
+def is_async_test(item: pytest.Item) -> TypeGuard[PytestAsyncioFunction]:
+    """Return whether a test item is an async test that this plugin runs."""
+    return isinstance(item, PytestAsyncioFunction)
+
+
+def get_loop_scope_of(item: pytest.Item) -> ScopeName | None:
+    """Return the scope of the loop that the test runs in, if it is one of ours."""
+    return item._loop_scope if isinstance(item, PytestAsyncioFunction) else None
+
+
+def find_item_class(function: Any) -> type[PytestAsyncioFunction] | None:
+    """Return the class for the items of an async test function; None for a sync one."""
+    if inspect.iscoroutinefunction(function):
+        return Coroutine
+    if inspect.isasyncgenfunction(function):
+        return AsyncGenerator
+    if isinstance(function, staticmethod):
+        return AsyncStaticMethod if find_item_class(function.__func__) else None
+    if getattr(function, "is_hypothesis_test", False) is True:
+        inner = getattr(getattr(function, "hypothesis", None), "inner_test", None)
+        return AsyncHypothesisTest if inspect.iscoroutinefunction(inner) else None
+    return None
+
+
+def convert(item: pytest.Function, item_class: type[PytestAsyncioFunction]) -> None:
+    """Make the item one of ours."""
+    current = item.__class__
+    item.__class__ = item_class if current is pytest.Function else _mix(item_class, current)
+
+
+@functools.cache
+def _mix(item_class: type[PytestAsyncioFunction], current: type[pytest.Function]) -> type[PytestAsyncioFunction]:
+    return type(item_class.__name__, (item_class, current), {"__module__": item_class.__module__})
+
+
+def _synchronize(item: PytestAsyncioFunction, function: Any) -> Any:
+    def run_in_loop(*args: Any, **kwargs: Any) -> None:
+        __tracebackhide__ = True
+        _run(item, function(*args, **kwargs))
+
+    # What functools.wraps would set, less what nobody asks of a test: it is done for each run of each test.
+    run_in_loop.__wrapped__ = function  # type: ignore[attr-defined]
+    run_in_loop.__name__ = function.__name__
+    run_in_loop.__doc__ = function.__doc__
+    return run_in_loop
+
+
+def _run(item: PytestAsyncioFunction, coroutine: Any) -> None:
+    __tracebackhide__ = True
+    hosting = Hosting.of(item.config)
+    host = hosting.host_for(item, item._loop_scope, may_be_legacy=True).host
+    context = hosting.context_of(item)
+    context.take_ambient()
+    hosting.interrupts.install()
+    task = host.task
+    cancellations = task.cancelling() if task is not None else 0
+    try:
+        host.run(coroutine, context.context, may_be_cancelled=True)
+    except NestedLoopError:
+        pytest.fail(_OUTER_LOOP, pytrace=False)
+    except BaseException as error:
+        if not crashes.is_cancellation(error):
+            host.forget_cancellations(cancellations)
+            raise
+        raise crashes.explain(error, host, "the test", item) from None
+    host.forget_cancellations(cancellations)
+
+
+_OUTER_LOOP = (
+    "The async test cannot run, because pytest itself was started inside a running event loop: "
+    "start pytest in a thread of its own, with await asyncio.to_thread(pytest.main, [...])."
+)

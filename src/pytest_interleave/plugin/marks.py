@@ -1,0 +1,73 @@
+"""The ``asyncio`` mark: what it may say, and what it says about a test."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import pytest
+
+ScopeName: TypeAlias = Literal["function", "class", "module", "package", "session"]
+SCOPES: tuple[ScopeName, ...] = ("function", "class", "module", "package", "session")
+
+MARK_LINE = (
+    "asyncio(loop_scope=..., loop_factories=[...]): run the async test in an asyncio event loop; loop_scope says which one "
+    "(function, class, module, package or session), loop_factories selects the loops to run it on."
+)
+_ARGUMENTS = frozenset({"loop_scope", "scope", "loop_factories"})
+
+# Marks of plugins that run tests themselves. In auto mode a test that bears one of them is theirs.
+FOREIGN_MARKS = frozenset(
+    {"anyio", "trio", "curio", "twisted", "gen_test", "tornado", "asyncio_cooperative", "asyncio_concurrent"}
+)
+
+
+def read_loop_scope(mark: pytest.Mark, default: ScopeName) -> ScopeName:
+    """Return the loop scope of a test with this mark."""
+    scope: ScopeName = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope") or default
+    return scope
+
+
+def has_loop_scope(mark: pytest.Mark | None) -> bool:
+    """Whether the mark itself says in which loop the test runs."""
+    return mark is not None and bool(mark.kwargs.get("loop_scope") or mark.kwargs.get("scope"))
+
+
+def check_mark(mark: pytest.Mark, nodeid: str) -> None:
+    """Fail with one line, if the mark's arguments are wrong."""
+    if mark.args or not mark.kwargs.keys() <= _ARGUMENTS:
+        _fail(nodeid, "mark.asyncio accepts only keyword arguments 'loop_scope' and 'loop_factories'.")
+    if "scope" in mark.kwargs:
+        if "loop_scope" in mark.kwargs:
+            _fail(
+                nodeid,
+                'An asyncio pytest marker defines both "scope" and "loop_scope", but it should only use "loop_scope".',
+            )
+        warnings.warn(
+            pytest.PytestDeprecationWarning(
+                'The "scope" keyword argument to the asyncio marker has been deprecated. '
+                'Please use the "loop_scope" argument instead.'
+            ),
+            stacklevel=1,
+        )
+    scope = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope")
+    if scope is not None and scope not in SCOPES:
+        valid = ", ".join(SCOPES)
+        _fail(nodeid, f"mark.asyncio got an unexpected loop scope value {scope!r}. Valid scopes are: {valid}.")
+    names = mark.kwargs.get("loop_factories")
+    if names is not None and not _is_list_of_names(names):
+        _fail(nodeid, "mark.asyncio 'loop_factories' must be a non-empty sequence of strings.")
+
+
+def _is_list_of_names(value: Any) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and bool(value)
+        and all(isinstance(name, str) and name for name in value)
+    )
+
+
+def _fail(nodeid: str, message: str) -> None:
+    pytest.fail(f"{nodeid}: {message}", pytrace=False)

@@ -1,0 +1,171 @@
+"""Tests that could not have run as their author meant: they fail, and say what to change.
+
+pytest-asyncio warns about some of these and lets others pass. Which of the two happens is decided by the setting
+``interleave_misuse``; what pytest itself fails already fails in both, with a better text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import unittest
+import warnings
+from typing import Any
+
+import pytest
+from _pytest.unittest import TestCaseFunction
+
+from pytest_interleave.plugin import loop_mismatch
+from pytest_interleave.plugin.options import Misuse, Mode, Settings
+
+ASYNC_GENERATOR = (
+    "This test is an async generator (it contains a yield), so nothing of it would run. Remove the yield, or make it a "
+    "fixture with @pytest_asyncio.fixture."
+)
+_NOT_NATIVE = "async def functions are not natively supported"
+_UNHANDLED = "requested an async fixture"
+_HANDLES_UNHANDLED_FIXTURES = pytest.version_tuple >= (9, 1)
+
+
+class RefusedTest(pytest.Function):
+    """A test that fails instead of being run, with the reason in one line."""
+
+    refusal: str
+
+    def setup(self) -> None:
+        """Set nothing up."""
+
+    def runtest(self) -> None:
+        """Fail."""
+        pytest.fail(self.refusal, pytrace=False)
+
+
+class MarkedSyncTest(pytest.Function):
+    """A sync test with the asyncio mark: it runs, with a warning."""
+
+    def runtest(self) -> None:
+        """Warn, and run the test."""
+        self.warn(
+            pytest.PytestWarning(
+                f"The test {self} is marked with '@pytest.mark.asyncio' but it is not an async function. "
+                "Please remove the asyncio mark. If the test is not marked explicitly, "
+                "check for global marks applied via 'pytestmark'."
+            )
+        )
+        super().runtest()
+
+
+def refuse(item: pytest.Function, reason: str) -> None:
+    """Make the item fail with the reason."""
+    item.__class__ = _refused(item.__class__)
+    item.refusal = reason  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _refused(current: type[pytest.Function]) -> type[pytest.Function]:
+    return type(current.__name__, (RefusedTest, current), {"__module__": current.__module__})
+
+
+def refuse_mark_on_sync_test(item: pytest.Function, settings: Settings, *, is_direct: bool) -> None:
+    """Deal with the asyncio mark on a sync test; one inherited from a class or module is no mistake of the test's."""
+    if settings.misuse is Misuse.FAIL and is_direct:
+        if _hides_coroutine(item.obj):
+            refuse(item, f"{item.originalname} is an async test behind a sync decorator. {_FIX_DECORATOR}")
+        else:
+            refuse(
+                item,
+                f"{item.originalname} is marked with '@pytest.mark.asyncio' but it is not an async function. "
+                "Write 'async def', or remove the mark.",
+            )
+    elif item.__class__ is pytest.Function:
+        item.__class__ = MarkedSyncTest
+
+
+def check_test_case(item: TestCaseFunction, async_base: type) -> None:
+    """Refuse an async test of a class whose ``run`` does not await: it passes with ``assert False`` in it."""
+    test_case: Any = item.getparent(pytest.Class).obj  # type: ignore[union-attr]
+    plain = unittest.TestCase
+    if issubclass(test_case, async_base):
+        return
+    if all(
+        getattr(test_case, name, None) is getattr(plain, name, None) for name in ("run", "__call__", "_callTestMethod")
+    ):
+        refuse(
+            item,
+            f"{item.originalname} is async, but unittest.TestCase never awaits its tests. "
+            f"Derive {test_case.__name__} from unittest.IsolatedAsyncioTestCase, or make it a plain class.",
+        )
+
+
+def report_unhandled_fixture(definition: pytest.FixtureDef[Any], request: Any, settings: Settings) -> None:
+    """Deal with an async fixture in strict mode that is not ours, on a pytest that would pass on the coroutine."""
+    if _HANDLES_UNHANDLED_FIXTURES:
+        return
+    item = request._pyfuncitem
+    if settings.misuse is Misuse.FAIL:
+        pytest.fail(_describe_unhandled(definition.argname, item.name), pytrace=False)
+    if item.get_closest_marker("asyncio") is not None:
+        warnings.warn(
+            pytest.PytestDeprecationWarning(
+                f"asyncio test {item.name!r} requested async @pytest.fixture {definition.argname!r} in strict mode. "
+                "You might want to use @pytest_asyncio.fixture or switch to auto mode. "
+                "This will become an error in future versions of pytest-asyncio."
+            ),
+            stacklevel=1,
+        )
+
+
+class Explanations:
+    """Says more where a test failed for a reason that we know."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        """Add to the text of a failure, before the report is made from it."""
+        excinfo = call.excinfo
+        if excinfo is None or not isinstance(item, pytest.Function):
+            return
+        error: Any = excinfo.value
+        if isinstance(error, pytest.fail.Exception) and isinstance(error.msg, str):
+            self._explain_failure(item, error)
+        else:
+            loop_mismatch.explain(error, item)
+
+    def _explain_failure(self, item: pytest.Function, error: Any) -> None:
+        if error.msg.startswith(_NOT_NATIVE):
+            error.msg = f"{_NOT_NATIVE}.\n{self._describe_unrun(item)}"
+        elif _UNHANDLED in error.msg:
+            name = error.msg.partition(_UNHANDLED)[2].split("'")[1]
+            error.msg = f"{error.msg}\n{_describe_unhandled(name, item.name)}"
+
+    def _describe_unrun(self, item: pytest.Function) -> str:
+        function = item.obj
+        if not inspect.iscoroutinefunction(function) and not inspect.isasyncgenfunction(function):
+            return f"{item.originalname} is a sync function that returns a coroutine. {_FIX_DECORATOR}"
+        for mark in item.iter_markers():
+            if mark.name != "asyncio" and difflib.get_close_matches(mark.name, ["asyncio"], cutoff=0.7):
+                return f"The mark '@pytest.mark.{mark.name}' is unknown: did you mean '@pytest.mark.asyncio'?"
+        if self._settings.mode is Mode.AUTO:
+            return "No plugin took this test: it has the mark of one that is not installed or not active."
+        return "Mark the test with '@pytest.mark.asyncio', or set asyncio_mode = auto."
+
+
+_FIX_DECORATOR = "Let the decorator's wrapper be 'async def' and await the test, or put the decorator elsewhere."
+
+
+def _hides_coroutine(function: Any) -> bool:
+    while function is not None:
+        if inspect.iscoroutinefunction(function):
+            return True
+        function = getattr(function, "__wrapped__", None)
+    return False
+
+
+def _describe_unhandled(fixture: str, test: str) -> str:
+    return (
+        f"{test} requested the async fixture {fixture!r}, which nothing awaits: "
+        "make it with '@pytest_asyncio.fixture', or set asyncio_mode = auto."
+    )
