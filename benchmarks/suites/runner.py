@@ -1,0 +1,201 @@
+"""What an async test costs before it does anything, beside an empty sync test under plain pytest."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks import children
+from benchmarks.environments import Environment, python_of
+from benchmarks.errors import UnmeasuredError
+from benchmarks.interpreters import Interpreter
+from benchmarks.projects import Project
+from benchmarks.registry import Benchmark, Effort
+from benchmarks.rounds import Readings, Series, measure
+from benchmarks.tables import Table, at_most
+
+PLAIN = "plain pytest"
+OURS = "ours"
+
+SYNC_RESOURCE = """\
+import pytest
+
+@pytest.fixture
+def resource():
+    yield 1
+"""
+THREE_ARGUMENTS = ("alpha", "beta", "gamma")
+THREE_FIXTURES = "import pytest\n" + "".join(
+    f"\n@pytest.fixture\ndef {name}():\n    return 1\n" for name in THREE_ARGUMENTS
+)
+
+
+def asyncio_ini(scope: str) -> dict[str, str]:
+    """Return what a pytest-asyncio user writes for auto mode with one loop a ``scope``."""
+    return {
+        "asyncio_mode": "auto",
+        "asyncio_default_fixture_loop_scope": scope,
+        "asyncio_default_test_loop_scope": scope,
+    }
+
+
+def asyncio_conftest(scope: str) -> str:
+    """Return nothing: the ini says it all."""
+    return ""
+
+
+def anyio_ini(scope: str) -> dict[str, str]:
+    """Return what an anyio user writes for auto mode."""
+    return {"anyio_mode": "auto"}
+
+
+def anyio_conftest(scope: str) -> str:
+    """Choose asyncio alone and, for a loop that outlives the test, hold it with a fixture as anyio's docs advise."""
+    backend = "import pytest\n\n@pytest.fixture(scope='session')\ndef anyio_backend():\n    return 'asyncio'\n"
+    if scope == "function":
+        return backend
+    keep_loop = f"@pytest.fixture(scope='{scope}', autouse=True)\nasync def keep_loop(anyio_backend):\n    yield\n"
+    return f"{backend}\n{keep_loop}"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A plugin, and how its users ask for a loop scope."""
+
+    column: str
+    environment: Environment
+    ini: Callable[[str], dict[str, str]]
+    conftest: Callable[[str], str]
+
+
+CONTESTANTS = (
+    Contestant("pytest-asyncio 1.5.0", Environment("pytest-asyncio"), asyncio_ini, asyncio_conftest),
+    Contestant("anyio 4.16.0", Environment("anyio"), anyio_ini, anyio_conftest),
+    Contestant(OURS, Environment("pytest-interleave", is_ours=True), asyncio_ini, asyncio_conftest),
+)
+
+Key = tuple[str, str, str]
+"""Column, project, and ``run`` or ``collect``."""
+
+
+def run(interpreter: Interpreter, effort: Effort) -> Table:
+    """Measure every plugin on every project, and turn the readings into the table of the runner's issue."""
+    tests, collected = (1_000, 2_000) if effort.is_quick else (2_000, 10_000)
+    with tempfile.TemporaryDirectory(prefix="benchmark-runner-") as folder:
+        subjects = _plain_subjects(interpreter, Path(folder), tests, collected)
+        for contestant in CONTESTANTS:
+            subjects |= _subjects(contestant, interpreter, Path(folder), tests, collected)
+        readings = measure(subjects, rounds=effort.rounds, name="runner")
+    return _table(readings, tests, collected)
+
+
+def _plain_subjects(
+    interpreter: Interpreter, folder: Path, tests: int, collected: int
+) -> dict[Key, Callable[[], float]]:
+    projects = {
+        "sync": Project(tests, is_async=False),
+        "fixture": Project(tests, is_async=False, arguments=("resource",), conftest=SYNC_RESOURCE),
+        "collection": Project(collected, is_async=False, arguments=THREE_ARGUMENTS, conftest=THREE_FIXTURES),
+    }
+    return _subjects_of(PLAIN, Environment("pytest"), projects, interpreter, folder)
+
+
+def _subjects(
+    contestant: Contestant, interpreter: Interpreter, folder: Path, tests: int, collected: int
+) -> dict[Key, Callable[[], float]]:
+    ini, conftest = contestant.ini, contestant.conftest
+    function_ini, function_conftest = ini("function"), conftest("function")
+    async_resource = "import pytest\n\n@pytest.fixture\nasync def resource():\n    yield 1\n"
+    projects = {"sync": Project(tests, is_async=False, ini=function_ini)}
+    for scope in ("function", "module", "session"):
+        projects[scope] = Project(tests, is_async=True, ini=ini(scope), conftest=conftest(scope))
+    projects["fixture"] = Project(
+        tests, is_async=True, arguments=("resource",), ini=function_ini, conftest=function_conftest + async_resource
+    )
+    projects["collection"] = Project(
+        collected,
+        is_async=True,
+        arguments=THREE_ARGUMENTS,
+        ini=function_ini,
+        conftest=function_conftest + THREE_FIXTURES,
+    )
+    return _subjects_of(contestant.column, contestant.environment, projects, interpreter, folder)
+
+
+def _subjects_of(
+    column: str, environment: Environment, projects: dict[str, Project], interpreter: Interpreter, folder: Path
+) -> dict[Key, Callable[[], float]]:
+    python = python_of(environment, interpreter)
+    subjects: dict[Key, Callable[[], float]] = {}
+    for name, project in projects.items():
+        place = folder / environment.name / name
+        project.write_to(place)
+        subjects[column, name, "collect"] = partial(_collect, python, place, project.tests)
+        if name != "collection":
+            subjects[column, name, "run"] = partial(_run, python, place, project.tests)
+    return subjects
+
+
+def _collect(python: Path, folder: Path, tests: int) -> float:
+    # -qq prints a line a file ("test_00.py: 100"); -q would print a line a test, which a run does not.
+    finished = _pytest(python, folder, "-qq", "--collect-only")
+    counts = re.findall(r"^test_\d+\.py: (\d+)$", finished.output, re.MULTILINE)
+    if sum(map(int, counts)) != tests:
+        raise UnmeasuredError(f"collected {sum(map(int, counts)):,} tests of {tests:,}")
+    return finished.cpu_seconds
+
+
+def _run(python: Path, folder: Path, tests: int) -> float:
+    finished = _pytest(python, folder, "-q")
+    summary = finished.output.rstrip().rpartition("\n")[2]
+    if not summary.startswith(f"{tests} passed"):
+        raise UnmeasuredError(f"expected {tests} passed, got: {summary}")
+    return finished.cpu_seconds
+
+
+def _pytest(python: Path, folder: Path, *arguments: str) -> children.Finished:
+    return children.run([python, "-m", "pytest", "-p", "no:cacheprovider", *arguments], cwd=folder)
+
+
+def _table(readings: Readings[Key], tests: int, collected: int) -> Table:
+    def per_test(column: str, project: str) -> Series:
+        return (readings[column, project, "run"] - readings[column, project, "collect"]) / tests * 1e6
+
+    def ratio(column: str, project: str) -> Series:
+        return per_test(column, project) / per_test(PLAIN, "sync")
+
+    def added(column: str, without: str) -> Series:
+        return per_test(column, "fixture") - per_test(column, without)
+
+    def collection(column: str) -> Series:
+        return readings[column, "collection", "collect"] / readings[PLAIN, "collection", "collect"]
+
+    plugins = [contestant.column for contestant in CONTESTANTS]
+    table = Table(f"runner: {tests:,} empty tests in 20 files", [PLAIN, *plugins], OURS)
+    table.add("empty sync test", "µs", {PLAIN: lambda: per_test(PLAIN, "sync")}, decimals=0)
+    for scope, bound in (("function", 1.30), ("module", 1.15), ("session", 1.15)):
+        figures = {column: partial(ratio, column, scope) for column in plugins}
+        table.add(f"empty async test, {scope} loop", "x sync", figures, target=at_most(bound))
+    table.add(
+        "yield fixture, added per test (plain: a sync one)",
+        "µs",
+        {PLAIN: lambda: added(PLAIN, "sync"), **{column: partial(added, column, "function") for column in plugins}},
+        target=at_most(60),
+        decimals=0,
+    )
+    figures = {column: partial(ratio, column, "sync") for column in plugins}
+    table.add("sync test with the plugin installed", "x plain", figures, target=at_most(1.02))
+    table.add(
+        f"collecting {collected:,} async tests, 3 fixture arguments",
+        "x plain",
+        {column: partial(collection, column) for column in plugins},
+        target=at_most(1.05),
+    )
+    return table
+
+
+BENCHMARK = Benchmark("runner", "what an async test costs before it does anything", run)
