@@ -15,6 +15,8 @@ from benchmarks.errors import BenchmarkError
 # The real path: a virtual environment's Python and the one it was made from are the same interpreter.
 ASK_VERSION = "import os, platform, sys; print(os.path.realpath(sys.executable), platform.python_version())"
 
+OLDEST = "3.11"
+
 
 @dataclass(frozen=True)
 class Interpreter:
@@ -37,8 +39,13 @@ def find_interpreter(wanted: str) -> Interpreter:
     """Return the Python called ``wanted``: a version such as ``3.11``, or a path."""
     for candidate in _candidates(wanted):
         found = _ask(candidate)
-        if found is not None and (os.sep in wanted or found.version == wanted):
-            return found
+        if found is None or (os.sep not in wanted and found.version != wanted):
+            continue
+        if not found.is_at_least(OLDEST):
+            raise BenchmarkError(
+                f"{found.path} is Python {found.full_version}; pytest-interleave needs {OLDEST} or newer"
+            )
+        return found
     raise BenchmarkError(f"No Python {wanted} here. Try: --python 3.13, or --python /path/to/python")
 
 
