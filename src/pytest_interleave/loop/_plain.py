@@ -1,7 +1,7 @@
 """The private names of asyncio that the plain runner needs.
 
-They live beside ``_base.py`` and not in it, because a plain run has no use for the controlled loop and should not pay for
-importing it. Every function answers for foreign loops (uvloop) too, on the safe side.
+They live beside ``_base.py`` and not in it, because a plain run has no use for the controlled loop and should not pay
+for importing it. Every function answers for foreign loops (uvloop) too, on the safe side.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 try:
     # signal.getsignal wraps this in an enum look-up: 1.7 µs against 0.1 µs, and it is asked before every job.
-    from _signal import getsignal as _getsignal
+    from _signal import getsignal as _getsignal  # type: ignore[import-not-found]
 except ImportError:  # pragma: no cover - not CPython
     _getsignal = signal.getsignal
 
@@ -75,8 +75,11 @@ def has_undelivered_cancel(task: asyncio.Task[Any]) -> bool:
     return bool(getattr(task, "_must_cancel", False))
 
 
-def drop_task(task: asyncio.Task[Any]) -> None:
+def drop_task(task: asyncio.Task[Any], waited_for: asyncio.Future[Any] | None) -> None:
     """Forget a task that will never be run again, without "Task was destroyed but it is pending"."""
+    if waited_for is not None:
+        for callback, _ in waited_for._callbacks or ():
+            waited_for.remove_done_callback(callback)  # the task's, which would hold it
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     coroutine = task.get_coro()
     if coroutine is not None:

@@ -1,8 +1,8 @@
 """The plain runner's loop: one long-lived task in which fixtures and tests run one after another.
 
-``Host.run`` hands a coroutine (a *job*: a fixture's set-up, a test, a tear-down) to the host's task and drives the loop
-until the job has ended. All jobs are one task, so a task group, a cancel scope or a timeout may be opened in a fixture's
-set-up and closed in its tear-down, and what happens in it meanwhile reaches the test. Rules:
+``Host.run`` hands a coroutine (a *job*: a fixture's set-up, a test, a tear-down) to the host's task and drives the
+loop until the job has ended. All jobs are one task, so a task group, a cancel scope or a timeout may be opened in a
+fixture's set-up and closed in its tear-down, and what happens in it meanwhile reaches the test. Rules:
 
 - between two jobs the loop stands still, and the task waits for a future of ours;
 - a cancellation that arrives then, in the very iteration in which a job ended, is kept for the next job that may be
@@ -40,10 +40,11 @@ class NestedLoopError(InterleaveError, RuntimeError):
 class _HostTask(asyncio.Task[Any]):
     """The task of a host, which asks its host before it is cancelled."""
 
-    host: Host
+    host: Host | None  # None when it is not to be run any more
 
     def cancel(self, msg: Any | None = None) -> bool:
-        return self.host.cancel(msg, sys._getframe(1))
+        host = self.host
+        return False if host is None else host.cancel(msg, self, sys._getframe(1))
 
     def strike(self, msg: Any | None) -> bool:
         return super().cancel(msg)
@@ -70,6 +71,7 @@ class Host:
         self._job: Awaitable[Any] | None = None
         self._value: Any = None
         self._error: BaseException | None = None
+        self._may_be_cancelled = False
         self._is_started = False  # whether the task has begun with the job
         self._late: Cancellation | None = None
         Host.open_hosts += 1
@@ -99,6 +101,7 @@ class Host:
         if context is not None and context is not self.context:
             job = _InContext(job, context)
         self._job = job
+        self._may_be_cancelled = may_be_cancelled
         self._is_started = False
         self.cancellations.clear()
         task = self._prepare_task()
@@ -121,7 +124,7 @@ class Host:
         if error is None:
             value = self._value
             self._value = None
-            return value  # type: ignore[no-any-return]
+            return value
         self._error = None
         try:
             if isinstance(error, asyncio.CancelledError) and self.was_interrupted:
@@ -185,22 +188,21 @@ class Host:
         try:
             self.loop.run_forever()
         finally:
-            if (
-                self._job is not None
-            ):  # it is stuck: its task is cancelled again by close(), the next job gets a new one
+            if self._job is not None:  # stuck: close() cancels its task again, the next job gets a new one
                 self._task = None
                 self._job = None
             self._error = self._value = None
 
     # -- cancellation --------------------------------------------------------------------------------------------
 
-    def cancel(self, message: Any, frame: FrameType | None) -> bool:
+    def cancel(self, message: Any, task: _HostTask, frame: FrameType | None) -> bool:
         """Cancel the current job, or keep the cancellation for the next one; remember the reason."""
-        reason = find_cancellation(frame, message)
-        task = self._task
-        if task is None or task.done():
+        if task.done():
             return False
-        if self._job is None:
+        if task is not self._task:  # the task of an abandoned job
+            return task.strike(message)
+        reason = find_cancellation(frame, message)
+        if self._job is None or not (self._is_started or self._may_be_cancelled):
             self._late = reason
             return True
         self.cancellations.append(reason)
@@ -258,14 +260,18 @@ class Host:
             loop.run_forever()
 
     def _finish_task(self) -> None:
+        # No reference cycle may stay: one in each test makes the garbage collector run often.
         task, self._task = self._task, None
-        if task is not None and not task.done():
-            _plain.drop_task(task)
+        wake, self._wake = self._wake, None
+        if task is not None:
+            task.host = None
+            if not task.done():
+                _plain.drop_task(task, wake)
 
     def _cancel_tasks(self) -> None:
         if 0 <= _plain.count_tasks() <= Host.open_hosts:
             return
-        tasks = [task for task in asyncio.all_tasks(self.loop) if not isinstance(task, _HostTask)]
+        tasks = [task for task in asyncio.all_tasks(self.loop) if getattr(task, "host", self) is not None]
         if not tasks:
             return
         for task in tasks:

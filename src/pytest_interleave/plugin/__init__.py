@@ -71,9 +71,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"asyncio_default_test_loop_scope={settings.test_loop_scope}"
     ]
     if stand_in.replaced:
-        lines.append(
-            "asyncio: run by pytest-interleave in the place of pytest-asyncio (-p no:interleave gives it back)"
-        )
+        lines.append("asyncio: run by pytest-interleave in place of pytest-asyncio (-p no:interleave gives it back)")
     mismatch = loop_mismatch.describe_configuration(settings)
     if mismatch is not None:
         lines.append(mismatch)

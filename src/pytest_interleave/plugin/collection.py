@@ -118,8 +118,12 @@ class CollectionHooks:
             misuse.refuse(item, misuse.ASYNC_GENERATOR)
             return
         text = ASYNC_GENERATOR_TEXT.format(name=item.name)
-        item.warn(pytest.PytestCollectionWarning(text))
-        item.add_marker(pytest.mark.xfail(run=False, reason=text))
+        try:
+            item.warn(pytest.PytestCollectionWarning(text))
+        except pytest.PytestCollectionWarning:  # filterwarnings = error
+            misuse.refuse(item, text)
+        else:
+            item.add_marker(pytest.mark.xfail(run=False, reason=text))
 
 
 def _collect_factories(definition: pytest.Function) -> dict[str, LoopFactory] | None:

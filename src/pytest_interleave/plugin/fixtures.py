@@ -1,7 +1,7 @@
 """Async fixtures: set up and torn down as jobs of their loop's host.
 
-The hook runs for every fixture of the suite, sync ones too, so what kind of fixture a definition is gets decided once. Ours
-are set up here completely, as pytest's own hook would: a wrapper would cost every fixture.
+The hook runs for every fixture of the suite, sync ones too, so what kind of fixture a definition is gets decided once.
+Ours are set up here completely, as pytest's own hook would: a wrapper would cost every fixture.
 """
 
 from __future__ import annotations
@@ -127,20 +127,15 @@ class FixtureHooks:
     def _set_up(self, plan: Plan, definition: pytest.FixtureDef[Any], request: Any) -> object:
         __tracebackhide__ = True
         item: pytest.Function = request._pyfuncitem
-        if plan.kind in _ASYNC_KINDS and _plain.get_running_loop_or_none() is not None:
-            raise RuntimeError(_describe_nested_set_up(definition, item))
-        if plan.problem is not None and not legacy_event_loop.is_used_by(item):
-            pytest.fail(plan.problem, pytrace=False)
         arguments = {name: request.getfixturevalue(name) for name in definition.argnames}
-        open_host = self._find_host(plan, item)
-        if not plan.is_function_scoped:
-            self._end_with_host(definition, open_host, request)
-        if plan.function is definition.func:
-            function = resolve_fixture_function(definition, request)
-        else:
-            function = plan.function
+        is_own = plan.function is definition.func
+        function = resolve_fixture_function(definition, request) if is_own else plan.function
         key = definition.cache_key(request)
         try:
+            _check(plan, definition, item)
+            open_host = self._find_host(plan, item)
+            if not plan.is_function_scoped:
+                self._end_with_host(definition, open_host, request)
             value = self._call(plan, function, arguments, definition, request, open_host)
         except (OutcomeException, Exception) as error:
             if isinstance(error, pytest.skip.Exception):
@@ -197,7 +192,7 @@ class FixtureHooks:
         try:
             value = _run(host, generator.__anext__(), context.context, item, definition)
         except StopAsyncIteration:
-            raise ValueError(f"{definition.argname} did not yield a value") from None
+            pytest.fail(f"fixture {definition.argname!r} did not yield a value", pytrace=False)
         crashes.register_generator(host, definition, generator)
         published = context.publish()
 
@@ -208,7 +203,9 @@ class FixtureHooks:
             self._hosting.interrupts.install()
             try:
                 with crashes.unreported_only(host):
-                    host.run(_finish_generator(generator, definition.argname), context.context)
+                    if host.run(_finish_generator(generator), context.context):
+                        text = "Async generator fixture didn't stop.Yield only once."
+                        pytest.fail(f"fixture {definition.argname!r}: {text}", pytrace=False)
             finally:
                 crashes.forget_generator(host, definition)
                 undo(published)
@@ -263,15 +260,22 @@ def _run(host: Host, job: Any, context: Context, item: pytest.Function, definiti
         raise crashes.explain(error, host, f"the set-up of fixture {definition.argname!r}", item) from None
 
 
-async def _finish_generator(generator: Any, name: str) -> None:
+def _check(plan: Plan, definition: pytest.FixtureDef[Any], item: pytest.Function) -> None:
+    __tracebackhide__ = True
+    if plan.kind in _ASYNC_KINDS and _plain.get_running_loop_or_none() is not None:
+        raise RuntimeError(_describe_nested_set_up(definition, item))
+    if plan.problem is not None and not legacy_event_loop.is_used_by(item):
+        pytest.fail(plan.problem, pytrace=False)
+
+
+async def _finish_generator(generator: Any) -> bool:
+    """Run an async generator to its end; return whether there was another ``yield`` on the way."""
     try:
         await generator.__anext__()
     except StopAsyncIteration:
-        return
+        return False
     await generator.aclose()
-    error = ValueError("Async generator fixture didn't stop.Yield only once.")
-    error.add_note(f"fixture {name!r} has more than one 'yield'")
-    raise error
+    return True
 
 
 def _take_back(context: JobContext, adopted: Changes, published: Changes) -> None:
@@ -289,8 +293,8 @@ def _find_problem(definition: pytest.FixtureDef[Any], loop_scope: str, *, is_exp
         return None
     where = "by its loop_scope" if is_explicit else "by asyncio_default_fixture_loop_scope"
     return (
-        f"ScopeMismatch: the {scope} scoped async fixture {name!r} runs in the {loop_scope} loop ({where}), which is closed "
-        f'before the fixture ends. Give the fixture loop_scope="{scope}", or set asyncio_loop_scope = {scope}.'
+        f"ScopeMismatch: the {scope} scoped async fixture {name!r} runs in the {loop_scope} loop ({where}), which is "
+        f'closed before the fixture ends. Give the fixture loop_scope="{scope}", or set asyncio_loop_scope = {scope}.'
     )
 
 
@@ -298,9 +302,9 @@ def _describe_nested_set_up(definition: pytest.FixtureDef[Any], item: pytest.Fun
     name = definition.argname
     if Host.running:
         return (
-            f"request.getfixturevalue({name!r}) was called while async code is running in {item.name!r}: an async fixture "
-            f"cannot be set up inside a running event loop. Take {name!r} as an argument of the test or fixture instead, "
-            "or call getfixturevalue in a sync fixture."
+            f"request.getfixturevalue({name!r}) was called while async code is running in {item.name!r}: an async "
+            f"fixture cannot be set up inside a running event loop. Take {name!r} as an argument of the test or "
+            "fixture instead, or call getfixturevalue in a sync fixture."
         )
     return describe_outer_loop(f"async fixture {name!r}")
 

@@ -20,7 +20,7 @@ from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import Host, Interrupts
 from pytest_interleave.plugin import legacy_event_loop, policy
 from pytest_interleave.plugin.contexts import JobContext
-from pytest_interleave.plugin.marks import ScopeName
+from pytest_interleave.plugin.marks import SCOPES, ScopeName, check_mark, read_loop_scope
 from pytest_interleave.plugin.options import Settings
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -60,7 +60,8 @@ class OpenHost:
         errors: list[BaseException] = []
         for finish in reversed(list(self.fixtures.values())):
             _collect_error(finish, errors)
-        _collect_error(self._close, errors)
+        close, self._close = self._close, _do_nothing  # a reference cycle otherwise
+        _collect_error(close, errors)
         if len(errors) == 1:
             raise errors[0]
         if errors:
@@ -76,6 +77,7 @@ class Hosting:
         #: Makes the loops of all hosts while it is set (see ``use_factory``); goes before every other choice.
         self.forced_factory: LoopFactory | None = None
         self._wide: list[OpenHost] = []  # those that outlive a test
+        self._inherited_scopes: dict[Any, ScopeName] = {}
 
     @classmethod
     def of(cls, config: pytest.Config) -> Hosting:
@@ -90,6 +92,27 @@ class Hosting:
     def attach(self, config: pytest.Config) -> None:
         """Make these the session's hosts."""
         config.stash[_HOSTING] = self
+
+    def loop_scope_of(self, item: pytest.Function) -> ScopeName:
+        """Return the scope of the loop that an async test runs in."""
+        # Late, because the recipe for "one loop for all tests" adds marks in pytest_collection_modifyitems.
+        for mark in item.own_markers:
+            if mark.name == "asyncio":
+                return self._read_loop_scope(mark, item)
+        scope = self._inherited_scopes.get(item.parent)
+        if scope is None:
+            scope = self._read_loop_scope(item.get_closest_marker("asyncio"), item)
+            self._inherited_scopes[item.parent] = scope
+        return scope
+
+    def _read_loop_scope(self, mark: pytest.Mark | None, item: pytest.Function) -> ScopeName:
+        default = self.settings.test_loop_scope
+        if mark is None or not mark.kwargs:
+            return default
+        scope = read_loop_scope(mark, default)
+        if scope not in SCOPES:  # a mark that was added late: the others were checked at collection
+            check_mark(mark, item.nodeid)
+        return scope
 
     # -- look-up -------------------------------------------------------------------------------------------------
 
@@ -249,3 +272,7 @@ def _collect_error(function: Callable[[], object], errors: list[BaseException]) 
         function()
     except BaseException as error:
         errors.append(error)
+
+
+def _do_nothing() -> None:
+    """Stand for what was done."""

@@ -1,13 +1,14 @@
 """The items of async tests, and how they run.
 
-pytest's own item becomes ours by a change of its class. pytest-asyncio makes a second item for each async test, which is
-most of the 52 % it adds to the collection of 10,000 tests.
+pytest's own item becomes ours by a change of its class. pytest-asyncio makes a second item for each async test, which
+is most of the 52 % it adds to the collection of 10,000 tests.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeGuard
 
@@ -16,7 +17,7 @@ import pytest
 from pytest_interleave.loop.host import NestedLoopError
 from pytest_interleave.plugin import crashes
 from pytest_interleave.plugin.hosting import FACTORY_FIXTURE, Hosting
-from pytest_interleave.plugin.marks import SCOPES, ScopeName, check_mark, read_loop_scope
+from pytest_interleave.plugin.marks import ScopeName
 
 _NO_PARAMETERS = SimpleNamespace(params=())
 ASYNC_GENERATOR_TEXT = "Tests based on asynchronous generators are not supported. {name} will be ignored."
@@ -27,13 +28,7 @@ class PytestAsyncioFunction(pytest.Function):
 
     @functools.cached_property
     def _loop_scope(self) -> ScopeName:
-        # Late, because the recipe for "one loop for all tests" adds marks in pytest_collection_modifyitems.
-        mark = self.get_closest_marker("asyncio")
-        default = Hosting.of(self.config).settings.test_loop_scope
-        scope = default if mark is None else read_loop_scope(mark, default)
-        if scope not in SCOPES and mark is not None:
-            check_mark(mark, self.nodeid)
-        return scope
+        return Hosting.of(self.config).loop_scope_of(self)
 
     def setup(self) -> None:
         """Set the item's fixtures up, after loops that do not fit it are closed."""
@@ -72,7 +67,7 @@ class AsyncHypothesisTest(PytestAsyncioFunction):
     def runtest(self) -> None:
         """Let Hypothesis call a sync function for each example."""
         __tracebackhide__ = True
-        handle: Any = self.obj.hypothesis  # type: ignore[attr-defined]
+        handle: Any = self.obj.hypothesis
         function = handle.inner_test
         handle.inner_test = _synchronize(self, function)
         try:
@@ -119,7 +114,7 @@ def _mix(item_class: type[PytestAsyncioFunction], current: type[pytest.Function]
 def _synchronize(item: PytestAsyncioFunction, function: Any) -> Any:
     def run_in_loop(*args: Any, **kwargs: Any) -> None:
         __tracebackhide__ = True
-        _run(item, function(*args, **kwargs))
+        _run(item, functools.partial(function, *args, **kwargs))
 
     # What functools.wraps would set, less what nobody asks of a test: it is done for each run of each test.
     run_in_loop.__wrapped__ = function  # type: ignore[attr-defined]
@@ -128,7 +123,7 @@ def _synchronize(item: PytestAsyncioFunction, function: Any) -> Any:
     return run_in_loop
 
 
-def _run(item: PytestAsyncioFunction, coroutine: Any) -> None:
+def _run(item: PytestAsyncioFunction, start: Callable[[], Any]) -> None:
     __tracebackhide__ = True
     hosting = Hosting.of(item.config)
     host = hosting.host_for(item, item._loop_scope, may_be_legacy=True).host
@@ -138,7 +133,7 @@ def _run(item: PytestAsyncioFunction, coroutine: Any) -> None:
     task = host.task
     cancellations = task.cancelling() if task is not None else 0
     try:
-        host.run(coroutine, context.context, may_be_cancelled=True)
+        host.run(start(), context.context, may_be_cancelled=True)
     except NestedLoopError:
         pytest.fail(_OUTER_LOOP, pytrace=False)
     except BaseException as error:

@@ -42,7 +42,7 @@ def get_loop(item: pytest.Function) -> tuple[pytest.FixtureDef[object], asyncio.
         )
     if loop.is_closed():
         pytest.fail(
-            "The fixture 'event_loop' gave a closed loop: let it yield the loop before it is closed.", pytrace=False
+            "The fixture 'event_loop' gave a closed loop: let it close the loop after its yield.", pytrace=False
         )
     code = definition.func.__code__
     place = f"{code.co_filename}:{code.co_firstlineno}"
@@ -57,6 +57,6 @@ def describe_use(config: pytest.Config) -> str | None:
     if not used:
         return None
     return (
-        f"asyncio: async tests and fixtures ran in the loop of the fixture 'event_loop' ({', '.join(used)}). Overriding it "
-        "is deprecated: delete it and set asyncio_loop_scope to its scope, or use the hook pytest_asyncio_loop_factories."
+        f"asyncio: async tests and fixtures ran in the loop of the fixture 'event_loop' ({', '.join(used)}). "
+        "Overriding it is deprecated: delete it, and set asyncio_loop_scope to its scope."
     )

@@ -12,8 +12,8 @@ ScopeName: TypeAlias = Literal["function", "class", "module", "package", "sessio
 SCOPES: tuple[ScopeName, ...] = ("function", "class", "module", "package", "session")
 
 MARK_LINE = (
-    "asyncio(loop_scope=..., loop_factories=[...]): run the async test in an asyncio event loop; loop_scope says which one "
-    "(function, class, module, package or session), loop_factories selects the loops to run it on."
+    "asyncio(loop_scope=..., loop_factories=[...]): run the async test in an asyncio event loop; loop_scope says which "
+    "one (function, class, module, package or session), loop_factories selects the loops to run it on."
 )
 _ARGUMENTS = frozenset({"loop_scope", "scope", "loop_factories"})
 

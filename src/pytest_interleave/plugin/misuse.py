@@ -12,6 +12,7 @@ import inspect
 import unittest
 import warnings
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from _pytest.unittest import TestCaseFunction
@@ -25,6 +26,7 @@ ASYNC_GENERATOR = (
 )
 _NOT_NATIVE = "async def functions are not natively supported"
 _UNHANDLED = "requested an async fixture"
+_unhandled: WeakSet[pytest.FixtureDef[Any]] = WeakSet()
 _HANDLES_UNHANDLED_FIXTURES = pytest.version_tuple >= (9, 1)
 
 
@@ -33,12 +35,16 @@ class RefusedTest(pytest.Function):
 
     refusal: str
 
-    def setup(self) -> None:
-        """Set nothing up."""
-
     def runtest(self) -> None:
         """Fail."""
         pytest.fail(self.refusal, pytrace=False)
+
+
+class RefusedFunction(RefusedTest):
+    """One whose fixtures are not set up either; those of a TestCase must be, for its tear-down relies on them."""
+
+    def setup(self) -> None:
+        """Set nothing up."""
 
 
 class MarkedSyncTest(pytest.Function):
@@ -46,13 +52,15 @@ class MarkedSyncTest(pytest.Function):
 
     def runtest(self) -> None:
         """Warn, and run the test."""
-        self.warn(
-            pytest.PytestWarning(
-                f"The test {self} is marked with '@pytest.mark.asyncio' but it is not an async function. "
-                "Please remove the asyncio mark. If the test is not marked explicitly, "
-                "check for global marks applied via 'pytestmark'."
-            )
+        text = (
+            f"The test {self} is marked with '@pytest.mark.asyncio' but it is not an async function. "
+            "Please remove the asyncio mark. If the test is not marked explicitly, "
+            "check for global marks applied via 'pytestmark'."
         )
+        try:
+            self.warn(pytest.PytestWarning(text))
+        except pytest.PytestWarning:
+            pytest.fail(text, pytrace=False)
         super().runtest()
 
 
@@ -64,7 +72,8 @@ def refuse(item: pytest.Function, reason: str) -> None:
 
 @functools.cache
 def _refused(current: type[pytest.Function]) -> type[pytest.Function]:
-    return type(current.__name__, (RefusedTest, current), {"__module__": current.__module__})
+    base = RefusedTest if issubclass(current, TestCaseFunction) else RefusedFunction
+    return type(current.__name__, (base, current), {"__module__": current.__module__})
 
 
 def refuse_mark_on_sync_test(item: pytest.Function, settings: Settings, *, is_direct: bool) -> None:
@@ -99,7 +108,8 @@ def check_test_case(item: TestCaseFunction, async_base: type) -> None:
 
 
 def report_unhandled_fixture(definition: pytest.FixtureDef[Any], request: Any, settings: Settings) -> None:
-    """Deal with an async fixture in strict mode that is not ours, on a pytest that would pass on the coroutine."""
+    """Deal with an async fixture in strict mode that is not ours: a new pytest refuses it, an old one does nothing."""
+    _unhandled.add(definition)
     if _HANDLES_UNHANDLED_FIXTURES:
         return
     item = request._pyfuncitem
@@ -130,14 +140,16 @@ class Explanations:
             return
         error: Any = excinfo.value
         if isinstance(error, pytest.fail.Exception) and isinstance(error.msg, str):
-            self._explain_failure(item, error)
+            self._explain_failure(item, error, excinfo)
         else:
             loop_mismatch.explain(error, item)
 
-    def _explain_failure(self, item: pytest.Function, error: Any) -> None:
+    def _explain_failure(self, item: pytest.Function, error: Any, excinfo: pytest.ExceptionInfo[Any]) -> None:
         if error.msg.startswith(_NOT_NATIVE):
+            _close_hidden_coroutine(excinfo)
             error.msg = f"{_NOT_NATIVE}.\n{self._describe_unrun(item)}"
         elif _UNHANDLED in error.msg:
+            _repair_unhandled_fixtures()
             name = error.msg.partition(_UNHANDLED)[2].split("'")[1]
             error.msg = f"{error.msg}\n{_describe_unhandled(name, item.name)}"
 
@@ -154,6 +166,21 @@ class Explanations:
 
 
 _FIX_DECORATOR = "Let the decorator's wrapper be 'async def' and await the test, or put the decorator elsewhere."
+
+
+def _close_hidden_coroutine(excinfo: pytest.ExceptionInfo[Any]) -> None:
+    """Close the coroutine that pytest got from the test and dropped: the failure is said once, in one place."""
+    for entry in excinfo.traceback:
+        result = entry.frame.f_locals.get("result")
+        if inspect.iscoroutine(result):
+            result.close()
+
+
+def _repair_unhandled_fixtures() -> None:
+    """Let a fixture that pytest refused be requested again: it forgets to forget the finalizers (9.2)."""
+    for definition in _unhandled:
+        if definition.cached_result is None:
+            definition._finalizers.clear()
 
 
 def _hides_coroutine(function: Any) -> bool:

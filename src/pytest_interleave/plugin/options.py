@@ -21,7 +21,7 @@ _BOTH_KEY = "asyncio_loop_scope"
 _PEER_KEYS = ("asyncio_mode", "asyncio_debug", _FIXTURE_KEY, _TEST_KEY)
 
 
-class Mode(str, enum.Enum):
+class Mode(str, enum.Enum):  # noqa: UP042 - pytest-asyncio's header shows it so on 3.11
     """Which tests and fixtures are ours: the marked ones, or every async one."""
 
     AUTO = "auto"
@@ -39,8 +39,8 @@ class Misuse(enum.Enum):
 class Settings:
     """What the user configured.
 
-    ``fixture_loop_scope`` is None where a fixture's loop is the one of its own scope. ``is_loop_scope_configured`` tells
-    whether any of the loop-scope keys is set, as opposed to a default.
+    ``fixture_loop_scope`` is None where a fixture's loop is the one of its own scope. ``is_loop_scope_configured``
+    tells whether any of the loop-scope keys is set, as opposed to a default.
     """
 
     mode: Mode
@@ -124,7 +124,7 @@ def _debug(config: pytest.Config) -> bool:
     if value is None:
         try:
             value = config.getini("asyncio_debug")
-        except ValueError as error:
+        except (ValueError, pytest.UsageError) as error:  # which one depends on the version of pytest
             raise pytest.UsageError(f"asyncio_debug: {error}") from None
     return value if isinstance(value, bool) else value == "true"
 

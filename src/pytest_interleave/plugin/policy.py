@@ -18,8 +18,8 @@ from pytest_interleave.plugin.overrides import find_overrides
 NAME = "event_loop_policy"
 
 _DEPRECATED = (
-    'Overriding the "event_loop_policy" fixture is deprecated and will be removed in a future version of pytest-asyncio. '
-    'Use the "pytest_asyncio_loop_factories" hook to customize event loop creation.'
+    'Overriding the "event_loop_policy" fixture is deprecated and will be removed in a future version of '
+    'pytest-asyncio. Use the "pytest_asyncio_loop_factories" hook to customize event loop creation.'
 )
 
 
@@ -35,7 +35,7 @@ def add_to_fixtures(metafunc: pytest.Metafunc) -> None:
     if definitions is None or NAME in metafunc.fixturenames:
         return
     metafunc.fixturenames.insert(0, NAME)
-    metafunc._arg2fixturedefs[NAME] = definitions  # type: ignore[index]  # pytest's own dict, read-only by type alone
+    metafunc._arg2fixturedefs[NAME] = definitions
 
 
 def apply_override(item: pytest.Function) -> Callable[[], None] | None:

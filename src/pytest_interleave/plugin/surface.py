@@ -1,7 +1,7 @@
 """What ``pytest_asyncio.plugin`` offers to those who import from it, and the fixtures for unused ports.
 
-While we are active this module *is* ``pytest_asyncio.plugin``: suites replace ``_unused_port`` in it, so the port fixtures
-must look it up here. It has no hooks: ``pytest_plugins = "pytest_asyncio.plugin"`` may register it once more.
+While we are active this module *is* ``pytest_asyncio.plugin``: suites replace ``_unused_port`` in it, so the port
+fixtures must look it up here. It has no hooks: ``pytest_plugins = "pytest_asyncio.plugin"`` may register it once more.
 
 PYTEST_DONT_REWRITE (it is imported by the time that a suite asks pytest to rewrite it under its other name)
 """
