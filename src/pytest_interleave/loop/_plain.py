@@ -7,7 +7,10 @@ for importing it. Every function answers for foreign loops (uvloop) too, on the 
 from __future__ import annotations
 
 import asyncio
+import os
+import selectors
 import signal
+import socket
 import sys
 from asyncio import events
 from typing import Any
@@ -102,3 +105,57 @@ def _find_registry() -> tuple[Any, Any]:
 
 
 _registry, _eager = _find_registry()
+
+
+class SpareLoop(asyncio.SelectorEventLoop):
+    """asyncio's own loop, which leaves its selector and its self-pipe to the next one when it is closed.
+
+    They are 30 of the 45 µs that a new loop costs between two tests (3.11, eight system calls). A selector in which
+    anything else is still registered is closed, as ever.
+    """
+
+    _spares: list[tuple[int, selectors.BaseSelector, socket.socket, socket.socket]] = []  # noqa: RUF012 - shared
+
+    def __init__(self) -> None:
+        spare = SpareLoop._spares.pop() if SpareLoop._spares else None
+        if spare is not None and spare[0] != os.getpid():
+            spare = None  # a child process shares the parent's: it must not change what is registered there
+        self._spare = spare
+        super().__init__(None if spare is None else spare[1])
+
+    def _make_self_pipe(self) -> None:
+        if self._spare is None:
+            super()._make_self_pipe()  # type: ignore[misc]
+            return
+        _, _, self._ssock, self._csock = self._spare
+        self._spare = None
+        self._internal_fds += 1
+        self._add_reader(self._ssock.fileno(), self._read_from_self)  # type: ignore[attr-defined]
+
+    def _close_self_pipe(self) -> None:
+        selector: Any = self._selector
+        if selector is None or len(selector.get_map()) != 1 or SpareLoop._spares:
+            super()._close_self_pipe()  # type: ignore[misc]
+            return
+        reader, _ = selector.get_key(self._ssock).data
+        reader.cancel()  # it holds the loop
+        SpareLoop._spares.append((os.getpid(), selector, self._ssock, self._csock))
+        self._ssock = self._csock = self._selector = None
+        self._internal_fds -= 1
+
+    @classmethod
+    def close_spares(cls) -> None:
+        """Close what the last loop left."""
+        while cls._spares:
+            _, selector, *sockets = cls._spares.pop()
+            selector.close()
+            for each in sockets:
+                each.close()
+
+
+def new_short_lived_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop as ``asyncio.new_event_loop`` does, cheaper where that is asyncio's own selector loop."""
+    policy = _get_policy()
+    if type(policy).__module__ == "asyncio.unix_events" and policy._loop_factory is asyncio.SelectorEventLoop:
+        return SpareLoop()
+    return asyncio.new_event_loop()

@@ -21,7 +21,7 @@ from contextvars import Context, copy_context
 from types import FrameType
 from typing import Any, TypeVar
 
-from pytest_interleave.errors import InterleaveError
+from pytest_interleave.errors import InterleaveError, RunEnded
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.cancellation import Cancellation, Crash, Expired, Interrupt, Requested, find_cancellation
 
@@ -114,8 +114,8 @@ class Host:
             if self._job is not None:  # somebody else called loop.stop()
                 self._abandon_job()
                 raise RuntimeError(_STOPPED)
-        except (KeyboardInterrupt, SystemExit):
-            if self._job is not None:  # out of a callback, not out of the job
+        except (KeyboardInterrupt, SystemExit, RunEnded):
+            if self._job is not None:  # out of a callback or the loop itself, not out of the job
                 self._abandon_job()
             raise
         finally:
@@ -147,6 +147,9 @@ class Host:
             task = _HostTask(self._serve(), loop=self.loop, name="pytest-interleave", context=self.context)
             task.host = self
             self._task = task
+            adopt = getattr(self.loop, "adopt", None)
+            if adopt is not None:  # a controlled loop, which numbers its tasks
+                adopt(task, "test")
         elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
         return task
@@ -184,9 +187,14 @@ class Host:
     def _abandon_job(self) -> None:
         """Cancel the current job and give it the chance to clean up."""
         assert self._task is not None
+        relax = getattr(self.loop, "relax", None)
+        if relax is not None:
+            relax()
         self._task.strike(None)
         try:
             self.loop.run_forever()
+        except RunEnded:
+            pass  # it does not end; the run has ended all the same
         finally:
             if self._job is not None:  # stuck: close() cancels its task again, the next job gets a new one
                 self._task = None

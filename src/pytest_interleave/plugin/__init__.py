@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_interleave.plugin import legacy_event_loop, loop_mismatch, takeover
+from pytest_interleave.plugin import legacy_event_loop, loop_mismatch, session, takeover
 from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
 from pytest_interleave.plugin.collection import CollectionHooks
 from pytest_interleave.plugin.fixtures import FixtureHooks
-from pytest_interleave.plugin.hosting import Hosting
 from pytest_interleave.plugin.marks import MARK_LINE
 from pytest_interleave.plugin.misuse import Explanations
 from pytest_interleave.plugin.options import read_settings
@@ -43,19 +42,19 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     config.addinivalue_line("markers", MARK_LINE)
     settings = read_settings(config)
-    hosting = Hosting(settings)
-    hosting.attach(config)
+    session.attach(config, settings)
     legacy_event_loop.attach(config, is_loop_scope_configured=settings.is_loop_scope_configured)
     register = config.pluginmanager.register
     register(CollectionHooks(settings), "interleave-collection")
-    register(FixtureHooks(hosting), "interleave-fixtures")
+    register(FixtureHooks(settings), "interleave-fixtures")
     register(Explanations(settings), "interleave-explanations")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Give Ctrl-C back."""
-    if takeover.find_stand_in(config) is not None and Hosting.is_attached(config):
-        Hosting.of(config).interrupts.restore()
+    """Leave nothing behind in the process."""
+    hosting = session.existing_hosting_of(config)
+    if hosting is not None:
+        hosting.close()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -64,7 +63,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     stand_in = takeover.find_stand_in(config)
     if stand_in is None:
         return []
-    settings = Hosting.of(config).settings
+    settings = session.settings_of(config)
     lines = [
         f"asyncio: mode={settings.mode}, debug={settings.debug}, "
         f"asyncio_default_fixture_loop_scope={settings.configured_fixture_loop_scope}, "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_interleave.plugin.hosting import Hosting
 from pytest_interleave.plugin.items import get_loop_scope_of
+from pytest_interleave.plugin.session import hosting_of, settings_of
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +23,5 @@ def _asyncio_loop_factory(request: pytest.FixtureRequest) -> Any:
 def event_loop(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoop:
     """Return the event loop of an async test, or one for a sync test to drive by hand."""
     item: pytest.Function = request.node
-    scope = get_loop_scope_of(item) or Hosting.of(request.config).settings.test_loop_scope
-    return Hosting.of(request.config).host_for(item, scope).host.loop
+    scope = get_loop_scope_of(item) or settings_of(request.config).test_loop_scope
+    return hosting_of(request.config).host_for(item, scope).host.loop

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-from unittest import IsolatedAsyncioTestCase
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.unittest import TestCaseFunction
 
 from pytest_interleave.plugin import misuse, policy
-from pytest_interleave.plugin.hosting import FACTORY_FIXTURE, LoopFactory
 from pytest_interleave.plugin.items import (
     ASYNC_GENERATOR_TEXT,
     AsyncGenerator,
@@ -18,8 +16,11 @@ from pytest_interleave.plugin.items import (
     convert,
     find_item_class,
 )
-from pytest_interleave.plugin.marks import FOREIGN_MARKS, check_mark, read_loop_scope
+from pytest_interleave.plugin.marks import FACTORY_FIXTURE, FOREIGN_MARKS, check_mark, read_loop_scope
 from pytest_interleave.plugin.options import Misuse, Mode, Settings
+
+if TYPE_CHECKING:
+    from pytest_interleave.plugin.hosting import LoopFactory
 
 _ASYNCIO = pytest.mark.asyncio
 _BAD_FACTORIES = "pytest_asyncio_loop_factories must return a non-empty mapping of factory names to callables."
@@ -63,7 +64,7 @@ class CollectionHooks:
         item_class = self._item_class(item)
         if isinstance(item, TestCaseFunction):
             if item_class is not None and self._settings.misuse is Misuse.FAIL:
-                misuse.check_test_case(item, IsolatedAsyncioTestCase)
+                misuse.check_test_case(item)
             return
         if item_class is None:
             self._check_sync(item)

@@ -102,3 +102,11 @@ def _holds(generator: Any, scope: object) -> bool:
     if frame is None:
         return False
     return any(value is scope or getattr(value, "cancel_scope", None) is scope for value in frame.f_locals.values())
+
+
+def describe_outer_loop(what: str) -> str:
+    """Say what to do when pytest itself was started inside a running loop."""
+    return (
+        f"{what} cannot run, because pytest itself was started inside a running event loop: "
+        "start pytest in a thread of its own, with await asyncio.to_thread(pytest.main, [...])."
+    )

@@ -1,34 +1,30 @@
-"""Async fixtures: set up and torn down as jobs of their loop's host.
+"""Which fixtures are ours, and in which loop they run.
 
 The hook runs for every fixture of the suite, sync ones too, so what kind of fixture a definition is gets decided once.
-Ours are set up here completely, as pytest's own hook would: a wrapper would cost every fixture.
+Ours are then set up completely by ``fixture_jobs``: a wrapper around pytest's own hook would cost every fixture.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
-from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from _pytest.fixtures import resolve_fixture_function
-from _pytest.outcomes import OutcomeException
 from _pytest.scope import Scope
 
-from pytest_interleave.loop import _plain
-from pytest_interleave.loop.host import Host
-from pytest_interleave.plugin import crashes, legacy_event_loop, misuse, policy, xunit
-from pytest_interleave.plugin.contexts import Changes, JobContext, undo
+from pytest_interleave.plugin import misuse, policy, xunit
 from pytest_interleave.plugin.decorator import get_explicit_loop_scope, is_forced
-from pytest_interleave.plugin.hosting import Hosting, OpenHost, current_loop
 from pytest_interleave.plugin.items import get_loop_scope_of
 from pytest_interleave.plugin.marks import SCOPES, ScopeName
-from pytest_interleave.plugin.options import Mode
+from pytest_interleave.plugin.options import Mode, Settings
 from pytest_interleave.plugin.overrides import is_override
+from pytest_interleave.plugin.session import hosting_of
+
+if TYPE_CHECKING:
+    from pytest_interleave.plugin.fixture_jobs import FixtureJobs
 
 
 class Kind(Enum):
@@ -56,9 +52,9 @@ class Plan:
 class FixtureHooks:
     """Sets up the fixtures that are ours."""
 
-    def __init__(self, hosting: Hosting) -> None:
-        self._hosting = hosting
-        self._settings = hosting.settings
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._jobs: FixtureJobs | None = None
         # The function is part of the entry: other plugins (anyio) swap it while they set a fixture up themselves.
         self._plans: dict[pytest.FixtureDef[Any], tuple[Any, Plan | None]] = {}
 
@@ -73,7 +69,11 @@ class FixtureHooks:
             if fixturedef.argname == policy.NAME and is_override(fixturedef):
                 policy.warn_of_override()
             return None
-        return self._set_up(plan, fixturedef, request)
+        if self._jobs is None:
+            from pytest_interleave.plugin.fixture_jobs import FixtureJobs
+
+            self._jobs = FixtureJobs(hosting_of(request.config))
+        return self._jobs.set_up(plan, fixturedef, request)
 
     def get_loop_scope(self, definition: pytest.FixtureDef[Any], item: pytest.Function) -> str | None:
         """Return the scope of the loop that a fixture ran in, if it is one of ours."""
@@ -116,129 +116,6 @@ class FixtureHooks:
             problem=_find_problem(definition, loop_scope, is_explicit=explicit is not None),
         )
 
-    def _find_host(self, plan: Plan, item: pytest.Function) -> OpenHost:
-        scope = plan.loop_scope
-        if plan.uses_loop_of_test:
-            scope = get_loop_scope_of(item) or scope
-        return self._hosting.host_for(item, scope, may_be_legacy=not plan.is_loop_scope_explicit)
-
-    # -- set-up and tear-down ------------------------------------------------------------------------------------
-
-    def _set_up(self, plan: Plan, definition: pytest.FixtureDef[Any], request: Any) -> object:
-        __tracebackhide__ = True
-        item: pytest.Function = request._pyfuncitem
-        arguments = {name: request.getfixturevalue(name) for name in definition.argnames}
-        is_own = plan.function is definition.func
-        function = resolve_fixture_function(definition, request) if is_own else plan.function
-        key = definition.cache_key(request)
-        try:
-            _check(plan, definition, item)
-            open_host = self._find_host(plan, item)
-            if not plan.is_function_scoped:
-                self._end_with_host(definition, open_host, request)
-            value = self._call(plan, function, arguments, definition, request, open_host)
-        except (OutcomeException, Exception) as error:
-            if isinstance(error, pytest.skip.Exception):
-                error._use_item_location = True
-            definition.cached_result = (None, key, (error, error.__traceback__))
-            raise
-        definition.cached_result = (value, key, None)
-        # To return None would let pytest set the fixture up once more; its own --setup-plan returns the same thing.
-        return value if value is not None else definition.cached_result
-
-    def _call(
-        self,
-        plan: Plan,
-        function: Any,
-        arguments: dict[str, Any],
-        definition: pytest.FixtureDef[Any],
-        request: Any,
-        open_host: OpenHost,
-    ) -> Any:
-        __tracebackhide__ = True
-        host = open_host.host
-        if plan.kind is Kind.FUNCTION:
-            with current_loop(host.loop):
-                return function(**arguments)
-        if plan.kind is Kind.GENERATOR:
-            return self._start_generator(function(**arguments), definition, host)
-        item = request._pyfuncitem
-        # A wider fixture outlives the test, so it has a context to itself.
-        context = self._hosting.context_of(item) if plan.is_function_scoped else JobContext()
-        context.take_ambient()
-        self._hosting.interrupts.install()
-        awaitable = function(**arguments)
-        if plan.kind is Kind.COROUTINE:
-            return self._run_coroutine(awaitable, definition, context, host, item)
-        return self._start_async_generator(awaitable, definition, context, host, item)
-
-    def _run_coroutine(
-        self, coroutine: Any, definition: pytest.FixtureDef[Any], context: JobContext, host: Host, item: pytest.Function
-    ) -> Any:
-        __tracebackhide__ = True
-        # It cannot undo what it sets, so it works on a copy, and what it set is adopted with tokens that can.
-        copy = context.context.copy()
-        value = _run(host, coroutine, copy, item, definition)
-        adopted = context.adopt(copy)
-        published = context.publish()
-        if adopted or published:
-            definition.addfinalizer(functools.partial(_take_back, context, adopted, published))
-        return value
-
-    def _start_async_generator(
-        self, generator: Any, definition: pytest.FixtureDef[Any], context: JobContext, host: Host, item: pytest.Function
-    ) -> Any:
-        __tracebackhide__ = True
-        try:
-            value = _run(host, generator.__anext__(), context.context, item, definition)
-        except StopAsyncIteration:
-            pytest.fail(f"fixture {definition.argname!r} did not yield a value", pytrace=False)
-        crashes.register_generator(host, definition, generator)
-        published = context.publish()
-
-        def finish() -> None:
-            __tracebackhide__ = True
-            if context is self._hosting.context_of(item):
-                context.take_ambient()
-            self._hosting.interrupts.install()
-            try:
-                with crashes.unreported_only(host):
-                    if host.run(_finish_generator(generator), context.context):
-                        text = "Async generator fixture didn't stop.Yield only once."
-                        pytest.fail(f"fixture {definition.argname!r}: {text}", pytrace=False)
-            finally:
-                crashes.forget_generator(host, definition)
-                undo(published)
-
-        definition.addfinalizer(finish)
-        return value
-
-    def _start_generator(self, generator: Any, definition: pytest.FixtureDef[Any], host: Host) -> Any:
-        with current_loop(host.loop):
-            try:
-                value = next(generator)
-            except StopIteration:
-                raise ValueError(f"{definition.argname} did not yield a value") from None
-
-        def finish() -> None:
-            with current_loop(host.loop):
-                try:
-                    next(generator)
-                except StopIteration:
-                    return
-            pytest.fail(f"fixture {definition.argname!r} has more than one 'yield'", pytrace=False)
-
-        definition.addfinalizer(finish)
-        return value
-
-    @staticmethod
-    def _end_with_host(definition: pytest.FixtureDef[Any], open_host: OpenHost, request: Any) -> None:
-        open_host.fixtures[definition] = functools.partial(definition.finish, request=request)
-        definition.addfinalizer(functools.partial(open_host.fixtures.pop, definition, None))
-
-
-_ASYNC_KINDS = (Kind.COROUTINE, Kind.ASYNC_GENERATOR)
-
 
 def _kind_of(function: Callable[..., Any]) -> Kind:
     if inspect.isasyncgenfunction(function):
@@ -248,39 +125,6 @@ def _kind_of(function: Callable[..., Any]) -> Kind:
     if inspect.isgeneratorfunction(function):
         return Kind.GENERATOR
     return Kind.FUNCTION
-
-
-def _run(host: Host, job: Any, context: Context, item: pytest.Function, definition: pytest.FixtureDef[Any]) -> Any:
-    __tracebackhide__ = True
-    try:
-        return host.run(job, context, may_be_cancelled=True)
-    except BaseException as error:
-        if not crashes.is_cancellation(error):
-            raise
-        raise crashes.explain(error, host, f"the set-up of fixture {definition.argname!r}", item) from None
-
-
-def _check(plan: Plan, definition: pytest.FixtureDef[Any], item: pytest.Function) -> None:
-    __tracebackhide__ = True
-    if plan.kind in _ASYNC_KINDS and _plain.get_running_loop_or_none() is not None:
-        raise RuntimeError(_describe_nested_set_up(definition, item))
-    if plan.problem is not None and not legacy_event_loop.is_used_by(item):
-        pytest.fail(plan.problem, pytrace=False)
-
-
-async def _finish_generator(generator: Any) -> bool:
-    """Run an async generator to its end; return whether there was another ``yield`` on the way."""
-    try:
-        await generator.__anext__()
-    except StopAsyncIteration:
-        return False
-    await generator.aclose()
-    return True
-
-
-def _take_back(context: JobContext, adopted: Changes, published: Changes) -> None:
-    context.undo(adopted)
-    undo(published)
 
 
 def _find_problem(definition: pytest.FixtureDef[Any], loop_scope: str, *, is_explicit: bool) -> str | None:
@@ -295,23 +139,4 @@ def _find_problem(definition: pytest.FixtureDef[Any], loop_scope: str, *, is_exp
     return (
         f"ScopeMismatch: the {scope} scoped async fixture {name!r} runs in the {loop_scope} loop ({where}), which is "
         f'closed before the fixture ends. Give the fixture loop_scope="{scope}", or set asyncio_loop_scope = {scope}.'
-    )
-
-
-def _describe_nested_set_up(definition: pytest.FixtureDef[Any], item: pytest.Function) -> str:
-    name = definition.argname
-    if Host.running:
-        return (
-            f"request.getfixturevalue({name!r}) was called while async code is running in {item.name!r}: an async "
-            f"fixture cannot be set up inside a running event loop. Take {name!r} as an argument of the test or "
-            "fixture instead, or call getfixturevalue in a sync fixture."
-        )
-    return describe_outer_loop(f"async fixture {name!r}")
-
-
-def describe_outer_loop(what: str) -> str:
-    """Say what to do when pytest itself was started inside a running loop."""
-    return (
-        f"{what} cannot run, because pytest itself was started inside a running event loop: "
-        "start pytest in a thread of its own, with await asyncio.to_thread(pytest.main, [...])."
     )

@@ -17,18 +17,16 @@ from typing import Any
 import pytest
 
 from pytest_interleave.loop import _plain
-from pytest_interleave.loop.host import Host, Interrupts
-from pytest_interleave.plugin import legacy_event_loop, policy
+from pytest_interleave.loop.host import Host, Interrupts, NestedLoopError
+from pytest_interleave.plugin import crashes, legacy_event_loop, policy
 from pytest_interleave.plugin.contexts import JobContext
-from pytest_interleave.plugin.marks import SCOPES, ScopeName, check_mark, read_loop_scope
+from pytest_interleave.plugin.marks import FACTORY_FIXTURE, SCOPES, ScopeName, check_mark, read_loop_scope
 from pytest_interleave.plugin.options import Settings
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-FACTORY_FIXTURE = "_asyncio_loop_factory"
 _HOSTS = pytest.StashKey[dict[str, "OpenHost"]]()
 _CONTEXT = pytest.StashKey[JobContext]()
-_HOSTING = pytest.StashKey["Hosting"]()
 
 _TEARDOWN_WARNING = """\
 An exception occurred during teardown of an asyncio.Runner. \
@@ -79,20 +77,6 @@ class Hosting:
         self._wide: list[OpenHost] = []  # those that outlive a test
         self._inherited_scopes: dict[Any, ScopeName] = {}
 
-    @classmethod
-    def of(cls, config: pytest.Config) -> Hosting:
-        """Return the session's hosts."""
-        return config.stash[_HOSTING]
-
-    @classmethod
-    def is_attached(cls, config: pytest.Config) -> bool:
-        """Whether the session has hosts: not if its configuration failed."""
-        return _HOSTING in config.stash
-
-    def attach(self, config: pytest.Config) -> None:
-        """Make these the session's hosts."""
-        config.stash[_HOSTING] = self
-
     def loop_scope_of(self, item: pytest.Function) -> ScopeName:
         """Return the scope of the loop that an async test runs in."""
         # Late, because the recipe for "one loop for all tests" adds marks in pytest_collection_modifyitems.
@@ -113,6 +97,33 @@ class Hosting:
         if scope not in SCOPES:  # a mark that was added late: the others were checked at collection
             check_mark(mark, item.nodeid)
         return scope
+
+    def close(self) -> None:
+        """Give back what outlives the loops: the handler of Ctrl-C, and sockets that are kept for the next loop."""
+        self.interrupts.restore()
+        _plain.SpareLoop.close_spares()
+
+    # -- running a test ------------------------------------------------------------------------------------------
+
+    def run_test(self, item: pytest.Function, scope: ScopeName, start: Callable[[], Any]) -> None:
+        """Run the coroutine that ``start`` makes, as the body of the test."""
+        __tracebackhide__ = True
+        host = self.host_for(item, scope, may_be_legacy=True).host
+        context = self.context_of(item)
+        context.take_ambient()
+        self.interrupts.install()
+        task = host.task
+        cancellations = task.cancelling() if task is not None else 0
+        try:
+            host.run(start(), context.context, may_be_cancelled=True)
+        except NestedLoopError:
+            pytest.fail(crashes.describe_outer_loop("The async test"), pytrace=False)
+        except BaseException as error:
+            if not crashes.is_cancellation(error):
+                host.forget_cancellations(cancellations)
+                raise
+            raise crashes.explain(error, host, "the test", item) from None
+        host.forget_cancellations(cancellations)
 
     # -- look-up -------------------------------------------------------------------------------------------------
 
@@ -176,7 +187,12 @@ class Hosting:
         factory = self._factory_for(item)
         previous = _plain.get_current_loop()
         try:
-            loop = asyncio.new_event_loop() if factory is None else _make_loop(factory)
+            if factory is not None:
+                loop = _make_loop(factory)
+            elif scope == "function":
+                loop = _plain.new_short_lived_loop()
+            else:
+                loop = asyncio.new_event_loop()
         except BaseException:
             if restore_policy is not None:
                 restore_policy()

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeGuard
 
 import pytest
 
-from pytest_interleave.loop.host import NestedLoopError
-from pytest_interleave.plugin import crashes
-from pytest_interleave.plugin.hosting import FACTORY_FIXTURE, Hosting
-from pytest_interleave.plugin.marks import ScopeName
+from pytest_interleave.plugin.marks import FACTORY_FIXTURE, ScopeName
+from pytest_interleave.plugin.session import hosting_of
 
 _NO_PARAMETERS = SimpleNamespace(params=())
 ASYNC_GENERATOR_TEXT = "Tests based on asynchronous generators are not supported. {name} will be ignored."
@@ -28,11 +25,11 @@ class PytestAsyncioFunction(pytest.Function):
 
     @functools.cached_property
     def _loop_scope(self) -> ScopeName:
-        return Hosting.of(self.config).loop_scope_of(self)
+        return hosting_of(self.config).loop_scope_of(self)
 
     def setup(self) -> None:
         """Set the item's fixtures up, after loops that do not fit it are closed."""
-        hosting = Hosting.of(self.config)
+        hosting = hosting_of(self.config)
         hosting.retire_unfit(self)
         if FACTORY_FIXTURE in getattr(self, "callspec", _NO_PARAMETERS).params:
             self._request.getfixturevalue(FACTORY_FIXTURE)  # so that request.fixturenames shows it
@@ -114,37 +111,11 @@ def _mix(item_class: type[PytestAsyncioFunction], current: type[pytest.Function]
 def _synchronize(item: PytestAsyncioFunction, function: Any) -> Any:
     def run_in_loop(*args: Any, **kwargs: Any) -> None:
         __tracebackhide__ = True
-        _run(item, functools.partial(function, *args, **kwargs))
+        start = functools.partial(function, *args, **kwargs)
+        hosting_of(item.config).run_test(item, item._loop_scope, start)
 
     # What functools.wraps would set, less what nobody asks of a test: it is done for each run of each test.
     run_in_loop.__wrapped__ = function  # type: ignore[attr-defined]
     run_in_loop.__name__ = function.__name__
     run_in_loop.__doc__ = function.__doc__
     return run_in_loop
-
-
-def _run(item: PytestAsyncioFunction, start: Callable[[], Any]) -> None:
-    __tracebackhide__ = True
-    hosting = Hosting.of(item.config)
-    host = hosting.host_for(item, item._loop_scope, may_be_legacy=True).host
-    context = hosting.context_of(item)
-    context.take_ambient()
-    hosting.interrupts.install()
-    task = host.task
-    cancellations = task.cancelling() if task is not None else 0
-    try:
-        host.run(start(), context.context, may_be_cancelled=True)
-    except NestedLoopError:
-        pytest.fail(_OUTER_LOOP, pytrace=False)
-    except BaseException as error:
-        if not crashes.is_cancellation(error):
-            host.forget_cancellations(cancellations)
-            raise
-        raise crashes.explain(error, host, "the test", item) from None
-    host.forget_cancellations(cancellations)
-
-
-_OUTER_LOOP = (
-    "The async test cannot run, because pytest itself was started inside a running event loop: "
-    "start pytest in a thread of its own, with await asyncio.to_thread(pytest.main, [...])."
-)

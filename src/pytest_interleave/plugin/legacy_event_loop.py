@@ -7,12 +7,15 @@ warning, because a suite with ``filterwarnings = error`` must be able to make th
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_interleave.plugin.marks import has_loop_scope
 from pytest_interleave.plugin.overrides import find_overrides
+
+if TYPE_CHECKING:
+    import asyncio
 
 NAME = "event_loop"
 _USED = pytest.StashKey[dict[str, int]]()
@@ -34,12 +37,12 @@ def is_used_by(item: pytest.Function) -> bool:
 
 def get_loop(item: pytest.Function) -> tuple[pytest.FixtureDef[object], asyncio.AbstractEventLoop]:
     """Return the fixture's definition and its loop; set it up if need be."""
+    import asyncio
+
     loop = item._request.getfixturevalue(NAME)
     definition = item._request._get_active_fixturedef(NAME)
     if not isinstance(loop, asyncio.AbstractEventLoop):
-        pytest.fail(
-            f"The fixture 'event_loop' must give an event loop to async tests, but gave {loop!r}.", pytrace=False
-        )
+        pytest.fail(f"The fixture 'event_loop' must give an event loop, but gave {loop!r}.", pytrace=False)
     if loop.is_closed():
         pytest.fail(
             "The fixture 'event_loop' gave a closed loop: let it close the loop after its yield.", pytrace=False

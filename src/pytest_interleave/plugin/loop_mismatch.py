@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pytest_interleave.plugin.hosting import Hosting
 from pytest_interleave.plugin.items import get_loop_scope_of
 from pytest_interleave.plugin.options import Settings
+from pytest_interleave.plugin.session import settings_of
 
 _SYMPTOMS = ("attached to a different loop", "bound to a different event loop", "Event loop is closed")
 
@@ -49,7 +49,7 @@ def _related(error: BaseException, seen: set[int]) -> Iterator[BaseException]:
 
 
 def _describe(item: pytest.Function) -> str:
-    settings = Hosting.of(item.config).settings
+    settings = settings_of(item.config)
     test_scope = get_loop_scope_of(item)
     lines = ["Two event loops met in this test:"]
     widest = None

@@ -15,6 +15,8 @@ MARK_LINE = (
     "asyncio(loop_scope=..., loop_factories=[...]): run the async test in an asyncio event loop; loop_scope says which "
     "one (function, class, module, package or session), loop_factories selects the loops to run it on."
 )
+#: The fixture that tells which loop factory a test was parametrized with.
+FACTORY_FIXTURE = "_asyncio_loop_factory"
 _ARGUMENTS = frozenset({"loop_scope", "scope", "loop_factories"})
 
 # Marks of plugins that run tests themselves. In auto mode a test that bears one of them is theirs.

@@ -91,12 +91,10 @@ def refuse_mark_on_sync_test(item: pytest.Function, settings: Settings, *, is_di
         item.__class__ = MarkedSyncTest
 
 
-def check_test_case(item: TestCaseFunction, async_base: type) -> None:
+def check_test_case(item: TestCaseFunction) -> None:
     """Refuse an async test of a class whose ``run`` does not await: it passes with ``assert False`` in it."""
     test_case: Any = item.getparent(pytest.Class).obj  # type: ignore[union-attr]
     plain = unittest.TestCase
-    if issubclass(test_case, async_base):
-        return
     if all(
         getattr(test_case, name, None) is getattr(plain, name, None) for name in ("run", "__call__", "_callTestMethod")
     ):

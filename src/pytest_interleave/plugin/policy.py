@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from pytest_interleave.loop import _plain
 from pytest_interleave.plugin.overrides import find_overrides
 
 NAME = "event_loop_policy"
@@ -26,6 +25,8 @@ _DEPRECATED = (
 @pytest.fixture(scope="session")
 def event_loop_policy() -> Any:
     """Return the policy that makes event loops; override it to use another one."""
+    from pytest_interleave.loop import _plain
+
     return _plain.get_policy()
 
 
@@ -42,6 +43,8 @@ def apply_override(item: pytest.Function) -> Callable[[], None] | None:
     """Set the suite's policy, if there is one; return the function that puts the old one back."""
     if find_overrides(NAME, item) is None:
         return None
+    from pytest_interleave.loop import _plain
+
     previous = _plain.get_policy()
     _plain.set_policy(item._request.getfixturevalue(NAME))
     return lambda: _plain.set_policy(previous)

@@ -1,0 +1,1 @@
+"""``pytest --interleave``: the same tests, under many schedules."""

@@ -1,0 +1,69 @@
+"""The loops of explored tests: one that every run of a function-scoped loop uses again, and one for each wider scope."""
+
+from __future__ import annotations
+
+from types import CodeType
+
+from pytest_interleave.loop.controlled import ControlledLoop, RunLimits
+from pytest_interleave.schedule import Decider
+from pytest_interleave.trace import Trace
+
+
+class PooledLoop(ControlledLoop):
+    """A loop that ``close`` only empties, since making one for each of some hundred runs would cost more than the run."""
+
+    def close(self) -> None:
+        """End what runs in the loop, and keep it."""
+        self.clear()
+
+    def really_close(self) -> None:
+        """Close the loop."""
+        super().close()
+
+
+class LoopPool:
+    """Gives explored tests their loops. ``loop`` is the one in which the current test runs."""
+
+    def __init__(self) -> None:
+        self._pooled = PooledLoop()
+        self._wide: list[ControlledLoop] = []
+        self.loop: ControlledLoop = self._pooled
+        self.steps = 0
+        self.seconds = 0.0
+        self._start = 0.0
+
+    def make(self, scope: str) -> ControlledLoop:
+        """Return the loop for a host of that scope."""
+        if scope == "function":
+            return self._pooled
+        loop = ControlledLoop()
+        self._wide.append(loop)
+        return loop
+
+    def use(self, loop: ControlledLoop | None) -> None:
+        """Make that loop the one under control; None: the pooled one."""
+        self.loop = loop or self._pooled
+        self.loop.forget_start()
+
+    def begin(self, decider: Decider, *, script: CodeType | None, stretch: bool, limits: RunLimits) -> Trace:
+        """Begin a run on the current loop."""
+        if self.loop is self._pooled:
+            trace = self.loop.begin(decider, script=script, stretch=stretch, limits=limits)
+        else:
+            trace = self.loop.begin_again(decider, script=script, stretch=stretch, limits=limits)
+        self._start = self.loop.time()
+        return trace
+
+    def end(self) -> None:
+        """End the run."""
+        loop = self.loop
+        self.steps = loop.steps
+        self.seconds = loop.time() - self._start
+        loop.observer = None
+        if loop is not self._pooled:
+            loop.clear_run()
+
+    def close(self) -> None:
+        """Close the pooled loop; the others are closed by their hosts."""
+        self._pooled.finish_executor()
+        self._pooled.really_close()

@@ -1,0 +1,172 @@
+"""Options, ini keys and the mark of exploration, read into values."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from pytest_interleave.explore.exploration import MODES
+from pytest_interleave.explore.token import Token, TokenError
+
+ORDER_ONLY = ("note", "fail", "off")
+#: Runs and seconds for each test, whichever ends first.
+PROFILES = {"default": (200, 1.0), "night": (10_000, 30.0)}
+MARK_LINE = (
+    "interleave(enabled=True, *, runs, time, seed, mode, order_only): explore this test under many schedules, with or "
+    "without --interleave; interleave(False) leaves it out"
+)
+_MARK_KEYS = ("runs", "time", "seed", "mode", "order_only")
+
+
+@dataclass(frozen=True, slots=True)
+class ExploreSettings:
+    """What to explore, and how long."""
+
+    enabled: bool
+    runs: int
+    seconds: float
+    seed: int
+    mode: str
+    order_only: str
+    replay: Token | None = None
+    replay_text: str = ""
+    json_path: str | None = None
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register flags and ini keys."""
+    group = parser.getgroup("interleave", "exploration of interleavings")
+    group.addoption("--interleave", action="store_true", default=None, help="run each async test under many schedules")
+    group.addoption("--interleave-runs", metavar="N", default=None, help="at most N runs a test (default 200)")
+    group.addoption("--interleave-time", metavar="S", default=None, help="at most S real seconds a test (default 1)")
+    group.addoption("--interleave-seed", metavar="N", default=None, help="search as the session with this seed did")
+    group.addoption("--interleave-mode", metavar="MODE", default=None, help=f"{', '.join(MODES)} (default realistic)")
+    group.addoption(
+        "--interleave-order-only",
+        metavar="WHAT",
+        default=None,
+        help="what a failure is that needs an order asyncio never makes: note (default), fail or off",
+    )
+    group.addoption(
+        "--interleave-profile", metavar="NAME", default=None, help="default, or night: 10,000 runs or 30 s a test"
+    )
+    group.addoption("--interleave-replay", metavar="TOKEN", default=None, help="run exactly the schedule of this token")
+    group.addoption("--interleave-json", metavar="FILE", default=None, help="write what was explored to this file")
+    for name, text in (
+        ("interleave", "true: as --interleave"),
+        ("interleave_runs", "as --interleave-runs"),
+        ("interleave_time", "as --interleave-time"),
+        ("interleave_seed", "as --interleave-seed"),
+        ("interleave_mode", "as --interleave-mode"),
+        ("interleave_order_only", "as --interleave-order-only"),
+        ("interleave_profile", "as --interleave-profile"),
+    ):
+        parser.addini(name, help=text, type="string", default=None)
+
+
+def read_settings(config: pytest.Config) -> ExploreSettings:
+    """Return what is configured for the session, or raise a one-line UsageError."""
+    profile = _value(config, "profile") or "default"
+    if profile not in PROFILES:
+        raise pytest.UsageError(f"{profile!r} is not an interleave profile. Valid profiles: {', '.join(PROFILES)}.")
+    runs, seconds = PROFILES[profile]
+    replay = config.getoption("interleave_replay")
+    token = None
+    if replay is not None:
+        try:
+            token = Token.decode(replay)
+        except TokenError as error:
+            raise pytest.UsageError(f"--interleave-replay: {error}") from None
+    seed = _value(config, "seed")
+    settings = ExploreSettings(
+        enabled=_is_enabled(config) or token is not None,
+        runs=runs,
+        seconds=seconds,
+        seed=secrets.randbits(32) if seed is None else 0,
+        mode="realistic",
+        order_only="note",
+        replay=token,
+        replay_text=replay or "",
+        json_path=config.getoption("interleave_json"),
+    )
+    given = {key: value for key in _MARK_KEYS if (value := _value(config, key)) is not None}
+    try:
+        return _with(settings, given, lambda key: f"interleave_{key}")
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def settings_for(item: pytest.Item, settings: ExploreSettings) -> ExploreSettings:
+    """Return the settings of one test. Fails it with one line if its mark is wrong."""
+    mark = item.get_closest_marker("interleave")
+    if mark is None:
+        return settings
+    unknown = set(mark.kwargs) - {"enabled", *_MARK_KEYS}
+    if unknown or len(mark.args) > 1 or (mark.args and not isinstance(mark.args[0], bool)):
+        pytest.fail(
+            f"{item.nodeid}: mark.interleave takes one positional bool and the keywords {', '.join(_MARK_KEYS)}"
+            + (f", not {', '.join(sorted(unknown))}" if unknown else ""),
+            pytrace=False,
+        )
+    enabled = mark.args[0] if mark.args else bool(mark.kwargs.get("enabled", True))
+    try:
+        found = _with(settings, {key: mark.kwargs[key] for key in _MARK_KEYS if key in mark.kwargs}, _in_mark)
+    except ValueError as error:
+        pytest.fail(f"{item.nodeid}: {error}", pytrace=False)
+    return replace(found, enabled=enabled)
+
+
+def _in_mark(key: str) -> str:
+    return f"mark.interleave's {key}"
+
+
+def _with(settings: ExploreSettings, given: dict[str, Any], name: Any) -> ExploreSettings:
+    changes: dict[str, Any] = {}
+    for key, value in given.items():
+        if key in ("runs", "seed"):
+            number = _number(value, int, name(key), "a whole number", least=1 if key == "runs" else 0)
+            changes[key] = number
+        elif key == "time":
+            changes["seconds"] = _number(value, float, name(key), "a number of seconds above 0", least=1e-9)
+        else:
+            valid = MODES if key == "mode" else ORDER_ONLY
+            if value not in valid:
+                raise ValueError(f"{value!r} is not a valid {name(key)}. Valid values: {', '.join(valid)}.")
+            changes[key] = value
+    # Who says how many runs means them: the default time does not cut them short.
+    if "runs" in changes and "seconds" not in changes:
+        changes["seconds"] = float("inf")
+    return replace(settings, **changes)
+
+
+def _number(value: Any, kind: Any, name: str, what: str, *, least: float) -> Any:
+    try:
+        number = kind(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or not number >= least:
+        raise ValueError(
+            f"{value!r} is not a valid {name}: it must be {what}" + (f", {least} or more." if least >= 1 else ".")
+        )
+    return number
+
+
+def _value(config: pytest.Config, key: str) -> Any:
+    value = config.getoption(f"interleave_{key}")
+    if value is None:
+        value = config.getini(f"interleave_{key}") or None
+    return value
+
+
+def _is_enabled(config: pytest.Config) -> bool:
+    if config.getoption("interleave"):
+        return True
+    value = str(config.getini("interleave") or "false").lower()
+    if value in ("true", "1", "yes", "on"):
+        return True
+    if value in ("false", "0", "no", "off"):
+        return False
+    raise pytest.UsageError(f"{value!r} is not a valid value of interleave: it must be true or false.")

@@ -1,0 +1,44 @@
+"""What belongs to a session, by its config.
+
+The runner proper, and asyncio with it, is imported when the first async test or fixture is run: to import asyncio costs
+30 ms, and 5 % of the time of every sync test, since the garbage collector has that much more to look at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_interleave.plugin.options import Settings
+
+if TYPE_CHECKING:
+    from pytest_interleave.plugin.hosting import Hosting
+
+_SETTINGS = pytest.StashKey[Settings]()
+_HOSTING = pytest.StashKey["Hosting"]()
+
+
+def attach(config: pytest.Config, settings: Settings) -> None:
+    """Make these the session's settings."""
+    config.stash[_SETTINGS] = settings
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Return the session's settings."""
+    return config.stash[_SETTINGS]
+
+
+def hosting_of(config: pytest.Config) -> Hosting:
+    """Return the session's hosts; make them if need be."""
+    hosting = config.stash.get(_HOSTING, None)
+    if hosting is None:
+        from pytest_interleave.plugin.hosting import Hosting
+
+        config.stash[_HOSTING] = hosting = Hosting(settings_of(config))
+    return hosting
+
+
+def existing_hosting_of(config: pytest.Config) -> Hosting | None:
+    """Return the session's hosts, if there are any."""
+    return config.stash.get(_HOSTING, None)
