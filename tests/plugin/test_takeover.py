@@ -242,7 +242,7 @@ def test_the_package_is_imported_without_pytest(pytester: pytest.Pytester) -> No
     result = pytester.run(
         sys.executable,
         "-c",
-        "import sys, pytest_interleave, pytest_interleave.loop.host; print('pytest' in sys.modules, 'asyncio' in sys.modules)",
+        "import sys, pytest_interleave.loop.host; print('pytest' in sys.modules, 'asyncio' in sys.modules)",
     )
 
     result.stdout.fnmatch_lines(["False True"])

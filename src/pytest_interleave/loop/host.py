@@ -256,6 +256,9 @@ class Host:
     def finish_leftovers(self) -> None:
         """Leave nothing to run in the loop, and close nothing but what the loop itself opened."""
         loop = self.loop
+        clear = getattr(loop, "clear", None)
+        if clear is not None:  # a controlled loop: bounded, whatever its tasks do
+            clear()
         self._cancel_tasks()
         if _plain.needs_shutdown_of_async_generators(loop):
             loop.run_until_complete(loop.shutdown_asyncgens())

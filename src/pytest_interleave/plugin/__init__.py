@@ -7,6 +7,10 @@ import pytest
 from pytest_interleave.plugin import legacy_event_loop, loop_mismatch, session, takeover
 from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
 from pytest_interleave.plugin.collection import CollectionHooks
+from pytest_interleave.plugin.exploring.options import MARK_LINE as EXPLORE_MARK_LINE
+from pytest_interleave.plugin.exploring.options import ExploreSettings
+from pytest_interleave.plugin.exploring.options import add_options as add_explore_options
+from pytest_interleave.plugin.exploring.options import read_settings as read_explore_settings
 from pytest_interleave.plugin.fixtures import FixtureHooks
 from pytest_interleave.plugin.marks import MARK_LINE
 from pytest_interleave.plugin.misuse import Explanations
@@ -34,6 +38,7 @@ __all__ = [
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Take the place of pytest-asyncio."""
     takeover.take_over(parser, pluginmanager)
+    add_explore_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +53,25 @@ def pytest_configure(config: pytest.Config) -> None:
     register(CollectionHooks(settings), "interleave-collection")
     register(FixtureHooks(settings), "interleave-fixtures")
     register(Explanations(settings), "interleave-explanations")
+    config.addinivalue_line("markers", EXPLORE_MARK_LINE)
+    explore_settings = read_explore_settings(config)
+    if explore_settings.enabled:
+        _explore(config, explore_settings)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Explore the tests that are marked for it, also without the flag."""
+    config = session.config
+    if takeover.find_stand_in(config) is None or config.pluginmanager.has_plugin("interleave-explorer"):
+        return
+    if any(isinstance(item, pytest.Function) and item.get_closest_marker("interleave") for item in session.items):
+        _explore(config, read_explore_settings(config))
+
+
+def _explore(config: pytest.Config, settings: ExploreSettings) -> None:
+    from pytest_interleave.plugin.exploring.protocol import Explorer
+
+    config.pluginmanager.register(Explorer(config, settings), "interleave-explorer")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -24,7 +24,7 @@ class JobContext:
     def __init__(self) -> None:
         self.context = copy_context()
         self._seen = copy_context()
-        self._mirrored: dict[ContextVar[Any], Token[Any]] = {}
+        self._mirrored: dict[ContextVar[Any], Token[Any]] | None = None
 
     def take_ambient(self) -> None:
         """Copy in what changed in the ambient context since the last time."""
@@ -38,9 +38,10 @@ class JobContext:
                 was_missing = var not in self.context
                 token = run(var.set, value)
                 if was_missing:
+                    self._mirrored = self._mirrored or {}
                     self._mirrored[var] = token
         for var in seen:
-            if var not in ambient and (mirrored := self._mirrored.pop(var, None)) is not None:
+            if var not in ambient and self._mirrored and (mirrored := self._mirrored.pop(var, None)) is not None:
                 run(var.reset, mirrored)
         self._seen = ambient
 

@@ -97,10 +97,11 @@ class FixtureJobs:
             pytest.fail(f"fixture {definition.argname!r} did not yield a value", pytrace=False)
         crashes.register_generator(host, definition, generator)
         published = context.publish()
+        is_of_test = definition.scope == "function"
 
         def finish() -> None:
             __tracebackhide__ = True
-            if context is self._hosting.context_of(item):
+            if is_of_test:
                 context.take_ambient()
             self._hosting.interrupts.install()
             try:

@@ -22,11 +22,12 @@ from pytest_interleave.plugin import crashes, legacy_event_loop, policy
 from pytest_interleave.plugin.contexts import JobContext
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE, SCOPES, ScopeName, check_mark, read_loop_scope
 from pytest_interleave.plugin.options import Settings
+from pytest_interleave.plugin.overrides import is_defined_twice
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+ScopedLoopFactory = Callable[[str], asyncio.AbstractEventLoop]
 
 _HOSTS = pytest.StashKey[dict[str, "OpenHost"]]()
-_CONTEXT = pytest.StashKey[JobContext]()
 
 _TEARDOWN_WARNING = """\
 An exception occurred during teardown of an asyncio.Runner. \
@@ -73,8 +74,11 @@ class Hosting:
         self.settings = settings
         self.interrupts = Interrupts()
         #: Makes the loops of all hosts while it is set (see ``use_factory``); goes before every other choice.
-        self.forced_factory: LoopFactory | None = None
+        self.forced_factory: ScopedLoopFactory | None = None
         self._wide: list[OpenHost] = []  # those that outlive a test
+        self._context_owner: pytest.Function | None = None
+        self._context: JobContext
+        self._is_event_loop_overridden: bool | None = None
         self._inherited_scopes: dict[Any, ScopeName] = {}
 
     def loop_scope_of(self, item: pytest.Function) -> ScopeName:
@@ -129,14 +133,22 @@ class Hosting:
 
     def context_of(self, item: pytest.Function) -> JobContext:
         """Return the context of the item's async jobs."""
-        context = item.stash.get(_CONTEXT, None)
-        if context is None:
-            item.stash[_CONTEXT] = context = JobContext()
-        return context
+        if self._context_owner is not item:
+            # Kept here and not with the item, which lives to the end of the session: what survives a test makes the
+            # garbage collector run more often (20 µs a test).
+            self._context_owner = item
+            self._context = JobContext()
+        return self._context
+
+    def forget_context(self) -> None:
+        """Give the next async job a new context, also if it is of the same item: for a test that is run again."""
+        self._context_owner = None
 
     def host_for(self, item: pytest.Function, scope: ScopeName, *, may_be_legacy: bool = False) -> OpenHost:
         """Return the host of that scope around the item; make it if there is none."""
-        if may_be_legacy and legacy_event_loop.is_used_by(item):
+        if self._is_event_loop_overridden is None:  # definitions are complete when the first test runs
+            self._is_event_loop_overridden = is_defined_twice(item.session._fixturemanager, legacy_event_loop.NAME)
+        if may_be_legacy and self._is_event_loop_overridden and legacy_event_loop.is_used_by(item):
             return self._legacy_host(item)
         node = find_scope_node(item, scope)
         hosts = node.stash.get(_HOSTS, None)
@@ -155,7 +167,7 @@ class Hosting:
     # -- opening and closing -------------------------------------------------------------------------------------
 
     @contextmanager
-    def use_factory(self, factory: LoopFactory) -> Iterator[None]:
+    def use_factory(self, factory: ScopedLoopFactory) -> Iterator[None]:
         """Make every loop with ``factory``, whatever was configured; loops that were made otherwise are closed."""
         previous, self.forced_factory = self.forced_factory, factory
         try:
@@ -174,7 +186,7 @@ class Hosting:
                 if open_host.factory is not factory:
                     open_host.retire()
 
-    def _factory_for(self, item: pytest.Function) -> LoopFactory | None:
+    def _factory_for(self, item: pytest.Function) -> Any:
         if self.forced_factory is not None:
             return self.forced_factory
         callspec = getattr(item, "callspec", None)
@@ -187,7 +199,9 @@ class Hosting:
         factory = self._factory_for(item)
         previous = _plain.get_current_loop()
         try:
-            if factory is not None:
+            if self.forced_factory is not None:
+                loop = self.forced_factory(scope)
+            elif factory is not None:
                 loop = _make_loop(factory)
             elif scope == "function":
                 loop = _plain.new_short_lived_loop()
@@ -205,6 +219,8 @@ class Hosting:
 
         def close() -> None:
             hosts.pop(scope, None)
+            if not hosts and _HOSTS in node.stash:
+                del node.stash[_HOSTS]
             if not is_narrow:
                 self._wide.remove(open_host)
             try:

@@ -23,7 +23,7 @@ ASYNC_GENERATOR_TEXT = "Tests based on asynchronous generators are not supported
 class PytestAsyncioFunction(pytest.Function):
     """Base class of the items that we run."""
 
-    @functools.cached_property
+    @property
     def _loop_scope(self) -> ScopeName:
         return hosting_of(self.config).loop_scope_of(self)
 

@@ -13,7 +13,7 @@ _PACKAGE = __name__.partition(".")[0]
 def find_overrides(name: str, node: pytest.Item) -> Sequence[pytest.FixtureDef[Any]] | None:
     """Return the definitions of the fixture that the node sees, if the closest one is not ours."""
     manager = node.session._fixturemanager
-    if not _is_defined_twice(manager, name):
+    if not is_defined_twice(manager, name):
         return None
     definitions = manager.getfixturedefs(name, node)
     return definitions if definitions and is_override(definitions[-1]) else None
@@ -24,7 +24,8 @@ def is_override(definition: pytest.FixtureDef[Any]) -> bool:
     return str(definition.func.__module__).partition(".")[0] != _PACKAGE
 
 
-def _is_defined_twice(manager: Any, name: str) -> bool:
+def is_defined_twice(manager: Any, name: str) -> bool:
+    """Whether any suite or plugin besides ours defines the fixture."""
     by_node = getattr(manager, "_arg2node2fixturedefs", None)
     if by_node is None:  # pytest < 9.1
         return len(manager._arg2fixturedefs.get(name, ())) > 1
