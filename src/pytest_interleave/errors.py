@@ -10,6 +10,9 @@ class InterleaveError(Exception):
 class RunEnded(InterleaveError):
     """The controlled loop ended a run, since it cannot or must not go on."""
 
+    #: Where each task that had not ended stood, as ``file:line``.
+    places: tuple[str, ...] = ()
+
 
 class Blocked(RunEnded):
     """Nothing can ever run again, although somebody waits: a deadlock."""
@@ -32,7 +35,8 @@ class StepLimit(RunEnded):
 class TimeLimit(RunEnded):
     """A run passed its virtual or its real deadline."""
 
-    def __init__(self, clock: str, when: float) -> None:
+    def __init__(self, clock: str, when: float, *, is_real: bool = True) -> None:
         super().__init__(f"Still waiting for {clock} at virtual time {when:g} s")
         self.clock = clock
         self.when = when
+        self.is_real = is_real

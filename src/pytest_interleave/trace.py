@@ -90,3 +90,117 @@ class Reader:
     def next_step(self, number: int) -> EventId:
         """Return the name that the next step of that task will have."""
         return self.trace.path(number), "step", self._counts.get(number, 0) + 1
+
+
+# What an observed replay adds: read by detectors and reports, never by the search.
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of source, and what it does with names that others may see."""
+
+    file: str
+    line: int
+    function: str
+    text: str = ""
+    #: The expression that is awaited there, where the source tells; for a suspended task.
+    awaited: str = ""
+    reads: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()
+    #: 2: the user's own file; 1: an installed package; 0: the standard library.
+    rank: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedStep:
+    """One step of a task, or one plain callback."""
+
+    index: int  #: into ``Trace.entries``
+    event: EventId
+    task: int | None  #: None: a plain callback
+    time: float
+    turn: int
+    went_on: Place | None
+    stopped: Place | None
+    lines: tuple[Place, ...]
+    #: ``suspended``, ``returned``, ``raised`` or ``cancelled``; ``ran`` for a callback.
+    ended: str
+    is_first: bool = False
+    error: str = ""
+    #: The entry (a step, or an outside event) that put it into the queue.
+    cause: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideEvent:
+    """An outside event that came in."""
+
+    index: int
+    event: EventId
+    #: ``sleep``, ``timeout``, ``timer``, ``data``, ``connection``, ``writable`` or ``thread``.
+    what: str
+    time: float
+    turn: int
+    seconds: float | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a lock, and where it was taken."""
+
+    task: int
+    place: Place | None = None
+    has_ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a task waits for. ``name`` is the user's own name of it, if one was found."""
+
+    what: str
+    name: str = ""
+    holders: tuple[Holder, ...] = ()
+    #: The tasks whose end it waits for.
+    tasks: tuple[int, ...] = ()
+    #: Where it was signalled while nobody waited.
+    signalled: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedTask:
+    """A task that is suspended, where, and what it waits for."""
+
+    number: int
+    place: Place | None
+    wait: Wait
+    #: Nothing that is alive leads to what it waits for.
+    is_unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All tasks that have not ended, at one moment."""
+
+    when: float
+    steps: int
+    blocked: tuple[BlockedTask, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One run, looked at closely."""
+
+    events: tuple[EventId, ...] = ()
+    steps: tuple[ObservedStep, ...] = ()
+    outside: tuple[OutsideEvent, ...] = ()
+    #: The name of each task, by number; unlike ``Trace.names`` no two are equal.
+    names: tuple[str, ...] = ()
+    paths: tuple[Path, ...] = ()
+    #: When the run ended.
+    end: Snapshot | None = None
+    #: When the loop was idle and tasks waited for each other, the first time.
+    idle: Snapshot | None = None
+    error: str = ""
+    #: The user's lines of the traceback, outermost first.
+    error_places: tuple[Place, ...] = ()

@@ -7,10 +7,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pytest_interleave.explore.execution import Execution, Limits
-from pytest_interleave.explore.exploration import MODES, Exploration, Failure
+from pytest_interleave.explore.explain import explain
+from pytest_interleave.explore.exploration import Exploration, Failure
 from pytest_interleave.explore.search import Budget, Search
+from pytest_interleave.settings import MODES
 
-__all__ = ["Exploration", "Failure", "explore"]
+__all__ = ["Exploration", "Failure", "explain", "explore"]
 
 
 def explore(
@@ -31,6 +33,9 @@ def explore(
     execution = Execution(function, stretch=mode != "stock", limits=Limits())
     try:
         seed = secrets.randbits(32) if seed is None else seed
-        return Search(execution, seed=seed, mode=mode, budget=Budget(runs, seconds)).run()
+        exploration = Search(execution, seed=seed, mode=mode, budget=Budget(runs, seconds)).run()
+        for failure in (*exploration.failures, *exploration.notes):
+            failure.explanation = explain(execution, failure, exploration)
+        return exploration
     finally:
         execution.close()

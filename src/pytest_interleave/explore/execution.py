@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
-from pytest_interleave.errors import Blocked
+from pytest_interleave.errors import RunEnded
 from pytest_interleave.explore.recorder import Recorder
 from pytest_interleave.explore.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
+from pytest_interleave.loop.observe import Observer
 from pytest_interleave.schedule import Decider
-
-#: After a run, tasks that go on although they were cancelled get so many steps to end.
-_GRACE_STEPS = 10_000
 
 
 class Limits:
@@ -36,7 +35,7 @@ class Execution:
         self.limits = limits
         self.loop = ControlledLoop()
 
-    def __call__(self, decider: Decider) -> RunResult:
+    def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         loop = self.loop
         recorder = Recorder(decider)
         trace = loop.begin(recorder, script=getattr(self.function, "__code__", None), stretch=self.stretch, limits=self.limits)
@@ -46,13 +45,14 @@ class Execution:
         error: BaseException | None = None
         blocked_at: tuple[str, ...] = ()
         try:
-            loop.run_until_complete(loop.create_task(self.function()))
+            with observer.watching(loop, trace) if observer is not None else nullcontext():
+                loop.run_until_complete(loop.create_task(self.function()))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as raised:
             error = raised
-            if isinstance(raised, Blocked):
-                blocked_at = loop.blocked_places()
+            if isinstance(raised, RunEnded):
+                blocked_at = raised.places
         finally:
             random.setstate(state)
         result = RunResult(
@@ -68,7 +68,7 @@ class Execution:
             blocked_at=blocked_at,
             constraints=recorder.constraints,
         )
-        loop.clear(_GRACE_STEPS)
+        loop.clear()
         return result
 
     def close(self) -> None:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pytest_interleave.detectors.deadlock import Deadlock
 from pytest_interleave.explore.result import RunResult, Signature
 from pytest_interleave.schedule import EventId
+from pytest_interleave.trace import Observation
 
-#: Which schedules count, from what only asyncio's own loop does to any order of steps.
-MODES = ("stock", "realistic", "portable", "permissive")
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a failure looked like when it was repeated once more, slowly."""
+
+    failing: Observation
+    #: The failing schedule as ordering constraints, also where it could not be reduced to them.
+    constraints: dict[EventId, EventId]
+    #: asyncio's own order, which is what the constraints change. None: it fails as well.
+    passing: Observation | None = None
+    deadlock: Deadlock | None = None
+    #: False: looking closely made the failure go away.
+    is_same: bool = True
 
 
 @dataclass(slots=True)
@@ -30,6 +43,15 @@ class Failure:
     reproduced: int = 0
     repeats: int = 0
     holds_steps: bool = False
+    explanation: Explanation | None = None
+    #: What came of trying it on a plain loop, in a line, where that was done.
+    tried: str = ""
+    #: The report for people; whoever explores may put it here.
+    text: str = ""
+
+    def __str__(self) -> str:
+        kind, place = self.signature
+        return self.text or f"{kind} at {place} ({self.label}), found in run {self.found_in_run}, seed {self.seed}"
 
 
 @dataclass(slots=True)
@@ -54,6 +76,11 @@ class Exploration:
     steps: int = 0
     seconds: float = 0.0
     baseline: RunResult | None = None
+    #: The report for people; whoever explores may put it here.
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text or f"{self.verdict}: {self.runs} runs, {self.orders} distinct orders, seed {self.seed}"
 
     @property
     def nothing_to_choose(self) -> bool:

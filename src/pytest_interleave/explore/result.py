@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeAlias
 
-from pytest_interleave.errors import Blocked, RunEnded
+from pytest_interleave.errors import RunEnded, TimeLimit
 from pytest_interleave.schedule import Decider, EventId
 from pytest_interleave.trace import Trace
 
@@ -47,15 +47,20 @@ class RunResult:
     @property
     def failed(self) -> bool:
         """Whether this run shows a failure."""
-        return self.error is not None and not self.is_honest_timeout
+        return self.error is not None and not self.is_honest_timeout and not self.gave_up
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the run took too long in real time, which says nothing about the test."""
+        return isinstance(self.error, TimeLimit) and self.error.is_real
 
     @property
     def signature(self) -> Signature | None:
         """Return type and place of the failure."""
         if self.error is None:
             return None
-        if isinstance(self.error, Blocked):
-            return "Deadlock", " ".join(self.blocked_at)
+        if isinstance(self.error, RunEnded):
+            return type(self.error).__name__, " ".join(self.blocked_at)
         return type(self.error).__name__, place_of(self.error)
 
 

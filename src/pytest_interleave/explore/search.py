@@ -32,6 +32,9 @@ from pytest_interleave.strategies.pos import Pos
 _SHRINK_REPLAYS = 100
 _SHRINK_SECONDS = 0.5
 _REPEATS = 5
+_OUTSIDE = ("timer", "read", "write", "thread")
+#: A condition that does not come true: the event waits until nothing else is left.
+NEVER: EventId = ((), "never", 0)
 #: A tree of choices is walked whole if it may be this small.
 _SMALL_TREE = 6
 
@@ -48,9 +51,19 @@ class Search:
     """One exploration of one test; ``execute`` makes its runs."""
 
     def __init__(
-        self, execute: Execute, *, seed: int, mode: str = "realistic", budget: Budget | None = None, saved: Iterable[Decider] = ()
+        self,
+        execute: Execute,
+        *,
+        seed: int,
+        mode: str = "realistic",
+        budget: Budget | None = None,
+        saved: Iterable[Decider] = (),
+        is_repeated_by_caller: bool = False,
+        order_only: str = "note",
     ) -> None:
         self.execute = execute
+        self.is_repeated_by_caller = is_repeated_by_caller
+        self.order_only = order_only
         self.budget = budget or Budget()
         self.saved = saved
         self.random = Random(seed)
@@ -95,8 +108,11 @@ class Search:
         if first.error is not None:
             self._found(first, label="stock")
             return "failed"
-        second = self._run(Fifo())
         done.points = first.points + first.starts
+        if self.is_repeated_by_caller and not done.points:
+            done.runs += 1
+            return "exhausted"
+        second = self._run(Fifo())
         if second.failed:
             done.reason = "it fails in asyncio's own order, but not each time"
             self._found(second, label="stock")
@@ -112,8 +128,8 @@ class Search:
         if first.points:
             if self._walk_small_tree(first):
                 return "failed" if done.failures else "exhausted"
-            for decider in self._postponements(first):
-                if not self._has_budget(orders_share * 0.4):
+            for decider in self._extremes(first):
+                if not self._has_budget(orders_share * 0.35):
                     break
                 if self._try(decider):
                     return "failed"
@@ -123,12 +139,12 @@ class Search:
             if self._try(decider):
                 return "failed"
         if first.points:
-            for decider in self._portfolio(first):
+            for decider in self._mixed(first):
                 if not self._has_budget(orders_share):
                     break
                 if self._try(decider):
                     return "failed"
-        if not done.notes:
+        if not done.notes and self.order_only != "off":
             self._look_for_notes()
         if done.failures:
             return "failed"
@@ -154,10 +170,30 @@ class Search:
                 return True
             prefix = [*vector[:-1], vector[-1] + 1]
 
+    def _extremes(self, first: RunResult) -> Iterator[Decider]:
+        """Hold each outside event back until nothing else can come; let each timer fire as soon as it is set."""
+        events = [event for event in first.trace.events() if event[1] in _OUTSIDE]
+        for event in events:
+            yield Guided({event: NEVER})
+        for event in events[1:]:
+            if event[1] in ("timer", "thread"):
+                yield Guided({event: ()})
+
+    def _mixed(self, first: RunResult) -> Iterator[Decider]:
+        """Take turns between the random strategies and small moves of one event, while there are any."""
+        moves = self._postponements(first)
+        portfolio = self._portfolio(first)
+        while True:
+            yield next(portfolio)
+            yield next(portfolio)
+            move = next(moves, None)
+            if move is not None:
+                yield move
+
     def _postponements(self, first: RunResult) -> Iterator[Decider]:
         """Move one outside event at a time: behind the next ones, or right behind a step long before it."""
         events = first.trace.events()
-        outside = [index for index, event in enumerate(events) if event[1] in ("timer", "read", "write", "thread")]
+        outside = [index for index, event in enumerate(events) if event[1] in _OUTSIDE]
         moves: list[tuple[int, EventId, EventId]] = []
         for order, index in enumerate(outside):
             later = outside[order + 1 :]
@@ -183,7 +219,7 @@ class Search:
 
     def _portfolio(self, first: RunResult) -> Iterator[Decider]:
         points = max(first.points, 1)
-        for kind in cycle(("pct", "pos", "pct", "latency")):
+        for kind in cycle(("pos", "pct", "pos", "latency", "pos", "pct")):
             random = Random(self.random.random())
             if kind == "pct":
                 yield Pct(random, 3, points)
@@ -226,12 +262,13 @@ class Search:
             constraints=constraints,
             vector=vector,
             result=smallest,
+            holds_steps=any(event[1] == "step" for event in result.constraints()),
         )
         failure.repeats = _REPEATS
         for _ in range(_REPEATS):
             failure.reproduced += self.execute(self.decider_for(failure)).signature == signature
         if label is None:
-            failure.label = self._label(failure)
+            failure.label = self.label_for(failure, done.mode)
         is_note = failure.label == "order-only" and done.mode != "permissive"
         (done.notes if is_note else done.failures).append(failure)
         return failure
@@ -269,10 +306,10 @@ class Search:
         vector = shrink_vector(result.vector, lambda part: fails(Vector(part, holds_steps=holds)))
         return None, vector, best
 
-    def _label(self, failure: Failure) -> str:
+    @staticmethod
+    def label_for(failure: Failure, mode: str) -> str:
+        """Say which schedules show the failure."""
         constraints = failure.constraints
-        if constraints is not None and any(event[1] in ("step", "start") for event in constraints):
-            return "version-fragile" if self.exploration.mode == "portable" else "order-only"
-        if failure.holds_steps:
-            return "order-only"
+        if failure.holds_steps if constraints is None else any(x[1] in ("step", "start") for x in constraints):
+            return "version-fragile" if mode == "portable" else "order-only"
         return "latency"

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pytest_interleave.errors import InterleaveError
-from pytest_interleave.explore.exploration import MODES
 from pytest_interleave.schedule import EventId
+from pytest_interleave.settings import MODES
 
 _VERSION = "x1"
 _KINDS = ("step", "call", "start", "timer", "read", "write", "thread")

@@ -17,23 +17,28 @@ transports, TLS, subprocesses and signals are asyncio's own code. Its rules:
 from __future__ import annotations
 
 import asyncio
+import inspect
 import selectors
+import signal
 import sys
 import threading
-from asyncio import format_helpers, futures
+from asyncio import base_events, format_helpers, futures
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from types import FrameType
 from typing import Any, cast
 
 from pytest_interleave.errors import Blocked, StepLimit, TimeLimit
-from pytest_interleave.loop import outside, threads
+from pytest_interleave.loop import threads
+from pytest_interleave.loop.frames import is_user_code
+from pytest_interleave.loop.jobs import Job, Jobs
+from pytest_interleave.loop.outside import Outside
 from pytest_interleave.schedule import Decider
 
 _SLEEP_CALLBACK = futures._set_result_unless_cancelled
+_EAGER = getattr(asyncio, "eager_task_factory", None)
 _GATHER = asyncio.gather.__code__
 _TASK_GROUP = asyncio.TaskGroup.create_task.__code__
 _LIBRARIES = ("asyncio", "anyio")
@@ -46,7 +51,11 @@ _CREEP_SECONDS = 0.001
 #: How long a thread at work is waited for in real time, although a timer would be due before.
 _LEAST_PATIENCE = 0.05
 #: More alternatives at one choice point than this are not offered.
-_MOST_TIMERS = 8
+_MOST_TIMERS = 32
+_NEVER = float("inf")
+#: Nothing is late by more than this. Deadlines beyond it are the libraries' own (aiohttp's 300 s); one that the test's
+#: own file sets may be passed however far it is.
+_MOST_LATE_SECONDS = 10.0
 
 # What a timer stands for.
 DEADLINE, CODE_SLEEP, SCRIPT_SLEEP, NESTED_SLEEP = range(4)
@@ -67,6 +76,9 @@ class Step(asyncio.Handle):
 
     __slots__ = ("origin",)
 
+    def _repr_info(self) -> list[str]:
+        return ["Handle", *super()._repr_info()[1:]]  # logs are to read as they do on asyncio
+
 
 class Timer(asyncio.TimerHandle):
     """A timer as an outside event."""
@@ -80,6 +92,9 @@ class Timer(asyncio.TimerHandle):
     stands_for: int
     place: tuple[str, int] | None
 
+    def _repr_info(self) -> list[str]:
+        return ["TimerHandle", *super()._repr_info()[1:]]
+
     def __lt__(self, other: Any) -> bool:
         return bool(self.sort < other.sort)
 
@@ -87,7 +102,7 @@ class Timer(asyncio.TimerHandle):
 class Watch:
     """A file descriptor that is watched in one direction; the arrival of an event on it is an outside event."""
 
-    __slots__ = ("arrivals", "fd", "handle", "kind", "number", "origin", "watch_ordinal")
+    __slots__ = ("arrivals", "fd", "handle", "here_since", "kind", "number", "origin", "watch_ordinal")
 
     def __init__(self, fd: int, kind: str, number: int, origin: int, ordinal: int, handle: Step) -> None:
         self.fd = fd
@@ -97,43 +112,11 @@ class Watch:
         self.watch_ordinal = ordinal
         self.handle = handle
         self.arrivals = 0
+        self.here_since: float | None = None
 
     @property
     def ordinal(self) -> int:
         return self.watch_ordinal * 10_000 + self.arrivals + 1
-
-
-class Job:
-    """Work in a thread, as an outside event that may not have happened yet."""
-
-    __slots__ = ("future", "gate", "handle", "kind", "ordinal", "origin", "thread")
-
-    def __init__(self, origin: int, ordinal: int) -> None:
-        self.kind = "thread"
-        self.origin = origin
-        self.ordinal = ordinal
-        self.future: asyncio.Future[Any] | None = None
-        self.handle: Step | None = None
-        self.gate: threading.Event | None = None
-        self.thread: int | None = None
-
-    def wrap(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that notes the thread it runs in, and begins only when the gate is open.
-
-        An answer that comes before its future is chained to the loop's would come by another way, now and then.
-        """
-        self.gate = gate = threading.Event()
-
-        def run(*args: Any) -> Any:
-            self.thread = threading.get_ident()
-            gate.wait()
-            return func(*args)
-
-        return run
-
-    def is_owed(self) -> bool:
-        """Whether an answer will come without anything from the loop: the thread is at work, or about to begin."""
-        return self.gate is None or self.thread is None or threads.is_busy(self.thread)
 
 
 class ControlledTask(asyncio.Task[Any]):
@@ -153,17 +136,22 @@ class ControlledTask(asyncio.Task[Any]):
         return self.number
 
 
+ControlledTask.__name__ = "Task"  # what logs show
+
+
 class TurnLoop(asyncio.SelectorEventLoop):
     """The loop under control; see the module's text for its rules."""
 
-    def __init__(self) -> None:
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         self._watches: dict[tuple[int, str], Watch] = {}
         self._origin = 0
         self._sequence = 0
         self._counters: list[list[int]] = [[0, 0, 0, 0]]
-        super().__init__()  # watches its own pipe already
+        super().__init__(selector)  # watches its own pipe already
         self._ready: deque[Any]
-        self._inbox: deque[Step] = deque()
+        self._signal_handlers: dict[int, Any]
+        self._inbox: deque[tuple[int, Step]] = deque()
+        self._outside = Outside()
         self._task_classes: set[type] = {ControlledTask}
         self._quiet_fds = len(self._selector.get_map())
         #: Threads that never owe an answer: those of the test runner itself.
@@ -180,7 +168,9 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._cancelled_timers = 0
         self._ready.clear()
         self._held: list[tuple[int, Step]] = []
-        self._jobs: dict[Any, Job] = {}
+        self._jobs = Jobs()
+        self._is_hurried = False
+        self._outside.reset()
         self._starts: list[tuple[Any, Step, int]] = []
         self._origin = 0
         self._sequence = 0
@@ -197,6 +187,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.real_limit = float("inf")
         self.script: Any = None
         self.trace: list[Any] = []
+        self._start: list[list[int]] | None = None
         #: For each task by number: its parent's number, its ordinal there.
         self.parents: list[int] = [0]
         self.ordinals: list[int] = [0]
@@ -204,6 +195,35 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.task_codes: list[Any] = [None]
         self._counters = [[0, 0, 0, 0]]
         self._number = 0
+
+    def close(self) -> None:
+        super().close()
+        self._timers.clear()
+        self._inbox.clear()
+
+    def rewind(self) -> None:
+        """Begin a new run on what is there: tasks and counts go on where they stood when this was first called."""
+        if self._start is None:
+            self._start = [list(counters) for counters in self._counters]
+        first = len(self._start)
+        self.parents = self.parents[:first]
+        self.ordinals = self.ordinals[:first]
+        self.task_names = self.task_names[:first]
+        self.task_codes = self.task_codes[:first]
+        self._counters = [list(counters) for counters in self._start]
+        self._number = first - 1
+        self.trace = []
+        self._steps = self._busy = 0
+        self.forced_deadlines = 0
+
+    def forget_start(self) -> None:
+        """Let the next ``rewind`` find a new start: wider fixtures came or went."""
+        self._start = None
+
+    @property
+    def first_number(self) -> int:
+        """The number of the last task that was there when the run began."""
+        return len(self._start) - 1 if self._start else 0
 
     @property
     def steps(self) -> int:
@@ -218,33 +238,56 @@ class TurnLoop(asyncio.SelectorEventLoop):
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Step:
         if self._closed:
             self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_soon")
         step = Step(callback, args, self, context)
+        if step._source_traceback:
+            del step._source_traceback[-1]
         step.origin = self._origin
         self._ready.append(step)
         return step
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Step:
         self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
         step = Step(callback, args, self, context)
+        if step._source_traceback:
+            del step._source_traceback[-1]
         if self._thread_id in (None, threading.get_ident()):
             step.origin = self._origin
             self._ready.append(step)
         else:
             step.origin = 0
-            self._inbox.append(step)
-        self._write_to_self()
+            self._inbox.append((threading.get_native_id(), step))
+            self._write_to_self()
         return step
+
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+        super().add_signal_handler(sig, callback, *args)
+        step = Step(callback, args, self, None)
+        step.origin = self._origin
+        self._signal_handlers[sig] = step
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Timer:
         if delay is None:
             raise TypeError("delay must not be None")
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        timer = self.call_at(self._now + delay, callback, *args, context=context)
+        if timer._source_traceback:
+            del timer._source_traceback[-1]
+        return timer
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Timer:
         if when is None:
             raise TypeError("when cannot be None")
         self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_at")
         timer = Timer(when, callback, args, self, context)
+        if timer._source_traceback:
+            del timer._source_traceback[-1]
         timer._scheduled = True
         origin = self._origin
         counters = self._counters[origin]
@@ -256,7 +299,9 @@ class TurnLoop(asyncio.SelectorEventLoop):
         timer.sort = (when, self._sequence)
         self._classify(timer, callback)
         timers = self._timers
-        if not timers or timers[-1].sort < timer.sort:
+        if when == _NEVER:
+            timer._scheduled = False
+        elif not timers or timers[-1].sort < timer.sort:
             timers.append(timer)
         else:
             insort(timers, timer)
@@ -265,11 +310,14 @@ class TurnLoop(asyncio.SelectorEventLoop):
     def _classify(self, timer: Timer, callback: Any) -> None:
         """Tell a sleep in the test's own frames, a sleep elsewhere and a deadline apart, and find the user's line."""
         frame: FrameType | None = sys._getframe(2)
-        while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES + ("pytest_interleave",):
+        if frame is not None and frame.f_globals is globals():  # call_later
             frame = frame.f_back
-        if frame is None:
+        while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
+            frame = frame.f_back
+        if frame is None or frame.f_globals.get("__name__", "").startswith("pytest_interleave."):
+            # A task that is nothing but a sleep.
             timer.place = None
-            timer.stands_for = DEADLINE if callback is not _SLEEP_CALLBACK else CODE_SLEEP
+            timer.stands_for = DEADLINE if callback is not _SLEEP_CALLBACK else NESTED_SLEEP
             return
         code = frame.f_code
         timer.place = (code.co_filename, frame.f_lineno)
@@ -282,9 +330,14 @@ class TurnLoop(asyncio.SelectorEventLoop):
             if code is script:
                 timer.stands_for = SCRIPT_SLEEP
             elif code.co_qualname.startswith(script.co_qualname + ".<locals>."):
-                timer.stands_for = NESTED_SLEEP
+                # In the first frame of a task it says when somebody comes; deeper, it is a double of outside work.
+                caller = frame.f_back
+                is_first = caller is None or caller.f_code is script or not is_user_code(caller.f_code.co_filename)
+                timer.stands_for = NESTED_SLEEP if is_first else CODE_SLEEP
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        if not handle._scheduled:  # type: ignore[attr-defined]
+            return
         self._cancelled_timers += 1
         if self._cancelled_timers > 100 and self._cancelled_timers * 2 > len(self._timers):
             self._timers = [timer for timer in self._timers if not timer._cancelled]
@@ -292,17 +345,31 @@ class TurnLoop(asyncio.SelectorEventLoop):
 
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None, **options: Any) -> Any:
         if self._task_factory is not None:
+            if self._task_factory is _EAGER:
+                return self._create_eager_task(coro, name, context)
             return super().create_task(coro, name=name, context=context, **options)
         self._check_closed()
         number = self._enroll(name, coro)
         name = self.task_names[number]
         ready = self._ready
         task = ControlledTask(coro, number=number, loop=self, name=name, context=context, **options)
+        if task._source_traceback:
+            del task._source_traceback[-2:]
         if self.decider is not None and ready:
             group = self._start_group(sys._getframe(1))
             if group is not None:
                 self._starts.append((group, ready[-1], number))
         return task
+
+    def _create_eager_task(self, coro: Any, name: Any, context: Any) -> Any:
+        self._check_closed()
+        number = self._enroll(name, coro)
+        name = self.task_names[number]
+        origin, self._origin = self._origin, number
+        try:
+            return ControlledTask(coro, number=number, loop=self, name=name, context=context, eager_start=True)
+        finally:
+            self._origin = origin
 
     def _enroll(self, name: str | None, coro: Any) -> int:
         """Give a task a number, and note whose child it is."""
@@ -372,7 +439,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
                 writer.cancel()
         return handle
 
-    def _poll(self, timeout: float = 0) -> list[Watch]:
+    def _poll(self, timeout: float | None = 0) -> list[Watch]:
         """Return the watches with something to deliver, oldest watch first."""
         found: list[Watch] = []
         for key, mask in self._selector.select(timeout):
@@ -403,50 +470,53 @@ class TurnLoop(asyncio.SelectorEventLoop):
         counters = self._counters[self._origin]
         counters[3] += 1
         job = Job(self._origin, counters[3])
+        if self._debug:
+            self._check_callback(func, "run_in_executor")
         if executor is None or isinstance(executor, ThreadPoolExecutor):
             func = job.wrap(func)
-        job.future = future = super().run_in_executor(executor, func, *args)
-        self._jobs[future] = job
-        if job.gate is not None:
-            job.gate.set()
+        future = super().run_in_executor(executor, func, *args)
+        self._jobs.add(job, future, executor or self._default_executor)
         return future
 
     def _collect_inbox(self) -> list[Job]:
-        """Match what other threads sent with the jobs that were started here; the rest gets a job of its own."""
+        """Sort what other threads sent; return what could come in next."""
         while self._inbox:
-            step = self._inbox.popleft()
-            job = self._jobs.get(step._args[0]) if step._args and isinstance(step._args[0], asyncio.Future) else None
-            if job is None or job.handle is not None:
-                counters = self._counters[0]
-                counters[3] += 1
-                job = Job(0, counters[3])
-                self._jobs[job] = job
-            job.handle = step
-        return [job for job in self._jobs.values() if job.handle is not None]
+            self._jobs.post(*self._inbox.popleft())
+        return self._jobs.heads() if self._jobs else []
 
-    def _settle_threads(self) -> None:
-        """Nothing is ready: wait, in real time, until every thread that may owe an answer has given it or rests.
+    def _settle_threads(self, patience: float, horizon: float) -> bool:
+        """Wait, in real time, until every thread that may owe an answer has given it or rests.
 
-        Gives up when the next timer would have been due in real time, too: asyncio would fire it.
+        Returns whether it did not take longer than ``patience``. In ``horizon`` seconds something else will happen: a
+        job that waits with a shorter timeout than that will go on by itself.
         """
-        patience = _LEAST_PATIENCE
-        if self._timers:
-            patience = max(patience, self._timers[0]._when - self._now)
-        start = perf_counter()
-        end = min(start + patience, self.real_limit)
+        end = min(perf_counter() + patience, self.real_limit)
         pause, calm = 0.0, 0
         while not self._inbox:
             if any(key.fd != self._self_pipe_fd for key, _ in self._selector.select(pause)):
-                return
-            owed = [job for job in self._jobs.values() if job.handle is None and job.is_owed()]
-            calm = 0 if owed or threads.are_busy(self.resting_threads) else calm + 1
+                return True
+            is_calm = not self._jobs.is_one_to_begin() and not threads.are_busy(
+                self.resting_threads, self._jobs.threads(), horizon
+            )
+            calm = calm + 1 if is_calm else 0
             if calm == 3:
-                return
+                return True
             if perf_counter() > end:
                 if end == self.real_limit:
                     raise TimeLimit("a thread", self._now)
-                return
+                return False
             pause = min(pause * 2 + 0.00005, 0.002)
+        return True
+
+    def _wait_at_choice(self) -> None:
+        """Let threads give their answers before a choice is made: the alternatives would depend on their speed.
+
+        One that takes long is not waited for again in this run, unless nothing else can go on.
+        """
+        if self._is_hurried:
+            return
+        if self._jobs or threads.are_busy(self.resting_threads, frozenset(), 0):
+            self._is_hurried = not self._settle_threads(_LEAST_PATIENCE, 0)
 
     # -- the turn ------------------------------------------------------------------------------------------------
 
@@ -455,13 +525,15 @@ class TurnLoop(asyncio.SelectorEventLoop):
         if self._held:
             self._release_held()
         if self._stopping:
-            pass  # asyncio runs what is queued, and leaves; what comes from outside waits for the next start
+            self._deliver_what_is_here()
         elif (
             not ready
             or self.decider is not None
             or self._inbox
+            or (self._timers and self._timers[0]._when <= self._now + _RESOLUTION)
             or len(self._selector.get_map()) > self._quiet_fds
             or self._busy > _BUSY_TURNS
+            or self._signal_handlers
         ):
             self._deliver()
         if self._starts:
@@ -476,6 +548,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
             raise StepLimit(self._steps, self._now)
         note = self.trace.append
         observer = self.observer
+        is_timed = observer is None and self._debug
+        is_plain = observer is None and not is_timed
         tasks = self._task_classes
         popleft = ready.popleft
         while todo:
@@ -492,8 +566,10 @@ class TurnLoop(asyncio.SelectorEventLoop):
                 self._origin = origin = step.origin
                 note(-origin - 1)
             try:
-                if observer is None:
+                if is_plain:
                     step._context.run(callback, *step._args)
+                elif is_timed:
+                    self._run_timed(step)
                 else:
                     observer.run(step._context, callback, step._args, owner, origin)
             except (SystemExit, KeyboardInterrupt):
@@ -502,6 +578,19 @@ class TurnLoop(asyncio.SelectorEventLoop):
                 self._report_callback(step, error)
         self._origin = 0
         step = callback = owner = None  # break reference cycles
+
+    def _run_timed(self, step: Step) -> None:
+        """Run it as in asyncio's debug mode, which complains of what blocks: in real time, for virtual time stands."""
+        start = perf_counter()
+        self._current_handle = step
+        try:
+            step._context.run(step._callback, *step._args)
+        finally:
+            self._current_handle = None
+            seconds = perf_counter() - start
+            if seconds >= self.slow_callback_duration:
+                base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(step), seconds)
+            del step  # an error's traceback keeps this frame
 
     def _report_callback(self, step: Step, error: BaseException) -> None:
         text = format_helpers._format_callback_source(step._callback, step._args)
@@ -563,89 +652,140 @@ class TurnLoop(asyncio.SelectorEventLoop):
         decider = self.decider
         if ready and self._busy > _BUSY_TURNS:
             self._creep()
-        arrived = self._poll() if self._inbox or len(self._selector.get_map()) > self._quiet_fds else []
+        elif ready and decider is not None and threading.active_count() > 1:
+            self._wait_at_choice()
+        arrived = self._poll() if self._inbox or self._is_watching() else []
         jobs = self._collect_inbox() if self._inbox or self._jobs else []
         if not (ready or arrived or jobs):
             arrived, jobs = self._idle()
-        if decider is None and ready and not arrived:
-            return
-        note = self.trace.append
+        is_busy = self._busy > _BUSY_TURNS
         delivered = False
+        note = self.trace.append
         while True:
             timers = self._timer_options() if self._timers else []
             natural: Any = None
             if arrived:
                 natural = arrived[0]
-            elif not ready and jobs:
+            elif jobs and (not ready or is_busy):
                 natural = jobs[0]
-            elif timers and (not ready or (delivered and timers[0]._when <= self._now + _RESOLUTION)):
+            elif timers and (not ready or timers[0]._when <= self._now + _RESOLUTION):
                 natural = timers[0]
             chosen = natural
-            if decider is not None:
+            if decider is not None and not self._is_overdue(natural):
                 options: list[Any] = [natural]
-                options += [event for event in (*arrived, *jobs, *timers) if event is not natural]
+                is_work_internal = bool(ready) and not (arrived or jobs or delivered)
+                reachable = self._in_reach(timers, natural, is_work_internal)
+                options += [event for event in (*arrived, *jobs, *reachable) if event is not natural]
                 if natural is not None and ready:
                     options.append(None)
                 if len(options) > 1:
                     chosen = options[decider.deliver(options)]
             if chosen is None:
                 return
-            delivered = True
             self._busy = 0
+            delivered = delivered or chosen.__class__ is not Timer or chosen.stands_for == CODE_SLEEP
             if chosen.__class__ is Timer:
                 if chosen is not natural or jobs or arrived:
                     self.forced_deadlines += chosen.stands_for == DEADLINE
                 arrived = []  # asyncio looks for I/O before it looks at its timers
                 self._fire(chosen)
+                # Sleeps and deadlines that are due at the very same time come in together; outside work may lag.
+                for timer in self._due_with(chosen):
+                    self._fire(timer)
             elif chosen.__class__ is Watch:
                 note((chosen.kind, chosen.origin, chosen.ordinal))
                 chosen.arrivals += 1
+                chosen.here_since = None
                 arrived.remove(chosen)
                 ready.append(chosen.handle)
             else:
                 note(("thread", chosen.origin, chosen.ordinal))
-                jobs.remove(chosen)
-                del self._jobs[chosen.future if chosen.future in self._jobs else chosen]
+                self._jobs.take(chosen)
+                jobs = self._jobs.heads()
                 ready.append(chosen.handle)
+
+    def _deliver_what_is_here(self) -> None:
+        """Let everything in that has come; the loop was told to stop before it ran, and asyncio runs one turn then."""
+        for watch in self._poll():
+            self.trace.append((watch.kind, watch.origin, watch.ordinal))
+            watch.arrivals += 1
+            self._ready.append(watch.handle)
+        while jobs := self._collect_inbox():
+            self._jobs.take(jobs[0])
+            self._ready.append(jobs[0].handle)
+        while (timers := self._timer_options()) and timers[0]._when <= self._now + _RESOLUTION:
+            self._fire(timers[0])
+
+    def _is_watching(self) -> bool:
+        """Whether something might come in through the selector that a thread does not announce."""
+        return len(self._selector.get_map()) > self._quiet_fds or bool(self._signal_handlers)
 
     def _idle(self) -> tuple[list[Watch], list[Job]]:
         """Nothing can run. Return what came in from outside meanwhile; nothing at all if a timer is next."""
-        if self._jobs or threading.active_count() > 1:
-            self._settle_threads()
-            arrived, jobs = self._poll(), self._collect_inbox()
-            if arrived or jobs or self._ready:
+        if self.observer is not None:
+            self.observer.idle()
+        while True:
+            start = perf_counter()
+            timers = self._timer_options()
+            # As long as asyncio would: it fires the timer then, whoever is at work.
+            horizon = timers[0]._when - self._now if timers else _NEVER
+            if self._jobs or threading.active_count() > 1:
+                is_calm = self._settle_threads(max(horizon, _LEAST_PATIENCE), horizon)
+                arrived, jobs = self._poll(), self._collect_inbox()
+                if arrived or jobs or self._ready or not is_calm:
+                    return arrived, jobs
+            owes = self._is_watching() and self._owes()
+            if self._outside.has_pushed:
+                self._outside.has_pushed = False
+                arrived = self._poll()
+                if arrived:
+                    return arrived, []
+            if not owes:
+                if timers:
+                    return [], []
+                if self.observer is not None:
+                    self.observer.blocked()
+                raise Blocked(self._now, self._steps)
+            arrived, jobs = self._wait_outside(start, horizon)
+            if arrived or jobs or self._ready or (timers and timers[0]._when <= self._now + _RESOLUTION):
                 return arrived, jobs
-        timers = self._timer_options()
-        owes = len(self._selector.get_map()) > self._quiet_fds and outside.owes(self._watches, self._selector.get_map())
-        if timers and not owes:
-            return [], []
-        if not owes:
-            raise Blocked(self._now, self._steps)
-        seconds = self.real_limit - perf_counter()
-        if seconds <= 0:
+
+    def _owes(self) -> bool:
+        """Whether a descriptor or a signal may come to life without anything from this process."""
+        fds = {key.fd for key in self._selector.get_map().values()} - {self._self_pipe_fd}
+        if self._signal_handlers and (self._outside.has_children() or signal.getitimer(signal.ITIMER_REAL)[0]):
+            return True
+        return bool(fds) and self._outside.owes(fds)
+
+    def _wait_outside(self, start: float, horizon: float) -> tuple[list[Watch], list[Job]]:
+        """Wait for the outside in real time, which counts as virtual time then, from ``start`` on."""
+        now = perf_counter()
+        if now > self.real_limit:
             raise TimeLimit("the outside", self._now)
-        if timers:
-            seconds = min(seconds, timers[0]._when - self._now)
-        start = perf_counter()
-        arrived = self._poll(seconds)
-        self._now += perf_counter() - start
-        jobs = self._collect_inbox()
-        if timers:
-            self._now = min(self._now, timers[0]._when)
-        elif not (arrived or jobs or self._ready):
-            return self._idle()
-        return arrived, jobs
+        seconds = min(horizon - (now - start), self.real_limit - now)
+        arrived = self._poll(None if seconds == _NEVER else max(seconds, 0))
+        self._now += min(perf_counter() - start, horizon)
+        return arrived, self._collect_inbox()
 
     def _fire(self, timer: Timer) -> None:
         self._timers.remove(timer)
         timer._scheduled = False
         if timer._when > self._now:
             if timer._when > self.time_limit:
-                raise TimeLimit("virtual time", self._now)
+                raise TimeLimit("something", self._now, is_real=False)
             self._now = timer._when
         self.trace.append(("timer", timer.origin, timer.ordinal))
         step = cast(Any, timer)
         self._ready.append(step)
+
+    def _due_with(self, fired: Timer) -> list[Timer]:
+        found = []
+        for timer in self._timers:
+            if timer._when > fired._when:
+                break
+            if timer._when == fired._when and timer.stands_for != CODE_SLEEP and not timer._cancelled:
+                found.append(timer)
+        return found
 
     def _timer_options(self) -> list[Timer]:
         """Return the timers that could fire next, asyncio's choice first.
@@ -671,18 +811,61 @@ class TurnLoop(asyncio.SelectorEventLoop):
             nested = nested or stands_for == NESTED_SLEEP
         return options
 
+    def _is_overdue(self, event: Any) -> bool:
+        """Whether the event is as late as anything may be."""
+        if event.__class__ is Timer:
+            return bool(self._now - event._when > _MOST_LATE_SECONDS)
+        if event.__class__ is Watch:
+            if event.here_since is None:
+                event.here_since = self._now
+            return bool(self._now - event.here_since > _MOST_LATE_SECONDS)
+        return False
+
+    def _in_reach(self, timers: list[Timer], natural: Any, is_work_internal: bool) -> list[Timer]:
+        """Return those that may come in now.
+
+        What they overtake must not become too late. The test's own sleeps say "by now the others have done what they
+        could", so they do not overtake work that waits for nothing outside; ``sleep(0)`` stands for outside work there.
+        """
+        if not timers:
+            return timers
+        if is_work_internal:
+            timers = [
+                timer
+                for timer in timers
+                if timer.stands_for in (DEADLINE, CODE_SLEEP) or (timer.stands_for == NESTED_SLEEP and self._has_yields())
+            ]
+        since = natural._when if natural.__class__ is Timer else self._now
+        limit = since + _MOST_LATE_SECONDS
+        script = self.script
+        return [
+            timer
+            for timer in timers
+            if timer._when <= limit or (script is not None and timer.place and timer.place[0] == script.co_filename)
+        ]
+
+    def _has_yields(self) -> bool:
+        """Whether a task is queued that has run before and gave way by ``sleep(0)``."""
+        for step in self._ready:
+            callback = step._callback
+            if type(callback).__name__ == "TaskStepMethWrapper" or getattr(callback, "__name__", "") == "__step":
+                task = getattr(callback, "__self__", None)
+                coro = task.get_coro() if isinstance(task, asyncio.Task) else None
+                if coro is not None and inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_SUSPENDED:
+                    return True
+        return False
+
     def _creep(self) -> None:
         """Let time pass under work that never rests: someone polls, and waits for a deadline or a thread."""
+        if threading.active_count() > 1:
+            self._settle_threads(_LEAST_PATIENCE, 0)
+            if self._inbox:
+                return
         self._now += _CREEP_SECONDS
         if self._now > self.time_limit:
-            raise TimeLimit("virtual time", self._now)
+            raise TimeLimit("something", self._now, is_real=False)
         if perf_counter() > self.real_limit:
             raise TimeLimit("real time", self._now)
-        while self._timers and (self._timers[0]._cancelled or self._timers[0]._when <= self._now):
-            if self._timers[0]._cancelled:
-                del self._timers[0]
-            else:
-                self._fire(self._timers[0])
 
     def abandon(self, task: asyncio.Task[Any]) -> None:
         """Forget a task that will not end: no complaint when it is collected, and no step any more."""

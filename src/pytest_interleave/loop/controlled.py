@@ -43,27 +43,58 @@ class ControlledLoop(TurnLoop):
         self.real_limit = perf_counter() + limits.real_seconds
         return Trace(self.trace, self.parents, self.ordinals, self.task_names, self.task_codes)
 
-    def clear(self, grace_steps: int) -> None:
-        """End a run: cancel what is left and give it a few steps; what goes on all the same is abandoned."""
+    def begin_again(
+        self, decider: Decider | None, *, script: CodeType | None, stretch: bool, limits: RunLimits
+    ) -> Trace:
+        """Start a run on what is there, with the numbers that the first such run began with."""
+        self.rewind()
+        return self.take_control(decider, script=script, stretch=stretch, limits=limits)
+
+    def run_forever(self) -> None:
+        """Run until ``stop``. A run that is ended knows where its tasks stood."""
+        try:
+            super().run_forever()
+        except RunEnded as ended:
+            ended.places = ended.places or self.blocked_places()
+            raise
+
+    def relax(self, grace_steps: int = 10_000) -> None:
+        """Give what is left a few steps in asyncio's own order, to clean up."""
         self.decider = None
-        self.set_exception_handler(lambda loop, context: None)  # the verdict is in: what dies now is no news
         self.step_limit = self.steps + grace_steps
         self.time_limit = self.time() + 3600
         self.real_limit = perf_counter() + 1
+
+    def clear(self, grace_steps: int = 10_000, since: int = 0) -> None:
+        """End a run: cancel its tasks and give them a few steps; what goes on all the same is abandoned.
+
+        ``since`` is the number of the last task that is to live on.
+        """
+        self.relax(grace_steps)
         for _ in range(3):
-            tasks = asyncio.all_tasks(self)
+            tasks = [task for task in asyncio.all_tasks(self) if getattr(task, "number", since + 1) > since]
             if not tasks:
                 break
+            self.set_exception_handler(_ignore)
             for task in tasks:
                 task.cancel()
             with contextlib.suppress(RunEnded):
                 self.run_until_complete(asyncio.wait(tasks, timeout=60))
-        for task in asyncio.all_tasks(self):
-            self.abandon(task)
+        else:
+            for task in tasks:
+                if not task.done():
+                    self.abandon(task)
+        if since:
+            self.set_exception_handler(None)
+            return
         if has_async_generators(self):
             with contextlib.suppress(RunEnded):
                 self.run_until_complete(self.shutdown_asyncgens())
         self.set_exception_handler(None)
+
+    def clear_run(self) -> None:
+        """End a run that was begun again: what was there before lives on."""
+        self.clear(since=self.first_number)
 
     def blocked_places(self) -> tuple[str, ...]:
         """Return where each task that has not ended stands, in its own code."""
@@ -71,10 +102,16 @@ class ControlledLoop(TurnLoop):
 
     def finish(self) -> None:
         """Close the loop, and the threads of its default executor."""
-        self.decider = None
-        self.step_limit = self.steps + 1_000_000
+        self.finish_executor()
+        self.close()
+
+    def finish_executor(self) -> None:
+        """End the threads of the default executor."""
+        self.relax(1_000_000)
         self.real_limit = perf_counter() + 10
-        self.time_limit = float("inf")
         if has_default_executor(self):
             self.run_until_complete(self.shutdown_default_executor())
-        self.close()
+
+
+def _ignore(loop: asyncio.AbstractEventLoop, context: object) -> None:
+    """The verdict is in: what dies now is no news."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import PurePath
-from types import FrameType
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 _PACKAGE = str(PurePath(__file__).parent.parent)
 _ASYNCIO = str(PurePath(asyncio.__file__).parent)
+#: C objects between two coroutines that show neither: ``async for``, and ``return coroutine.__await__()``.
+_OPAQUE = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
+_SUSPENDABLE = (CoroutineType, AsyncGeneratorType, GeneratorType)
 
 
 def await_chain(task: asyncio.Task[Any]) -> Iterator[Any]:
@@ -22,6 +26,8 @@ def await_chain(task: asyncio.Task[Any]) -> Iterator[Any]:
             following = getattr(link, "ag_await", None)
         if following is None:
             following = getattr(link, "gi_yieldfrom", None)
+        if following is None and type(link).__name__ in _OPAQUE:
+            following = next((inner for inner in gc.get_referents(link) if isinstance(inner, _SUSPENDABLE)), None)
         link = following
 
 

@@ -2,7 +2,8 @@
 
 A quiet socket whose two ends are both in this process owes nothing: whoever could write to it is a task of ours. That
 lets a deadlock be seen although a server listens. A pipe to a subprocess, a process descriptor, or a socket to another
-process may speak at any time, and only real time will tell.
+process may speak at any time, and only real time will tell. Processes that were started in this run may also knock at
+our listening sockets.
 """
 
 from __future__ import annotations
@@ -10,45 +11,142 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable
+from glob import glob
 from typing import Any
 
-
-def owes(watches: Mapping[tuple[int, str], Any], registered: Mapping[Any, Any]) -> bool:
-    """Whether one of the registered descriptors that are watched leads out of this process."""
-    fds = {fd for fd, _ in watches if fd in registered}
-    return any(_leads_outside(fd) for fd in fds)
+_MAPPED = "::ffff:"
 
 
-def _leads_outside(fd: int) -> bool:
-    try:
-        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-            return True
-        with socket.socket(fileno=os.dup(fd)) as sock:
-            return _socket_leads_outside(sock)
-    except OSError:
-        return False
+class Outside:
+    """Answers for one loop; remembers of each connection whether its other end is here."""
 
+    def __init__(self) -> None:
+        self._inside: set[tuple[int, int]] = set()
+        self._old_children: frozenset[int] = frozenset()
+        #: Whether bytes that the system held back may have been set free by the last question.
+        self.has_pushed = False
 
-def _socket_leads_outside(sock: socket.socket) -> bool:
-    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return False
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return False
-    try:
-        peer = sock.getpeername()
-    except OSError:
-        return sock.type == socket.SOCK_STREAM  # a connection under way
-    return not any(name == peer for name in _names_in_this_process(sock.family))
+    def reset(self) -> None:
+        """Begin a run: children that live already belong to somebody else."""
+        self._inside.clear()
+        self._old_children = _children()
 
+    def has_children(self) -> bool:
+        """Whether a process that was started in this run still lives."""
+        return bool(_children() - self._old_children)
 
-def _names_in_this_process(family: int) -> Iterable[Any]:
-    for name in os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"):
+    def owes(self, fds: Iterable[int]) -> bool:
+        """Whether one of these descriptors leads out of this process."""
+        unknown = [fd for fd in fds if _identity(fd) not in self._inside]
+        answers = [self._leads_outside(fd) for fd in unknown]  # of all, since the question has effects
+        return any(answers)
+
+    def _leads_outside(self, fd: int) -> bool:
         try:
-            fd = int(name)
+            mode = os.fstat(fd).st_mode
+            if stat.S_ISFIFO(mode):
+                return self.has_children() or not _has_both_ends(fd)
+            if not stat.S_ISSOCK(mode):
+                return True
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                return self._socket_leads_outside(fd, sock)
+        except OSError:
+            return False
+
+    def _socket_leads_outside(self, fd: int, sock: socket.socket) -> bool:
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return self.has_children()
+        if sock.family == getattr(socket, "AF_UNIX", None):
+            return _pid_of_peer(sock) != os.getpid() or self.has_children()
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return False
+        try:
+            peer = _plain_name(sock.getpeername())
+        except OSError:  # not connected: one under way, or one that anybody may send to
+            return sock.type == socket.SOCK_STREAM or self.has_children()
+        other = _socket_named(peer)
+        if other is None:
+            return True
+        self._inside.add(_identity(fd))
+        if sock.type == socket.SOCK_STREAM:
+            _push(fd)
+            _push(other)
+            self.has_pushed = True
+        return False
+
+
+def leads_outside(*fds: int) -> bool:
+    """Whether one of these descriptors leads out of this process."""
+    return Outside().owes(fds)
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return -1, fd
+    return status.st_dev, status.st_ino
+
+
+def _push(fd: int) -> None:
+    """Let small writes out at once: the system may hold them back for 40 ms of real time (Nagle, delayed ACKs)."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        pass
+
+
+def _pid_of_peer(sock: socket.socket) -> int:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return os.getpid()
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[:4], sys.byteorder)
+
+
+def _children() -> frozenset[int]:
+    """Return the processes that this one has started and that live."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (ChildProcessError, AttributeError):
+        return frozenset()
+    pids: set[int] = set()
+    for path in glob("/proc/self/task/*/children"):
+        try:
+            with open(path) as file:
+                pids.update(map(int, file.read().split()))
+        except OSError:
+            continue
+    return frozenset(pids)
+
+
+def _has_both_ends(fd: int) -> bool:
+    """Whether the other end of that pipe is held by this process, too."""
+    status = os.fstat(fd)
+    return sum(_identity(other) == (status.st_dev, status.st_ino) for other in _descriptors()) > 1
+
+
+def _plain_name(name: Any) -> Any:
+    if not isinstance(name, tuple):
+        return name
+    host = name[0]
+    return host.removeprefix(_MAPPED), name[1]
+
+
+def _socket_named(name: Any) -> int | None:
+    """Return a socket of this process that has that name."""
+    for fd in _descriptors():
+        try:
             if stat.S_ISSOCK(os.fstat(fd).st_mode):
                 with socket.socket(fileno=os.dup(fd)) as other:
-                    if other.family == family:
-                        yield other.getsockname()
-        except (OSError, ValueError):
+                    if other.family in (socket.AF_INET, socket.AF_INET6) and _plain_name(other.getsockname()) == name:
+                        return fd
+        except OSError:
             continue
+    return None
+
+
+def _descriptors() -> list[int]:
+    return [int(name) for name in os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd")]

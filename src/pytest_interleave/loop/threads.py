@@ -6,51 +6,118 @@ wait for one that has nothing to do. Python does not tell, so this looks at the 
 
 from __future__ import annotations
 
+import io
 import linecache
 import re
+import socket
 import sys
 import threading
+from collections.abc import Set as AbstractSet
 from types import CodeType, FrameType
+from typing import Any, cast
+
+from pytest_interleave.loop import outside
 
 #: Calls in which a thread waits for others. ``time.sleep`` is not among them: its answer is still to come.
 _RESTS_IN = re.compile(r"\.(get|wait|acquire|result|recv|recv_into|recvfrom|accept|read|readline|select|poll|join)\(")
+#: Of these, the ones that rest only if whoever they listen to is in this process.
+_TALKS = {"recv", "recv_into", "recvfrom", "accept", "read", "readline"}
 _RESTING_FUNCTIONS = {
-    ("threading", "wait"),
     ("threading", "join"),
     ("threading", "_wait_for_tstate_lock"),
-    ("selectors", "select"),
 }
-_verdicts: dict[tuple[CodeType, int], bool] = {}
+_calls: dict[tuple[CodeType, int], str] = {}
 
 
-def is_busy(ident: int) -> bool:
-    """Whether that thread is at work."""
-    frame = sys._current_frames().get(ident)
-    return frame is not None and not _rests(frame)
+def are_busy(resting: AbstractSet[int], awaited: AbstractSet[int], horizon: float) -> bool:
+    """Whether any thread but this one and those named is at work.
 
-
-def are_busy(resting: frozenset[int]) -> bool:
-    """Whether any thread but this one and those named is at work."""
+    A thread of those ``awaited`` (native numbers) that waits with a timeout shorter than ``horizon`` is at work, too:
+    it will go on by itself. Others wait like that all day long, for work or for the end.
+    """
     if threading.active_count() == 1:
         return False
     me = threading.get_ident()
     frames = sys._current_frames()
-    return any(
-        not _rests(frames[thread.ident])
+    others = [
+        thread
         for thread in threading.enumerate()
         if thread.ident in frames and thread.ident != me and thread.ident not in resting
-    )
+    ]
+    return any(
+        not _rests(frames[cast(int, thread.ident)], thread.native_id in awaited, horizon) for thread in others
+    ) or any(_is_runnable(thread.native_id) for thread in others)
 
 
-def _rests(frame: FrameType) -> bool:
+def _is_runnable(native_id: int | None) -> bool:
+    """Whether the system has woken that thread, though it may not have got a processor yet."""
+    try:
+        with open(f"/proc/self/task/{native_id}/stat", "rb") as file:
+            return file.read(512).rpartition(b")")[2].split()[:1] not in ([b"S"], [b"t"], [b"T"])
+    except OSError:
+        return False
+
+
+def _rests(frame: FrameType, is_awaited: bool, horizon: float) -> bool:
     code = frame.f_code
-    if (frame.f_globals.get("__name__"), code.co_name) in _RESTING_FUNCTIONS:
+    function = frame.f_globals.get("__name__"), code.co_name
+    if function == ("threading", "wait") and "waiter" in code.co_varnames:
+        # Condition.wait: whoever notified it has taken it off the list, though it may still be asleep.
+        condition, waiter = frame.f_locals.get("self"), frame.f_locals.get("waiter")
+        timeout = frame.f_locals.get("timeout")
+        if is_awaited and timeout is not None and timeout < horizon:
+            return False
+        return waiter is None or waiter in getattr(condition, "_waiters", (waiter,))
+    if function == ("selectors", "select"):
+        return _selector_rests(frame, is_awaited, horizon)
+    if function in _RESTING_FUNCTIONS:
         return True
     key = code, frame.f_lasti
-    verdict = _verdicts.get(key)
-    if verdict is None:
-        verdict = _verdicts[key] = bool(_RESTS_IN.search(_source_of_call(code, frame.f_lasti)))
-    return verdict
+    call = _calls.get(key)
+    if call is None:
+        call = _calls[key] = _source_of_call(code, frame.f_lasti)
+    match = _RESTS_IN.search(call)
+    if match is None:
+        return False
+    if match[1] == "get":
+        # A queue in C. It is emptied only once its reader runs again.
+        is_empty = getattr(_evaluate(call[: match.start()], frame), "empty", None)
+        return is_empty is None or bool(is_empty())
+    if match[1] in _TALKS:
+        return not any(map(_leads_outside, (_evaluate(call[: match.start()], frame), frame.f_locals.get("self"))))
+    return True
+
+
+def _selector_rests(frame: FrameType, is_awaited: bool, horizon: float) -> bool:
+    module = frame.f_back.f_globals.get("__name__", "") if frame.f_back is not None else ""
+    if module == "subprocess":
+        return False  # communicate()
+    if not module.startswith(("asyncio.", "pytest_interleave.")):
+        return True
+    timeout = frame.f_locals.get("timeout")
+    if timeout is not None and 0 <= timeout < horizon:
+        return False  # a loop with a timer
+    selector = frame.f_locals.get("self")
+    return not is_awaited or selector is None or not outside.leads_outside(*(key.fd for key in selector.get_map().values()))
+
+
+def _leads_outside(channel: Any) -> bool:
+    if not isinstance(channel, (socket.socket, io.IOBase)):
+        return False
+    try:
+        return outside.leads_outside(channel.fileno())
+    except (OSError, ValueError):
+        return False
+
+
+def _evaluate(names: str, frame: FrameType) -> Any:
+    """Return what a dotted name stands for in that frame; None if it is not that simple."""
+    first, *rest = names.strip().split(".")
+    first = first.rpartition(" ")[2].rpartition("(")[2]
+    value = frame.f_locals.get(first, frame.f_globals.get(first))
+    for name in rest:
+        value = getattr(value, name, None)
+    return value
 
 
 def _source_of_call(code: CodeType, offset: int) -> str:

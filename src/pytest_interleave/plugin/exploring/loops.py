@@ -16,6 +16,9 @@ class PooledLoop(ControlledLoop):
         """End what runs in the loop, and keep it."""
         self.clear()
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Keep the threads for the next run."""
+
     def really_close(self) -> None:
         """Close the loop."""
         super().close()
@@ -31,6 +34,8 @@ class LoopPool:
         self.steps = 0
         self.seconds = 0.0
         self._start = 0.0
+        #: ``make``, always the same object: loops that another factory made do not fit, and are closed.
+        self.factory = self.make
 
     def make(self, scope: str) -> ControlledLoop:
         """Return the loop for a host of that scope."""
@@ -65,5 +70,4 @@ class LoopPool:
 
     def close(self) -> None:
         """Close the pooled loop; the others are closed by their hosts."""
-        self._pooled.finish_executor()
         self._pooled.really_close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_interleave.explore.exploration import MODES
-from pytest_interleave.explore.token import Token, TokenError
+from pytest_interleave.settings import MODES
+
+if TYPE_CHECKING:
+    from pytest_interleave.explore.token import Token
 
 ORDER_ONLY = ("note", "fail", "off")
 #: Runs and seconds for each test, whichever ends first.
@@ -76,6 +78,8 @@ def read_settings(config: pytest.Config) -> ExploreSettings:
     replay = config.getoption("interleave_replay")
     token = None
     if replay is not None:
+        from pytest_interleave.explore.token import Token, TokenError
+
         try:
             token = Token.decode(replay)
         except TokenError as error:

@@ -11,7 +11,7 @@ import io
 import random
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -24,7 +24,9 @@ from pytest_interleave.explore.execution import Limits
 from pytest_interleave.explore.recorder import Recorder
 from pytest_interleave.explore.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
+from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring.loops import LoopPool
+from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace
 
@@ -51,24 +53,26 @@ class ItemExecution:
         self._trace: Trace | None = None
         self._random: Any = None
 
-    def __call__(self, decider: Decider, observer: Any = None) -> RunResult:
+    def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         """Make one run, in silence."""
         with self.controlled(decider, observer):
             error = self._run_phases()
+        if isinstance(error, NotExplored):
+            raise error
         return self.result(error)
 
     @contextmanager
-    def controlled(self, decider: Decider, observer: Any = None) -> Iterator[None]:
+    def controlled(self, decider: Decider, observer: Observer | None = None) -> Iterator[None]:
         """Let what happens inside be one run under the decider."""
         loop = self.pool.loop
         self._recorder = recorder = Recorder(decider)
         self._trace = trace = self.pool.begin(recorder, script=self.script, stretch=self.stretch, limits=self.limits)
         recorder.attach(trace)
-        loop.observer = observer
         state = random.getstate()
         random.seed(0)
         try:
-            yield
+            with observer.watching(loop, trace) if observer is not None else nullcontext():
+                yield
         finally:
             random.setstate(state)
             self.pool.end()
@@ -95,6 +99,7 @@ class ItemExecution:
     def forget(self) -> None:
         """Leave the item as pytest expects it before its own protocol."""
         item: Any = self.item
+        hosting_of(item.config).forget_context()
         item._request = False
         item.funcargs = None
         self._renew_instance()
@@ -112,6 +117,7 @@ class ItemExecution:
     def _prepare(self) -> None:
         item: Any = self.item
         self._renew_instance()
+        hosting_of(item.config).forget_context()
         item._initrequest()
         item.stash.setdefault(tmppath_result_key, {})["call"] = True
 

@@ -1,0 +1,47 @@
+"""Repeat a failure once more, looking closely, so that a report can say what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from pytest_interleave.detectors import deadlock
+from pytest_interleave.errors import Blocked
+from pytest_interleave.explore.exploration import Explanation, Exploration, Failure
+from pytest_interleave.explore.result import RunResult
+from pytest_interleave.explore.search import Search
+from pytest_interleave.loop.observe import Observer
+from pytest_interleave.schedule import Decider, Fifo
+from pytest_interleave.trace import Observation
+
+#: Makes one run under the given decider while ``observer.watching`` is on.
+ExecuteObserved: TypeAlias = Callable[[Decider, Observer], RunResult]
+
+
+def explain(execute_observed: ExecuteObserved, failure: Failure, exploration: Exploration) -> Explanation:
+    """Run the failure, and asyncio's own order beside it, each once under an observer."""
+    observer = Observer()
+    result = execute_observed(Search.decider_for(failure), observer)
+    failing = observer.result(result.error)
+    constraints = failure.constraints if failure.constraints is not None else result.constraints()
+    passing = None
+    if constraints:
+        observer = Observer()
+        passing = observer.result(execute_observed(Fifo(), observer).error)
+    return Explanation(
+        failing=failing,
+        constraints=constraints,
+        passing=passing,
+        deadlock=_deadlock(failing, is_global=isinstance(result.error, Blocked)),
+        is_same=result.signature == failure.signature,
+    )
+
+
+def _deadlock(seen: Observation, *, is_global: bool) -> deadlock.Deadlock | None:
+    if is_global and seen.end is not None:
+        return deadlock.find(seen.end, is_global=True)
+    for snapshot in (seen.idle, seen.end):
+        found = deadlock.find(snapshot) if snapshot is not None else None
+        if found is not None:
+            return found
+    return None

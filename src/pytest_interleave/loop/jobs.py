@@ -1,0 +1,129 @@
+"""Work given to other threads and processes, and what they send to the loop.
+
+What one thread sends keeps its order, as on asyncio: a callback that a job schedules comes before the job's result.
+What several send may come in any order, and is offered in the order in which the jobs were started, since the order in
+which threads happen to end differs from run to run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+#: Messages that a job sends before its result are numbered within the job.
+_MESSAGES = 10_000
+
+
+class Job:
+    """Work in a thread, or a message from one, as an outside event that may not have happened yet."""
+
+    __slots__ = ("executor", "future", "gate", "handle", "kind", "messages", "number", "ordinal", "origin", "thread")
+
+    def __init__(self, origin: int, ordinal: int, number: float = 0) -> None:
+        self.kind = "thread"
+        self.origin = origin
+        self.ordinal = ordinal
+        self.number = number
+        self.messages = 0
+        self.executor: Any = None
+        self.future: asyncio.Future[Any] | None = None
+        self.handle: Any = None
+        self.gate: threading.Event | None = None
+        #: Its native number, once the work has begun.
+        self.thread: int | None = None
+
+    def wrap(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that notes the thread it runs in, and begins only when the gate is open.
+
+        An answer that comes before its future is chained to the loop's would come by another way, now and then.
+        """
+        self.gate = gate = threading.Event()
+
+        def run(*args: Any) -> Any:
+            self.thread = threading.get_native_id()
+            gate.wait()
+            return func(*args)
+
+        return run
+
+
+class Jobs:
+    """All jobs of a run: asked for, at work, answered and not yet delivered."""
+
+    def __init__(self) -> None:
+        self._asked: dict[asyncio.Future[Any], Job] = {}
+        self._letters: dict[Any, deque[Job]] = {}
+        self._number = 0
+        self._strangers = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._asked or self._letters)
+
+    def add(self, job: Job, future: asyncio.Future[Any], executor: Any) -> None:
+        """Note a job that was given to an executor, and let it begin."""
+        self._number += 1
+        job.number = self._number
+        job.future = future
+        job.executor = executor
+        self._asked[future] = job
+        if job.gate is not None:
+            job.gate.set()
+
+    def post(self, sender: int, handle: Any) -> None:
+        """Take a callback from the thread of that native number."""
+        args = handle._args
+        answered = self._asked.pop(args[0], None) if args and isinstance(args[0], asyncio.Future) else None
+        if answered is not None:
+            answered.handle = handle
+            self._letters.setdefault(answered.number, deque()).append(answered)
+            return
+        for job in self._asked.values():
+            if job.thread == sender:
+                job.messages += 1
+                letter = Job(job.origin, job.ordinal * _MESSAGES + job.messages, job.number)
+                break
+        else:
+            self._strangers += 1
+            letter = Job(0, self._strangers, float("inf"))
+            letter.thread = sender
+        letter.handle = handle
+        self._letters.setdefault(sender if letter.number == float("inf") else letter.number, deque()).append(letter)
+
+    def heads(self) -> list[Job]:
+        """Return what could come in next: of each sender its first message, the oldest job first."""
+        letters = [queue[0] for queue in self._letters.values()]
+        if len(letters) > 1:
+            letters.sort(key=lambda job: (job.number, job.thread or 0))
+        return letters
+
+    def take(self, letter: Job) -> None:
+        """Remove a message that is being delivered."""
+        key = letter.thread if letter.number == float("inf") else letter.number
+        queue = self._letters[key]
+        queue.popleft()
+        if not queue:
+            del self._letters[key]
+
+    def threads(self) -> set[int]:
+        """Return the threads whose results are awaited."""
+        return {job.thread for job in self._asked.values() if job.thread is not None}
+
+    def is_one_to_begin(self) -> bool:
+        """Whether a result will come, and there is no telling by a thread: one is about to begin, or is a process."""
+        for job in self._asked.values():
+            if job.gate is None:
+                return True
+            future = job.future
+            if job.thread is None and not (future is not None and future.done()) and self._has_room(job.executor):
+                return True
+        return False
+
+    def _has_room(self, executor: Any) -> bool:
+        if not isinstance(executor, ThreadPoolExecutor):
+            return True
+        begun = sum(job.executor is executor and job.thread is not None for job in self._asked.values())
+        return begun < executor._max_workers

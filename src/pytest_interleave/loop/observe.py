@@ -1,0 +1,333 @@
+"""Look closely at one run: an observer for ``loop.observer``, for the replay of a failure that is to be explained.
+
+It runs each step in the loop's place and notes where the task went on, which of the user's lines ran, where it stopped,
+and what had put the step into the queue. The run is not changed by it: steps, turns and virtual time are the same. It
+traces lines (``sys.settrace``), so it is slow; a debugger's or coverage's own tracer is put back after each step.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any
+
+from pytest_interleave.detectors import deadlock
+from pytest_interleave.loop import _waits
+from pytest_interleave.loop.ownership import Ownership
+from pytest_interleave.loop.places import own_frames, place, raising, rank, standing
+from pytest_interleave.loop.snapshot import take
+from pytest_interleave.schedule import EventId
+from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Place, Reader, Snapshot, Trace
+
+#: Lines that are kept of one step, and how often the same one: of a loop, the first rounds.
+_MOST_LINES = 400
+_MOST_TIMES = 3
+
+
+@dataclass(slots=True)
+class _Started:
+    """What is known of a timer when it is set."""
+
+    seconds: float
+    what: str
+    place: Place | None
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the observer knows while a run goes on."""
+
+    loop: Any
+    trace: Trace
+    reader: Reader
+    start: float
+    events: list[EventId] = field(default_factory=list)
+    steps: list[ObservedStep] = field(default_factory=list)
+    outside: list[OutsideEvent] = field(default_factory=list)
+    #: By the ``id`` of a queued callback: the entries that queued it, and the callback itself, to keep it alive.
+    causes: dict[int, tuple[Any, list[int]]] = field(default_factory=dict)
+    timers: dict[EventId, _Started] = field(default_factory=dict)
+    arguments: dict[int, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    end: Snapshot | None = None
+    idle: Snapshot | None = None
+    error: BaseException | None = None
+    tasks: int = 0
+
+
+class Observer:
+    """Observes one run: ``with observer.watching(loop, trace): …``, and then ``observer.result()``."""
+
+    def __init__(self) -> None:
+        self.ownership = Ownership()
+        self._run: _Run | None = None
+        self._lines: list[tuple[CodeType, int]] = []
+        self._times: Counter[tuple[CodeType, int]] = Counter()
+
+    @contextmanager
+    def watching(self, loop: Any, trace: Trace) -> Iterator[None]:
+        """Observe what the loop runs in this context; at its end, look at the tasks that are left."""
+        self._run = run = _Run(loop, trace, Reader(trace), loop.time())
+        self._note_timers(run, None)
+        loop.observer = self
+        try:
+            with self.ownership.watched():
+                yield
+        except BaseException as error:
+            run.error = error
+            raise
+        finally:
+            loop.observer = None
+            self._read(run)
+            run.tasks = len(trace.parents)
+            self.look()
+
+    def look(self) -> None:
+        """Look at the tasks that are left, once: at the end of the run at the latest, better before any clean-up."""
+        run = self._run
+        if run is not None and run.end is None:
+            run.end = self._take(run, look_for_wakers=True)
+
+    def result(self, error: BaseException | None = None) -> Observation:
+        """Return what was seen. ``error``: how the run failed, where the context did not see it."""
+        run = self._run
+        assert run is not None
+        error = error or run.error
+        return Observation(
+            events=tuple(run.events),
+            steps=tuple(run.steps),
+            outside=tuple(run.outside),
+            names=_names(run),
+            paths=tuple(run.trace.path(number) for number in range(run.tasks)),
+            end=run.end,
+            idle=run.idle,
+            error="" if error is None else type(error).__name__,
+            error_places=raising(error.__traceback__) if error is not None else (),
+        )
+
+    # -- called by the loop --------------------------------------------------------------------------------------
+
+    def run(self, context: Any, callback: Any, args: Any, owner: Any, origin: int) -> None:
+        """Run one step and note it."""
+        run = self._run
+        assert run is not None
+        index = len(run.trace.entries) - 1
+        self._note_arrivals(run, callback, index)
+        task = owner if getattr(owner, "number", None) == origin and hasattr(owner, "get_coro") else None
+        is_first, went_on = False, None
+        resumed: list[tuple[FrameType, Place]] = []
+        if task is not None:
+            coroutine = task.get_coro()
+            is_first = inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+            went_on = standing(task)
+            run.names[origin] = task.get_name()
+            if is_first:
+                run.arguments[origin] = _arguments(coroutine)
+            else:
+                resumed = own_frames(task)
+        queued = len(_waits.queue(run.loop))
+        cause = self._cause(run, callback)
+        self._lines = []
+        self._times.clear()
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            context.run(callback, *args)
+        finally:
+            sys.settrace(before)
+            for new in _waits.queue(run.loop)[queued:]:
+                run.causes.setdefault(id(new), (new, []))[1].append(index)
+            lines = _with_resumed(task, resumed, [place(code, line) for code, line in self._lines])
+            ended, error, stopped = _outcome(task) if task is not None else ("ran", "", None)
+            if ended == "returned" and lines:
+                stopped = lines[-1]
+            self._note_timers(run, stopped)
+            run.steps.append(
+                ObservedStep(
+                    index=index,
+                    event=run.events[index],
+                    task=origin if task is not None else None,
+                    time=run.loop.time() - run.start,
+                    turn=run.loop.turns,
+                    went_on=went_on,
+                    stopped=stopped,
+                    lines=lines,
+                    ended=ended,
+                    is_first=is_first,
+                    error=error,
+                    cause=cause,
+                )
+            )
+
+    def idle(self) -> None:
+        """Nothing can run now. Keep the tasks as they are if some wait for each other."""
+        run = self._run
+        if run is None or run.idle is not None or not self.ownership.has_held():
+            return
+        snapshot = self._take(run)
+        found = deadlock.find(snapshot)
+        if found is not None and found.kind == "cycle":
+            run.idle = snapshot
+
+    def blocked(self) -> None:
+        """Nothing will ever run again: the loop is about to say so."""
+        run = self._run
+        if run is not None and run.end is None:
+            run.end = self._take(run)
+
+    def _take(self, run: _Run, *, look_for_wakers: bool = False) -> Snapshot:
+        when = run.loop.time() - run.start
+        return take(run.loop, self.ownership, when=when, ignore=(self, run), look_for_wakers=look_for_wakers)
+
+    # -- notes ---------------------------------------------------------------------------------------------------
+
+    def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        return self._trace_line if rank(frame.f_code.co_filename) == 2 else None
+
+    def _trace_line(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "line" and len(self._lines) < _MOST_LINES:
+            line = frame.f_code, frame.f_lineno
+            self._times[line] += 1
+            if self._times[line] <= _MOST_TIMES:
+                self._lines.append(line)
+        return self._trace_line
+
+    @staticmethod
+    def _read(run: _Run) -> None:
+        run.events += run.reader.read()
+
+    @staticmethod
+    def _cause(run: _Run, callback: Any) -> int | None:
+        known = run.causes.get(id(callback))
+        if known is None:
+            return None
+        cause = known[1].pop(0)
+        if not known[1]:
+            del run.causes[id(callback)]
+        return cause
+
+    def _note_arrivals(self, run: _Run, callback: Any, index: int) -> None:
+        """Note the outside events that came in since the last step, and which callbacks they put into the queue."""
+        known = len(run.events)
+        self._read(run)
+        arrived = [i for i in range(known, index) if isinstance(run.trace.entries[i], tuple)]
+        if not arrived:
+            return
+        handles = [callback, *_waits.queue(run.loop)][-len(arrived) :]
+        for position, entry in enumerate(arrived):
+            # What was queued before can only be older; a cancelled one may be gone.
+            handle = handles[position] if len(handles) == len(arrived) else None
+            self._note_outside(run, entry, handle)
+            if handle is not None:
+                run.causes.setdefault(id(handle), (handle, []))[1].append(entry)
+
+    @staticmethod
+    def _note_outside(run: _Run, index: int, handle: Any) -> None:
+        event = run.events[index]
+        kind = str(event[1])
+        seconds, what, where = None, {"read": "data", "write": "writable"}.get(kind, kind), None
+        if kind == "timer":
+            started = run.timers.get(event)
+            if started is not None:
+                seconds, what, where = started.seconds, started.what, started.place
+        elif handle is not None and _waits.purpose(handle) == "connection":
+            what = "connection"
+        time, turn = run.loop.time() - run.start, run.loop.turns
+        run.outside.append(OutsideEvent(index, event, what, time, turn, seconds, where))
+
+    @staticmethod
+    def _note_timers(run: _Run, stopped: Place | None) -> None:
+        """Note the timers that are new; ``stopped`` is where the task stands that may have set them."""
+        now = run.loop.time()
+        for timer in _waits.timers(run.loop):
+            event: EventId = (run.trace.path(timer.origin), "timer", timer.ordinal)
+            if event in run.timers:
+                continue
+            callback = _waits.callback_of(timer)
+            what = _waits.purpose(callback)
+            where = _timer_place(timer, stopped)
+            run.timers[event] = _Started(timer.when() - now, what if what in ("sleep", "timeout") else "timer", where)
+
+
+def _timer_place(timer: Any, stopped: Place | None) -> Place | None:
+    """Return the user's line that set the timer: the task's own, if the timer was set by a library for it."""
+    if timer.place is None:
+        return stopped
+    filename, line = timer.place
+    if stopped is not None and rank(filename) < stopped.rank:
+        return stopped
+    if stopped is not None and (stopped.file, stopped.line) == (filename, line):
+        return stopped
+    return place(compile("", filename, "exec"), line)
+
+
+def _with_resumed(task: Any, resumed: list[tuple[FrameType, Place]], lines: list[Place]) -> tuple[Place, ...]:
+    """Add the lines at which frames went on after their ``await``: no tracer is told of them.
+
+    A frame goes on if the one that it awaits has ended, and the innermost goes on in any case.
+    """
+    suspended = {id(frame) for frame, _ in own_frames(task)} if resumed and not task.done() else set()
+    went_on: list[Place] = []
+    for frame, where in reversed(resumed):
+        went_on.append(where)
+        if id(frame) in suspended:
+            break
+    for where in went_on:
+        # Before the first line of the same function, which it went on to.
+        index = next((i for i, line in enumerate(lines) if _is_in(line, where)), len(lines))
+        lines.insert(index, where)
+    return tuple(lines)
+
+
+def _is_in(line: Place, where: Place) -> bool:
+    return line.function == where.function and line.file == where.file
+
+
+def _outcome(task: Any) -> tuple[str, str, Place | None]:
+    if not task.done():
+        return "suspended", "", standing(task)
+    if task.cancelled():
+        return "cancelled", "", None
+    error = _waits.error_of(task)
+    if error is None:
+        return "returned", "", None
+    places = raising(error.__traceback__)
+    return "raised", type(error).__name__, places[-1] if places else None
+
+
+def _arguments(coroutine: Any) -> str:
+    """Return the arguments that are short and simple, to tell two tasks of one function apart."""
+    frame = coroutine.cr_frame
+    if frame is None:
+        return ""
+    code = frame.f_code
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    values = (frame.f_locals.get(name) for name in names)
+    shown = [repr(value) for value in values if isinstance(value, str | int | float | bool) and len(repr(value)) <= 12]
+    return ", ".join(shown[:3])
+
+
+def _names(run: _Run) -> tuple[str, ...]:
+    """Name every task: its own name or its function's, with arguments or a number where that is not enough."""
+    plain = [_plain_name(run, number) for number in range(run.tasks)]
+    names = list(plain)
+    for name in set(plain):
+        same = [number for number, other in enumerate(plain) if other == name]
+        if len(same) < 2:
+            continue
+        given = [run.arguments.get(number, "") for number in same]
+        told_apart = all(given) and len(set(given)) == len(given)
+        for count, number in enumerate(same, start=1):
+            names[number] = f"{name}({run.arguments[number]})" if told_apart else f"{name} #{count}"
+    return tuple(names)
+
+
+def _plain_name(run: _Run, number: int) -> str:
+    name = run.names.get(number, "Task-")
+    # `create_task(…, name=…)` names the task after it is made (CPython 3.11), so the trace does not know.
+    return run.trace.name_of(run.trace.path(number)) if name.startswith("Task-") else name

@@ -1,0 +1,100 @@
+"""Who holds which lock, and where it was taken: asyncio's own locks, watched while a failure is replayed.
+
+Nothing is modelled. ``acquire`` and ``release`` are asyncio's; what is added is a note of the task that came through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pytest_interleave.loop import _waits
+from pytest_interleave.loop.places import calling
+from pytest_interleave.trace import Place
+
+
+class Ownership:
+    """The locks that are held, by ``id``; the objects are kept alive, so that no ``id`` is used twice."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, list[tuple[asyncio.Task[Any] | None, Place | None]]] = {}
+        self._lost: dict[int, Place | None] = {}
+        self._kept: list[Any] = []
+
+    def holders(self, lock: Any) -> list[tuple[asyncio.Task[Any] | None, Place | None]]:
+        """Return the tasks that hold the lock, and where each took it."""
+        held = self._held.get(id(lock))
+        if held:
+            return held
+        owner = _waits.owner(lock)
+        return [] if owner is None else [(owner, None)]
+
+    def lost_signal(self, primitive: Any) -> Place | None:
+        """Return where an event or condition was last signalled while nobody waited."""
+        return self._lost.get(id(primitive))
+
+    def has_held(self) -> bool:
+        """Whether any lock is held."""
+        return any(self._held.values())
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch asyncio's locks, events and conditions while the context lasts."""
+        patches: list[tuple[type, str, Any]] = []
+
+        def patch(owner: type, name: str, wrapper: Any) -> None:
+            patches.append((owner, name, owner.__dict__[name]))
+            setattr(owner, name, wrapper(owner.__dict__[name]))
+
+        try:
+            for kind in (asyncio.Lock, asyncio.Semaphore):
+                patch(kind, "acquire", self._acquire)
+                patch(kind, "release", self._release)
+            patch(asyncio.Event, "set", self._signal)
+            patch(asyncio.Condition, "notify", self._signal)
+            yield
+        finally:
+            for owner, name, original in patches:
+                setattr(owner, name, original)
+
+    def _acquire(self, original: Any) -> Any:
+        async def acquire(lock: Any) -> Any:
+            result = await original(lock)
+            self._kept.append(lock)
+            self._held.setdefault(id(lock), []).append((_current_task(), calling(sys._getframe(1))))
+            return result
+
+        return acquire
+
+    def _release(self, original: Any) -> Any:
+        def release(lock: Any) -> Any:
+            result = original(lock)
+            held = self._held.get(id(lock))
+            if held:
+                own = _current_task()
+                index = next((i for i, (task, _) in enumerate(held) if task is own), 0)
+                del held[index]
+            return result
+
+        return release
+
+    def _signal(self, original: Any) -> Any:
+        def signal(primitive: Any, *args: Any) -> Any:
+            if _waits.has_waiters(primitive):
+                self._lost.pop(id(primitive), None)
+            else:
+                self._kept.append(primitive)
+                self._lost[id(primitive)] = calling(sys._getframe(1))
+            return original(primitive, *args)
+
+        return signal
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # a callback outside any loop
+        return None

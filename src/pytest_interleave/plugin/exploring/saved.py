@@ -1,0 +1,58 @@
+"""Schedules that failed before, kept in pytest's cache and tried first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pytest_interleave.explore.exploration import Exploration, Failure
+from pytest_interleave.explore.token import Token, TokenError, test_number
+from pytest_interleave.plugin.exploring.options import ExploreSettings
+from pytest_interleave.schedule import Decider, Vector
+from pytest_interleave.strategies.guided import Guided
+
+_KEY = "interleave/failures"
+_MOST_TOKENS = 5
+
+
+def token_for(item: pytest.Item, failure: Failure, mode: str) -> str:
+    """Return the token that replays the failure."""
+    return Token(
+        mode=mode,
+        test=test_number(item.nodeid),
+        constraints=failure.constraints,
+        vector=failure.vector,
+        holds_steps=failure.holds_steps,
+    ).encode()
+
+
+def deciders(item: pytest.Item) -> Iterator[Decider]:
+    """Yield the schedules under which the test failed before."""
+    for text in _load(item.config).get(item.nodeid, []):
+        try:
+            token = Token.decode(text)
+        except TokenError:
+            continue
+        if token.constraints is not None:
+            yield Guided(token.constraints)
+        else:
+            yield Vector(token.vector, holds_steps=token.holds_steps)
+
+
+def keep(item: pytest.Item, settings: ExploreSettings, exploration: Exploration) -> None:
+    """Remember the failures of an exploration."""
+    cache = getattr(item.config, "cache", None)
+    if cache is None or not exploration.failures or hasattr(item.config, "workerinput"):
+        return
+    known = _load(item.config)
+    tokens = [token_for(item, failure, settings.mode) for failure in exploration.failures]
+    known[item.nodeid] = list(dict.fromkeys([*tokens, *known.get(item.nodeid, [])]))[:_MOST_TOKENS]
+    cache.set(_KEY, known)
+
+
+def _load(config: pytest.Config) -> dict[str, Any]:
+    cache = getattr(config, "cache", None)
+    known = cache.get(_KEY, {}) if cache is not None else {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,104 @@
+"""One observed run, with the questions that a report asks of it. Values in, values out."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+
+from pytest_interleave.schedule import EventId
+from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Path, Place
+
+#: The number of the task that runs the test.
+TEST = 1
+_COMMON_NAMES = frozenset({"__init__.py", "__main__.py", "conftest.py", "base.py", "main.py", "utils.py"})
+
+
+def file_name(place: Place) -> str:
+    """Return the file's name, with its folder if the name alone says little."""
+    path = PurePath(place.file)
+    return "/".join(path.parts[-2:]) if path.name in _COMMON_NAMES else path.name
+
+
+def location(place: Place) -> str:
+    """Return ``file:line``."""
+    return f"{file_name(place)}:{place.line}"
+
+
+def cut(text: str, width: int) -> str:
+    """Shorten the text to so many columns."""
+    return text if len(text) <= width else text[: max(width - 1, 0)].rstrip() + "…"
+
+
+def seconds(value: float) -> str:
+    """Return a duration as a person writes it."""
+    return f"{value:.6g} s"
+
+
+def wrap(text: str, width: int = 100, indent: str = "") -> str:
+    """Break the text into lines, but not inside of `code`."""
+    whole = re.sub(r"`[^`]*`", lambda code: code.group().replace(" ", "\0"), text)
+    lines = textwrap.wrap(
+        whole, width, break_long_words=False, break_on_hyphens=False, initial_indent=indent, subsequent_indent=indent
+    )
+    return "\n".join(lines).replace("\0", " ")
+
+
+def meets(one: Place, other: Place) -> bool:
+    """Whether both name the same thing that others may see, and one of them writes it."""
+    return bool(one.writes & (other.reads | other.writes) or one.reads & other.writes)
+
+
+class Reading:
+    """Looks things up in an observation."""
+
+    def __init__(self, seen: Observation) -> None:
+        self.seen = seen
+        self.positions: dict[EventId, int] = {}
+        for index, event in enumerate(seen.events):
+            self.positions.setdefault(event, index)
+        self.steps: dict[int, ObservedStep] = {step.index: step for step in seen.steps}
+        self.outside: dict[int, OutsideEvent] = {event.index: event for event in seen.outside}
+        self._effects: dict[int, list[ObservedStep]] = {}
+        for step in seen.steps:
+            if step.cause is not None:
+                self._effects.setdefault(step.cause, []).append(step)
+
+    def name(self, number: int) -> str:
+        """Return the name of a task."""
+        return self.seen.names[number] if number < len(self.seen.names) else f"task {number}"
+
+    def number(self, path: Path) -> int | None:
+        """Return the number of the task with that path."""
+        return self.seen.paths.index(path) if path in self.seen.paths else None
+
+    def woken(self, index: int) -> list[ObservedStep]:
+        """Return the steps of tasks that an entry led to, with nothing but plain callbacks between."""
+        found: list[ObservedStep] = []
+        todo = list(self._effects.get(index, ()))
+        while todo:
+            step = todo.pop(0)
+            if step.task is None:
+                todo += self._effects.get(step.index, ())
+            else:
+                found.append(step)
+        return found
+
+    def steps_of(self, tasks: Iterable[int], after: int = -1) -> list[ObservedStep]:
+        """Return the steps of those tasks behind an entry, in order."""
+        wanted = set(tasks)
+        return [step for step in self.seen.steps if step.task in wanted and step.index > after]
+
+    def failing_step(self) -> ObservedStep | None:
+        """Return the step in which the failure came up, as far as its lines tell."""
+        for place in reversed(self.seen.error_places):
+            for step in reversed(self.seen.steps):
+                if any((line.file, line.line) == (place.file, place.line) for line in step.lines):
+                    return step
+        return None
+
+
+def lines_of(steps: Sequence[ObservedStep]) -> list[Place]:
+    """Return the lines that ran in those steps."""
+    return [line for step in steps for line in step.lines]

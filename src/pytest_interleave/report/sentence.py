@@ -1,0 +1,279 @@
+"""A failing schedule as one English sentence, with places.
+
+A constraint says "X comes right after Y". Which order matters is seen beside asyncio's own: either X was moved forward,
+and *overtook* what asyncio lets go first, or it was held back, and was *overtaken*. Of what changed places with X, the
+sentence names the line that touches what X's task touches, if there is one; else the nearest event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+from pytest_interleave.explore.exploration import Explanation
+from pytest_interleave.report.reading import TEST, Reading, cut, lines_of, location, meets, seconds
+from pytest_interleave.schedule import EventId
+from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
+
+_CODE_WIDTH = 64
+_MOST_CONSTRAINTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Something that happens: "the sleep of 0.02 s (test_x.py:9, task late)", "ends"."""
+
+    subject: str
+    verb: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.verb}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one constraint changes. ``other`` is what X should not have changed places with."""
+
+    event: EventId
+    phrase: Phrase
+    #: ``before``, ``after`` or ``with`` (the same loop iteration).
+    relation: str
+    other: Phrase | None
+    #: The entries of the failing run that matter here: X first, then what changed places with it.
+    entries: tuple[int, ...] = ()
+    #: The paths of all tasks that changed places with X.
+    paths: tuple[Hashable, ...] = ()
+
+
+def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
+    """Return the sentence, without a full stop. ``verb``: what the test does then."""
+    constraints = explanation.constraints
+    if not constraints:
+        return f"{verb} in asyncio's own order, with nothing changed"
+    orders = read_orders(explanation)
+    never = any(event[1] in ("step", "start") for event in constraints)
+    parts = [_clause(order) for order in orders[:_MOST_CONSTRAINTS]]
+    if len(orders) > _MOST_CONSTRAINTS:
+        rest = len(orders) - _MOST_CONSTRAINTS
+        parts.append(f"{rest} more {'orders differ' if rest > 1 else 'order differs'}")
+    text = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
+    if never:
+        return f"needs an order that asyncio never makes: {text}"
+    return f"{verb} if {text}"
+
+
+def _clause(order: Order) -> str:
+    if order.other is None:
+        return f"{order.phrase} {'later' if order.relation == 'after' else 'sooner'} than usual"
+    if order.relation == "with":
+        verb = "" if order.other.verb else " runs"
+        return f"{order.phrase} in the same loop iteration in which {order.other}{verb}"
+    return f"{order.phrase} {order.relation} {order.other}"
+
+
+def read_orders(explanation: Explanation) -> list[Order]:
+    """Return what each constraint means, in the order of the failing run."""
+    failing = Reading(explanation.failing)
+    passing = Reading(explanation.passing) if explanation.passing is not None else failing
+    orders = [_order(event, condition, failing, passing) for event, condition in explanation.constraints.items()]
+    return sorted(orders, key=lambda order: order.entries[0] if order.entries else len(failing.seen.events))
+
+
+def _order(event: EventId, condition: EventId, failing: Reading, passing: Reading) -> Order:
+    if event[1] == "start":
+        return _start_order(event, condition, failing)
+    here = failing.positions.get(event)
+    phrase = _phrase(event, failing, passing)
+    if here is None:
+        return Order(event, phrase, "after", None)
+    there = passing.positions.get(event)
+    start = passing.positions.get(condition, -1)
+    behind = set(failing.seen.events[:here])
+    # asyncio's own run may do without X: a timeout that is cancelled in time. Then X overtook what came instead.
+    is_new = there is None and event[1] == "timer"
+    end = len(passing.seen.events) if there is None else there
+    overtook = [index for index in range(start + 1 if is_new else 0, end) if passing.seen.events[index] not in behind]
+    ahead = set(passing.seen.events[:end])
+    overtaken_by = [index for index in range(here) if failing.seen.events[index] not in ahead]
+    if overtook and (there is not None or is_new) and (start < end or not overtaken_by):
+        partner = _partner(here, overtook, failing, passing)
+        if partner is not None:
+            other = _phrase(failing.seen.events[partner], failing, passing)
+            return Order(event, phrase, "with", other, (here, partner))
+        paths = tuple(dict.fromkeys(passing.seen.events[index][0] for index in overtook))
+        met, entries = _met(_guarded_first(overtook, here, failing, passing), passing, failing, here, failing)
+        relation = "with" if entries and _is_in_same_turn(here, entries[0], failing) else "before"
+        return Order(event, phrase, relation, met, (here, *entries), paths)
+    overtaken_by = overtaken_by or list(range(max(here - 6, 0), here))
+    met, entries = _met(overtaken_by[::-1], failing, passing, here, failing)
+    paths = tuple(dict.fromkeys(failing.seen.events[index][0] for index in overtaken_by))
+    return Order(event, phrase, "after", met, (here, *entries), paths)
+
+
+def _guarded_first(overtook: list[int], here: int, failing: Reading, passing: Reading) -> list[int]:
+    """Put what a timeout guards before all else that it overtook."""
+    timeout = failing.outside.get(here)
+    if timeout is None or timeout.what != "timeout":
+        return overtook
+    owner = timeout.event[0]
+
+    def is_guarded(index: int) -> bool:
+        woken = passing.woken(index) if index in passing.outside else []
+        return any(step.task is not None and passing.seen.paths[step.task] == owner for step in woken)
+
+    guarded = [index for index in overtook if is_guarded(index)][:1]
+    return guarded or overtook
+
+
+def _partner(here: int, overtook: list[int], failing: Reading, passing: Reading) -> int | None:
+    """Return the outside event with which X came in, if all that X overtook is what that event led to."""
+    index = here - 1
+    if (
+        index not in failing.outside
+        or here not in failing.outside
+        or failing.seen.events[index] not in passing.positions
+    ):
+        return None
+    start = passing.positions[failing.seen.events[index]]
+    return index if min(overtook) > start else None
+
+
+def _is_in_same_turn(here: int, other: int, failing: Reading) -> bool:
+    """Whether X came in behind a step that was queued already, and both ran in one turn."""
+    arrival, step = failing.outside.get(here), failing.steps.get(other)
+    if arrival is None or step is None or step.turn != arrival.turn:
+        return False
+    first = min((effect.index for effect in failing.seen.steps if effect.cause == here), default=-1)
+    return here < other < first
+
+
+def _met(
+    indices: list[int], where: Reading, elsewhere: Reading, here: int, failing: Reading
+) -> tuple[Phrase | None, tuple[int, ...]]:
+    """Choose which of the events that changed places with X to name; ``indices`` into ``where``, best first."""
+    own = {step.task for step in failing.woken(here)}
+    if here in failing.steps:
+        own.add(failing.steps[here].task)
+    own_tasks = [task for task in own if task is not None]
+    touched = lines_of(failing.steps_of(own_tasks, after=here - 1))
+    steps = [where.steps[index] for index in indices if index in where.steps]
+    steps = [step for step in steps if step.task is not None and step.task not in own]
+    for step in steps:
+        for line in sorted(step.lines, key=lambda line: not line.writes):
+            if any(meets(line, other) for other in touched):
+                return _line(line, step.task, where), _entry(step.event, failing)
+    own_paths = {failing.seen.paths[task] for task in own_tasks}
+    for index in indices:
+        event = where.seen.events[index]
+        if index in where.outside and event[0] not in own_paths:
+            return _phrase(event, where, elsewhere), _entry(event, failing)
+    for step in steps:
+        line = _telling(step)
+        if line is not None:
+            return _line(line, step.task, where), _entry(step.event, failing)
+    for index in indices:
+        event = where.seen.events[index]
+        if index in where.outside or where.steps[index].task is not None:
+            return _phrase(event, where, elsewhere), _entry(event, failing)
+    return None, ()
+
+
+def _line(line: Place, task: int | None, reading: Reading) -> Phrase:
+    """Describe a line that ran; one with an ``await`` had its value then."""
+    return Phrase(f"`{cut(line.text, _CODE_WIDTH)}`{_where(line, task, reading)}", "completes" if line.awaited else "")
+
+
+def _entry(event: EventId, failing: Reading) -> tuple[int, ...]:
+    index = failing.positions.get(event)
+    return () if index is None else (index,)
+
+
+def _telling(step: ObservedStep) -> Place | None:
+    """Return the line of a step that says most: one that writes what others see, else where it stopped."""
+    return next((line for line in step.lines if line.writes), step.stopped or (step.lines[-1] if step.lines else None))
+
+
+def _phrase(event: EventId, first: Reading, second: Reading) -> Phrase:
+    """Describe an event in the user's terms, from whichever run shows more of it."""
+    for reading in (first, second):
+        index = reading.positions.get(event)
+        if index is None:
+            continue
+        if index in reading.outside:
+            return _outside(reading.outside[index], reading)
+        if index in reading.steps:
+            return _step(reading.steps[index], reading)
+    return Phrase(f"{event[1]} {event[2]} of task {_task_name(event[0], first)}", "comes")
+
+
+def _outside(event: OutsideEvent, reading: Reading) -> Phrase:
+    owner = reading.number(event.event[0])  # type: ignore[arg-type]
+    if event.what in ("sleep", "timeout") and event.seconds is not None and event.place is not None:
+        verb = "ends" if event.what == "sleep" else "fires"
+        if event.place.rank == 2 or event.what == "timeout":
+            return Phrase(f"the {event.what} of {seconds(event.seconds)}{_where(event.place, owner, reading)}", verb)
+    woken = [step for step in reading.woken(event.index) if step.went_on is not None]
+    woken.sort(key=lambda step: -step.went_on.rank if step.went_on is not None else 0)
+    if woken:
+        step = woken[0]
+        assert step.went_on is not None
+        awaited = _quoted(step.went_on, step.task, reading)
+        if event.what != "data" and _moved_on(step):
+            return Phrase(awaited, "completes")
+        if event.what == "timer":
+            return Phrase(awaited, "goes on")
+        thing = {"thread": "the thread's answer", "connection": "the connection", "writable": "room to write"}
+        return Phrase(f"{thing.get(event.what, 'data')} for {awaited}", "arrives")
+    if event.what == "timer" and event.seconds is not None:
+        return Phrase(f"the timer of {seconds(event.seconds)}{_where(event.place, owner, reading)}", "fires")
+    if event.what == "connection":
+        return Phrase(f"a connection to the server of task {_task_name(event.event[0], reading)}", "comes in")
+    thing = {"thread": "the answer of a thread", "writable": "room to write"}.get(event.what, "data")
+    return Phrase(f"{thing} for task {_task_name(event.event[0], reading)}", "arrives")
+
+
+def _moved_on(step: ObservedStep) -> bool:
+    """Whether the task got past what it awaited."""
+    if step.ended != "suspended" or step.stopped is None or step.went_on is None:
+        return True
+    same = (step.stopped.file, step.stopped.line) == (step.went_on.file, step.went_on.line)
+    return not same or len(step.lines) > 2
+
+
+def _step(step: ObservedStep, reading: Reading) -> Phrase:
+    if step.task is None:
+        return Phrase(f"a callback of task {_task_name(step.event[0], reading)}", "runs")
+    if step.is_first:
+        return Phrase(f"task {reading.name(step.task)}", "starts")
+    if step.went_on is not None:
+        return Phrase(f"{_quoted(step.went_on, step.task, reading)}", "goes on")
+    return Phrase(f"task {reading.name(step.task)}", "goes on")
+
+
+def _start_order(event: EventId, condition: EventId, failing: Reading) -> Order:
+    late, early = _task_name(event[0], failing), _task_name(condition[0], failing)
+    entries = [i for path in (condition[0], event[0]) for i in _entry((path, "step", 1), failing)]
+    where = ""
+    for step in failing.seen.steps:
+        if step.index == failing.steps[entries[0]].cause if entries and entries[0] in failing.steps else False:
+            if step.stopped is not None:
+                where = f", though `{cut(step.stopped.awaited or step.stopped.text, _CODE_WIDTH)}` ({location(step.stopped)}) starts {late} first"
+    return Order(event, Phrase(f"task {early}", "starts"), "before", Phrase(f"task {late}{where}"), tuple(entries))
+
+
+def _quoted(place: Place, task: int | None, reading: Reading) -> str:
+    return f"`{cut(place.awaited or place.text, _CODE_WIDTH)}`{_where(place, task, reading)}"
+
+
+def _where(place: Place | None, task: int | None, reading: Reading) -> str:
+    parts = [] if place is None else [location(place)]
+    if task is not None and task > TEST:
+        parts.append(f"task {reading.name(task)}")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _task_name(path: object, reading: Reading) -> str:
+    number = reading.number(path) if isinstance(path, tuple) else None
+    if number is None:
+        return ".".join(map(str, path)) if isinstance(path, Iterable) else str(path)
+    return reading.name(number)

@@ -1,0 +1,219 @@
+"""The interleaving as a text table: one column a task, one row a step, from top to bottom as it happened.
+
+A row shows the source lines that ran in one step; the last is where the task stopped. Above the row stands what woke
+it, where that is an outside event. Only one task runs at a time, so its text may reach over the columns to its right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_interleave.explore.exploration import Explanation
+from pytest_interleave.report.reading import TEST, Reading, cut, file_name, seconds
+from pytest_interleave.report.sentence import Order
+from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
+
+WIDTH = 100
+_TIME_WIDTH = 9
+_LEAST_TEXT = 44
+_MOST_COLUMN = 30
+_MOST_TASKS = 5
+_MOST_LINES = 6
+_AROUND = 2
+_NOISE = ("def ", "async def ", "class ", "@", "import ", "from ", "nonlocal ", "global ")
+_MARKS = {"before": "◂ early", "after": "◂ late", "with": "◂ same loop iteration"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: what happens in one column. ``task`` None: a remark over all columns."""
+
+    task: int | None
+    time: float | None
+    lines: tuple[str, ...]
+
+
+def table(explanation: Explanation, orders: Sequence[Order], *, width: int = WIDTH) -> str:
+    """Return the part of the failing run that matters; nothing if there is none."""
+    reading = Reading(explanation.failing)
+    tasks = involved(reading, orders)
+    rows = select_rows(reading, orders, tasks)
+    return (
+        render(rows, [(task, reading.name(task)) for task in tasks], _main_file(reading), width=width) if rows else ""
+    )
+
+
+def involved(reading: Reading, orders: Sequence[Order]) -> list[int]:
+    """Return the tasks that matter, at most five, in the order of their numbers."""
+    found: list[int] = []
+
+    users = {step.task for step in reading.seen.steps if any(line.rank == 2 for line in step.lines)}
+
+    def add(number: int | None) -> None:
+        if number is not None and number not in found and number in users:
+            found.append(number)
+
+    failing = reading.failing_step()
+    for entry in [entry for order in orders for entry in order.entries]:
+        if entry in reading.steps:
+            add(reading.steps[entry].task)
+        for step in reading.woken(entry) if entry in reading.outside else ():
+            add(step.task)
+    if failing is not None:
+        add(failing.task)
+    for path in [path for order in orders for path in (order.event[0], *order.paths)]:
+        if len(found) < 3:
+            add(reading.number(path))
+    add(TEST if len(reading.seen.paths) > TEST else None)
+    return sorted(found[:_MOST_TASKS])
+
+
+def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int]) -> list[Row]:
+    """Choose the steps of those tasks around what the sentence names and where it failed; count the rest."""
+    wanted = set(tasks)
+    failing = reading.failing_step()
+    last = failing.index if failing is not None else len(reading.seen.events) - 1
+    steps = [step for step in reading.seen.steps if step.index <= last]
+    shown = [step for step in steps if step.task in wanted]
+    keys = {entry for order in orders for entry in order.entries}
+    keys |= {step.index for entry in keys if entry in reading.outside for step in reading.woken(entry)}
+    if failing is not None:
+        keys.add(failing.index)
+    near = [i for i, step in enumerate(shown) if step.index in keys]
+    kept = {j for i in near for j in range(i - _AROUND, i + _AROUND + 1)} if near else set(range(len(shown)))
+    kept |= {i for i in range(len(shown)) if i - 1 in kept | {-1} and i + 1 in kept}  # a gap of one step saves nothing
+    kept_steps = {step.index for i, step in enumerate(shown) if i in kept}
+    marks = {order.entries[0]: _MARKS[order.relation] for order in orders if order.entries}
+    arrivals = _arrivals(reading, kept_steps)
+    rows: list[Row] = []
+    skipped: list[ObservedStep] = []
+    main_file = _main_file(reading)
+    for index in range(last + 1):
+        step = reading.steps.get(index)
+        if index in arrivals:
+            rows += _gap(skipped)
+            skipped = []
+            event = reading.outside[index]
+            rows.append(Row(arrivals[index], event.time, (_event_text(event, marks.get(index, "")),)))
+        elif step is None or step.task is None:
+            continue
+        elif index in kept_steps:
+            rows += _gap(skipped)
+            skipped = []
+            rows.append(Row(step.task, step.time, _step_lines(step, main_file, marks.get(index, ""))))
+        else:
+            skipped.append(step)
+    rows += _gap(skipped)
+    return rows
+
+
+def _arrivals(reading: Reading, kept_steps: Container[int]) -> dict[int, int]:
+    """Return the outside events that led to a step which is shown, with its task."""
+    found: dict[int, int] = {}
+    for index in reading.outside:
+        for step in reading.woken(index):
+            if step.index in kept_steps and step.task is not None:
+                found.setdefault(index, step.task)
+    return found
+
+
+def _gap(skipped: Sequence[ObservedStep]) -> list[Row]:
+    if not skipped:
+        return []
+    tasks = len({step.task for step in skipped})
+    steps = "1 step" if len(skipped) == 1 else f"{len(skipped)} steps"
+    return [Row(None, None, (f"… {steps} of {tasks} {'task' if tasks == 1 else 'tasks'} …",))]
+
+
+def _event_text(event: OutsideEvent, mark: str) -> str:
+    length = "" if event.seconds is None else f" of {seconds(event.seconds)}"
+    text = {
+        "sleep": f"sleep{length} ends",
+        "timeout": f"timeout{length} fires",
+        "timer": f"timer{length} fires",
+        "thread": "the thread answers",
+        "connection": "a connection comes in",
+        "writable": "there is room to write",
+    }.get(event.what, "data arrives")
+    return f"─ {text} {mark}".rstrip()
+
+
+def _step_lines(step: ObservedStep, main_file: str, mark: str) -> tuple[str, ...]:
+    lines = list(step.lines)
+    if not lines and step.went_on is not None:
+        lines = [step.went_on]
+    if step.stopped is not None and step.ended == "suspended" and (not lines or lines[-1] != step.stopped):
+        if not lines or (lines[-1].file, lines[-1].line) != (step.stopped.file, step.stopped.line):
+            lines.append(replace(step.stopped, awaited=""))
+    # Where it went on stands above, as the line where it stopped. Only a value that is awaited is worth a second row.
+    lines = [line for line in lines if not (line.awaited and line.text.startswith("await"))] or lines
+    lines = [line for line in lines if not _is_noise(line)] or lines[-1:]
+    if step.is_first and step.task == TEST:
+        lines = lines[-2:]  # what the test builds first is no interleaving yet
+    if len(lines) > _MOST_LINES:
+        half = _MOST_LINES // 2
+        texts = [_source(line, main_file) for line in lines[: half - 1]]
+        hidden = len(lines) - 2 * half + 1
+        texts += [f"… {hidden} more lines …", *(_source(line, main_file) for line in lines[-half:])]
+    else:
+        texts = [_source(line, main_file) for line in lines]
+    ended = {"returned": "ends", "raised": f"raises {step.error}", "cancelled": "is cancelled"}.get(step.ended)
+    if ended is not None:
+        texts.append(f"→ {ended}")
+    if mark and texts:
+        texts[0] = f"{texts[0]}  {mark}"
+    return tuple(texts)
+
+
+def _is_noise(line: Place) -> bool:
+    """Whether the line says nothing about what is shared."""
+    return (
+        line.function == "__init__"
+        or line.text.startswith(_NOISE)
+        or line.text in ("pass", "try:", "else:", "finally:")
+    )
+
+
+def _source(line: Place, main_file: str) -> str:
+    where = str(line.line) if line.file == main_file else f"{file_name(line)}:{line.line}"
+    return f"{where}  {line.text}"
+
+
+def _main_file(reading: Reading) -> str:
+    files = Counter(line.file for step in reading.seen.steps for line in step.lines if line.rank == 2)
+    return files.most_common(1)[0][0] if files else ""
+
+
+def render(rows: Sequence[Row], tasks: Sequence[tuple[int, str]], main_file: str, *, width: int = WIDTH) -> str:
+    """Draw the rows. ``tasks``: number and name of each column."""
+    space = width - _TIME_WIDTH
+    step = min(_MOST_COLUMN, (space - _LEAST_TEXT) // (len(tasks) - 1)) if len(tasks) > 1 else 0
+    offsets = {task: _TIME_WIDTH + index * step for index, (task, _) in enumerate(tasks)}
+    text = [_row("time", [(offsets[task], cut(name, (step or space) - 2)) for task, name in tasks], (), width)]
+    last: str | None = None
+    ended: set[int] = set()
+    for row in rows:
+        now = None if row.time is None else seconds(row.time)
+        shown = now if now is not None and now != last else ""
+        last = now or last
+        for line in row.lines:
+            lanes = [offset for task, offset in offsets.items() if task not in ended]
+            at = offsets[row.task] if row.task is not None else _TIME_WIDTH
+            text.append(_row(shown, [(at, cut(line, width - at))], lanes, width))
+            shown = ""
+            if line.startswith("→ ") and row.task is not None:
+                ended.add(row.task)
+    return "\n".join(text)
+
+
+def _row(time: str, cells: Iterable[tuple[int, str]], lanes: Iterable[int], width: int) -> str:
+    buffer = [" "] * width
+    for lane in lanes:
+        buffer[lane] = "│"
+    for at, cell in [(0, time), *cells]:
+        cell = cell[: width - at]
+        padded = f"{cell} " if at and at + len(cell) < width else cell
+        buffer[at : at + len(padded)] = padded
+    return "".join(buffer).rstrip()

@@ -1,0 +1,147 @@
+"""The report of a failure, and the lines of a summary, as text."""
+
+from __future__ import annotations
+
+import textwrap
+
+from pytest_interleave.errors import Blocked
+from pytest_interleave.explore.exploration import Explanation, Exploration, Failure
+from pytest_interleave.report.deadlock import render_deadlock
+from pytest_interleave.report.reading import Reading, location, wrap
+from pytest_interleave.report.sentence import read_orders, sentence
+from pytest_interleave.report.table import table
+
+_LABELS = {
+    "stock": "plain asyncio does this as it is",
+    "latency": "plain asyncio does this too, when the timing falls so",
+    "version-fragile": "another Python, or another event loop, may do this",
+    "order-only": "asyncio itself never makes this order",
+}
+
+#: How a test says that two callers are independent, for notes.
+_TWO_CALLERS = """\
+async def arrives(call):           # beside the test, not inside it
+    await asyncio.sleep(0.01)      # as long as you like: which one arrives first is explored
+    return await call
+
+await asyncio.gather(arrives(one), arrives(other))"""
+
+
+def sentence_of(failure: Failure) -> str:
+    """Return what the failure takes, in one sentence without a full stop."""
+    if failure.explanation is None:
+        kind, place = failure.signature
+        return f"fails with {kind} at {place}" if place else f"fails with {kind}"
+    return sentence(failure.explanation, verb="deadlocks" if isinstance(failure.error, Blocked) else "fails")
+
+
+def render_failure(failure: Failure, exploration: Exploration, *, replay_command: str = "") -> str:
+    """Return the whole report: sentence, label, what happened, verdict and how to see it again."""
+    meaning = _LABELS.get(failure.label, "")
+    parts = [
+        wrap(_capital(sentence_of(failure)) + "."),
+        wrap(f"{failure.label}: {meaning}. {_reproduced(failure)}"),
+    ]
+    if failure.tried:
+        parts[-1] += "\n" + wrap(f"On a plain loop: {failure.tried}")
+    if failure.explanation is not None:
+        parts += _what_happened(failure, failure.explanation)
+    parts.append(_verdict(failure, exploration))
+    if replay_command:
+        parts[-1] += f"\nReplay it:  {replay_command}"
+    return "\n\n".join(part for part in parts if part)
+
+
+def _what_happened(failure: Failure, explanation: Explanation) -> list[str]:
+    if not explanation.is_same:
+        return ["When it was run once more to see what happens, it did not fail in the same way: no table."]
+    reading = Reading(explanation.failing)
+    found = explanation.deadlock
+    if found is not None and isinstance(failure.error, Blocked):
+        return [render_deadlock(found, reading.name)]
+    parts = [table(explanation, read_orders(explanation))]
+    if found is not None:
+        is_idle = explanation.failing.idle is not None
+        moment = "Before that, a deadlock" if is_idle else "At the end, tasks are left that nothing wakes"
+        parts.append(render_deadlock(found, reading.name, moment=moment))
+    return parts
+
+
+def _reproduced(failure: Failure) -> str:
+    if not failure.repeats:
+        return ""
+    text = f"Reproduced {failure.reproduced} of {failure.repeats}"
+    return text + ("." if failure.reproduced == failure.repeats else ": something outside the schedule has a say.")
+
+
+def _verdict(failure: Failure, exploration: Exploration) -> str:
+    points = _count(exploration.points, "choice point")
+    return f"Found in run {failure.found_in_run} of {exploration.runs}; {points}; seed {exploration.seed}."
+
+
+def render_note(failure: Failure, exploration: Exploration, *, replay_command: str = "") -> str:
+    """Return the short text for a failure that asyncio's own order cannot show."""
+    kind, place = failure.signature
+    where = ""
+    if failure.explanation is not None and failure.explanation.failing.error_places:
+        where = f" ({location(failure.explanation.failing.error_places[-1])})"
+    text = sentence_of(failure).partition(": ")[2] or "another order of steps"
+    parts = [
+        wrap(
+            f"order-only: fails with {kind}{where} in an order that asyncio never makes: {text}. A bug if these are "
+            "independent in production, such as two requests; none if the test's order always holds. To say that they "
+            "are independent, let each arrive by itself:"
+        ),
+        textwrap.indent(_TWO_CALLERS, "    "),
+    ]
+    if replay_command:
+        parts.append(f"See it:  {replay_command}")
+    return "\n\n".join(parts)
+
+
+def render_summary_line(exploration: Exploration) -> str:
+    """Return what was explored, in a line."""
+    done = exploration
+    runs = _count(done.runs, "run")
+    if done.verdict == "failed":
+        found = (done.failures or done.notes)[0].found_in_run if done.failures or done.notes else done.runs
+        return f"{runs}: failed in run {found}"
+    if done.verdict == "inconclusive":
+        return f"{runs}: inconclusive" + (f", since {done.reason}" if done.reason else "")
+    if done.nothing_to_choose:
+        suspensions = _suspensions(done)
+        if not suspensions:
+            return "nothing to explore: 0 suspension points (do its mocks yield?)"
+        return f"nothing to explore: {_count(suspensions, 'suspension point')}, none that could end in another order"
+    if done.verdict == "exhausted":
+        return (
+            f"all {done.orders} orders of what was observed: exhausted"
+            if done.orders > 1
+            else "the only order: exhausted"
+        )
+    share = f"{done.share_new:.0%}".replace("%", " %")
+    return f"{runs}, {_count(done.orders, 'distinct order')}, {share} new at the end: sampled"
+
+
+def render_exploration(exploration: Exploration) -> str:
+    """Return the summary line, the failures and the notes: for a script."""
+    parts = [render_summary_line(exploration)]
+    parts += [str(failure) for failure in exploration.failures]
+    parts += [str(note) for note in exploration.notes]
+    return "\n\n".join(parts)
+
+
+def _suspensions(exploration: Exploration) -> int:
+    baseline = exploration.baseline
+    if baseline is None:
+        return 0
+    steps = [entry for entry in baseline.trace.entries if isinstance(entry, int) and entry > 0]
+    return max(len(steps) - len(set(steps)), 0)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
