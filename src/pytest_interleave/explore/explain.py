@@ -42,6 +42,7 @@ def _deadlock(seen: Observation, *, is_global: bool) -> deadlock.Deadlock | None
         return deadlock.find(seen.end, is_global=True)
     for snapshot in (seen.idle, seen.end):
         found = deadlock.find(snapshot) if snapshot is not None else None
-        if found is not None:
+        # The test broke off: that nobody is left who could wake a task may be just because of that.
+        if found is not None and found.kind in ("cycle", "ended holder"):
             return found
     return None

@@ -110,8 +110,8 @@ def purpose(callback: Any) -> str:
     """Return what a callback of a timer, a descriptor or a thread is for."""
     if callback is futures._set_result_unless_cancelled:  # type: ignore[attr-defined]
         return "sleep"
-    name = getattr(callback, "__qualname__", None) or getattr(getattr(callback, "func", None), "__qualname__", "")
-    short = name.rpartition(".")[2]
+    function = getattr(callback, "func", callback)  # of a partial
+    short = str(getattr(function, "__qualname__", "")).rpartition(".")[2]
     if short in ("_on_timeout", "_release_waiter", "_handle_timeout", "_timeout"):
         return "timeout"
     if short in ("_accept_connection", "_sock_accept", "_sock_connect_cb"):

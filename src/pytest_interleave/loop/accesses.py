@@ -10,10 +10,19 @@ import ast
 import textwrap
 from collections.abc import Callable
 
-_MUTATORS = frozenset(
-    "add append appendleft clear discard extend insert pop popitem popleft put_nowait remove set set_result "
-    "setdefault update".split()
+_CONTAINER_MUTATORS = (
+    "add",
+    "append",
+    "appendleft",
+    "clear",
+    "discard",
+    "extend",
+    "insert",
+    "pop",
+    "popitem",
+    "popleft",
 )
+_MUTATORS = frozenset((*_CONTAINER_MUTATORS, "put_nowait", "remove", "set", "set_result", "setdefault", "update"))
 
 
 def accesses(text: str, is_local: Callable[[str], bool]) -> tuple[frozenset[str], frozenset[str]]:

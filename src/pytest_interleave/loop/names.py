@@ -56,7 +56,7 @@ def _search(scope: Scope, wanted: Mapping[int, Any]) -> Iterator[tuple[int, str,
     """Yield each way from the variables to a wanted object, shortest first, with a score: lower is better."""
     queue: deque[tuple[str, Any, int]] = deque()
     for name, value in list(scope.variables.items()):
-        if name.startswith("__") or name.startswith("@"):
+        if name.startswith(("__", "@")):
             continue
         queue.append((_base(name, value), value, 0))
     seen: set[int] = set()

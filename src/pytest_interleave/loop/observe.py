@@ -280,6 +280,8 @@ def _with_resumed(task: Any, resumed: list[tuple[FrameType, Place]], lines: list
     for where in went_on:
         # Before the first line of the same function, which it went on to.
         index = next((i for i, line in enumerate(lines) if _is_in(line, where)), len(lines))
+        if index < len(lines) and lines[index].line == where.line:
+            del lines[index]  # CPython 3.12 traces that line again where an exception comes in
         lines.insert(index, where)
     return tuple(lines)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -51,5 +52,16 @@ def unreachable(loop: Any, waits: Mapping[Any, Any], ignore: Iterable[Any] = ())
         if task is not None and id(task) in asleep:
             asleep.discard(id(task))
             stack.append(task)
-        stack.extend(gc.get_referents(thing))
+        stack.extend(_referents(thing))
     return frozenset(blocked[key] for key in asleep)
+
+
+def _referents(thing: Any) -> list[Any]:
+    if isinstance(thing, ModuleType):
+        # Not what its C code holds: in CPython 3.12 `_asyncio` shows objects that are freed, and to look at them kills.
+        return [thing.__dict__]
+    found = gc.get_referents(thing)
+    if isinstance(thing, weakref.ref):
+        # Somebody who is alive may go this way as long as the blocked task keeps the object: a StreamReader's protocol.
+        found.append(thing())
+    return found

@@ -65,7 +65,7 @@ def _scopes(tasks: Sequence[asyncio.Task[Any]]) -> list[Scope]:
             distance = 0 if _number(task) <= 1 and not found else 1
             found.append(Scope(_variables(frame), distance))
             modules.setdefault(id(frame.f_globals), frame.f_globals)
-    return found + [Scope({name: value for name, value in list(m.items())}, 0) for m in modules.values()]
+    return found + [Scope(dict(m), 0) for m in modules.values()]
 
 
 def _variables(frame: FrameType) -> dict[str, Any]:

@@ -26,22 +26,23 @@ _NOUNS = {"task": "the end of", "gather": "gather of", "asyncio.wait": "asyncio.
 
 def render_deadlock(found: Deadlock, name: Callable[[int], str], *, moment: str = "Deadlock") -> str:
     """Return the text. ``name`` gives a task's name; ``moment`` begins the first line."""
-    lines = [f"{moment} at virtual time {seconds(found.when)}, after {found.steps} steps: {_headline(found)}.", ""]
+    first = f"{moment} at virtual time {seconds(found.when)}, after {found.steps} steps: {_headline(found)}."
+    lines = [wrap(first, _WIDTH), ""]
     rows = [(name(task.number), location(task.place) if task.place else "", task) for task in found.tasks]
     name_width = min(max(len(row[0]) for row in rows), 30)
     place_width = max(len(row[1]) for row in rows)
     waits = [_wanted(task, name) for task in found.tasks]
-    wait_width = min(max(map(len, waits)), 40)
-    for (own, place, task), wanted in zip(rows, waits, strict=True):
-        start = f"  {cut(own, name_width):<{name_width}}  {place:<{place_width}}  waits for  "
-        state = _state(task, name)
-        indent = " " * (name_width + 4)
-        if state and len(start) + max(wait_width, len(wanted)) + 2 + len(state) <= _WIDTH:
+    states = [_state(task, name) for task in found.tasks]
+    wait_width = max(map(len, waits))
+    indent = " " * (name_width + 4)
+    starts = [f"  {cut(own, name_width):<{name_width}}  {place:<{place_width}}  waits for  " for own, place, _ in rows]
+    is_narrow = all(len(starts[0]) + wait_width + 2 + len(state) <= _WIDTH for state in states)
+    for start, wanted, state, task in zip(starts, waits, states, found.tasks, strict=True):
+        if is_narrow:
             lines.append(f"{start}{wanted:<{wait_width}}  {state}".rstrip())
         else:
-            lines.append(f"{start}{wanted}".rstrip())
-            if state:
-                lines.append(f"{indent}{state}")
+            lines.append(f"{start}{wanted}")
+            lines += [f"{indent}{state}"] if state else []
         if task.place is not None and task.place.text:
             lines.append(f"{indent}{cut(task.place.text, _WIDTH - len(indent))}")
     others = [_other(task, name) for task in found.others]

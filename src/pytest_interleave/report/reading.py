@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import PurePath
 
 from pytest_interleave.schedule import EventId
-from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Path, Place
+from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Place
 
 #: The number of the task that runs the test.
 TEST = 1
@@ -69,9 +69,9 @@ class Reading:
         """Return the name of a task."""
         return self.seen.names[number] if number < len(self.seen.names) else f"task {number}"
 
-    def number(self, path: Path) -> int | None:
+    def number(self, path: Hashable) -> int | None:
         """Return the number of the task with that path."""
-        return self.seen.paths.index(path) if path in self.seen.paths else None
+        return next((number for number, own in enumerate(self.seen.paths) if own == path), None)
 
     def woken(self, index: int) -> list[ObservedStep]:
         """Return the steps of tasks that an entry led to, with nothing but plain callbacks between."""

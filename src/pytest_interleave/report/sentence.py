@@ -85,7 +85,9 @@ def _order(event: EventId, condition: EventId, failing: Reading, passing: Readin
     here = failing.positions.get(event)
     phrase = _phrase(event, failing, passing)
     if here is None:
-        return Order(event, phrase, "after", None)
+        # The run had failed before it came.
+        last = failing.seen.error_places[-1:]
+        return Order(event, phrase, "after", _line(last[0], None, failing) if last else None)
     there = passing.positions.get(event)
     start = passing.positions.get(condition, -1)
     behind = set(failing.seen.events[:here])
@@ -168,9 +170,9 @@ def _met(
         if index in where.outside and event[0] not in own_paths:
             return _phrase(event, where, elsewhere), _entry(event, failing)
     for step in steps:
-        line = _telling(step)
-        if line is not None:
-            return _line(line, step.task, where), _entry(step.event, failing)
+        telling = _telling(step)
+        if telling is not None:
+            return _line(telling, step.task, where), _entry(step.event, failing)
     for index in indices:
         event = where.seen.events[index]
         if index in where.outside or where.steps[index].task is not None:
@@ -207,7 +209,7 @@ def _phrase(event: EventId, first: Reading, second: Reading) -> Phrase:
 
 
 def _outside(event: OutsideEvent, reading: Reading) -> Phrase:
-    owner = reading.number(event.event[0])  # type: ignore[arg-type]
+    owner = reading.number(event.event[0])
     if event.what in ("sleep", "timeout") and event.seconds is not None and event.place is not None:
         verb = "ends" if event.what == "sleep" else "fires"
         if event.place.rank == 2 or event.what == "timeout":
@@ -228,8 +230,8 @@ def _outside(event: OutsideEvent, reading: Reading) -> Phrase:
         return Phrase(f"the timer of {seconds(event.seconds)}{_where(event.place, owner, reading)}", "fires")
     if event.what == "connection":
         return Phrase(f"a connection to the server of task {_task_name(event.event[0], reading)}", "comes in")
-    thing = {"thread": "the answer of a thread", "writable": "room to write"}.get(event.what, "data")
-    return Phrase(f"{thing} for task {_task_name(event.event[0], reading)}", "arrives")
+    what = {"thread": "the answer of a thread", "writable": "room to write"}.get(event.what, "data")
+    return Phrase(f"{what} for task {_task_name(event.event[0], reading)}", "arrives")
 
 
 def _moved_on(step: ObservedStep) -> bool:
@@ -252,13 +254,14 @@ def _step(step: ObservedStep, reading: Reading) -> Phrase:
 
 def _start_order(event: EventId, condition: EventId, failing: Reading) -> Order:
     late, early = _task_name(event[0], failing), _task_name(condition[0], failing)
-    entries = [i for path in (condition[0], event[0]) for i in _entry((path, "step", 1), failing)]
+    entries = tuple(i for path in (condition[0], event[0]) for i in _entry((path, "step", 1), failing))
+    first = failing.steps.get(entries[0]) if entries else None
+    starter = failing.steps.get(first.cause) if first is not None and first.cause is not None else None
     where = ""
-    for step in failing.seen.steps:
-        if step.index == failing.steps[entries[0]].cause if entries and entries[0] in failing.steps else False:
-            if step.stopped is not None:
-                where = f", though `{cut(step.stopped.awaited or step.stopped.text, _CODE_WIDTH)}` ({location(step.stopped)}) starts {late} first"
-    return Order(event, Phrase(f"task {early}", "starts"), "before", Phrase(f"task {late}{where}"), tuple(entries))
+    if starter is not None and starter.stopped is not None:
+        together = cut(starter.stopped.awaited or starter.stopped.text, _CODE_WIDTH)
+        where = f", though `{together}` ({location(starter.stopped)}) starts {late} first"
+    return Order(event, Phrase(f"task {early}", "starts"), "before", Phrase(f"task {late}{where}"), entries)
 
 
 def _quoted(place: Place, task: int | None, reading: Reading) -> str:

@@ -36,7 +36,9 @@ class Row:
 
 
 def table(explanation: Explanation, orders: Sequence[Order], *, width: int = WIDTH) -> str:
-    """Return the part of the failing run that matters; nothing if there is none."""
+    """Return the part of the failing run that matters; nothing if no order was changed."""
+    if not orders:
+        return ""
     reading = Reading(explanation.failing)
     tasks = involved(reading, orders)
     rows = select_rows(reading, orders, tasks)
@@ -86,7 +88,7 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
     kept |= {i for i in range(len(shown)) if i - 1 in kept | {-1} and i + 1 in kept}  # a gap of one step saves nothing
     kept_steps = {step.index for i, step in enumerate(shown) if i in kept}
     marks = {order.entries[0]: _MARKS[order.relation] for order in orders if order.entries}
-    arrivals = _arrivals(reading, kept_steps)
+    arrivals = _arrivals(reading, kept_steps, keys, wanted)
     rows: list[Row] = []
     skipped: list[ObservedStep] = []
     main_file = _main_file(reading)
@@ -109,13 +111,19 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
     return rows
 
 
-def _arrivals(reading: Reading, kept_steps: Container[int]) -> dict[int, int]:
-    """Return the outside events that led to a step which is shown, with its task."""
+def _arrivals(reading: Reading, kept: Container[int], keys: Container[int], tasks: Container[int]) -> dict[int, int]:
+    """Return the outside events that led to a step which is shown, with its task, and those that the sentence names.
+
+    A timeout may lead to no step of its own: the task that it cancels was about to go on.
+    """
     found: dict[int, int] = {}
-    for index in reading.outside:
+    for index, event in reading.outside.items():
         for step in reading.woken(index):
-            if step.index in kept_steps and step.task is not None:
+            if step.index in kept and step.task is not None:
                 found.setdefault(index, step.task)
+        owner = reading.number(event.event[0])
+        if index in keys and owner is not None and owner in tasks:
+            found.setdefault(index, owner)
     return found
 
 
@@ -144,14 +152,14 @@ def _step_lines(step: ObservedStep, main_file: str, mark: str) -> tuple[str, ...
     lines = list(step.lines)
     if not lines and step.went_on is not None:
         lines = [step.went_on]
-    if step.stopped is not None and step.ended == "suspended" and (not lines or lines[-1] != step.stopped):
-        if not lines or (lines[-1].file, lines[-1].line) != (step.stopped.file, step.stopped.line):
-            lines.append(replace(step.stopped, awaited=""))
+    at = step.stopped if step.ended == "suspended" else None
+    if at is not None and (not lines or (lines[-1].file, lines[-1].line) != (at.file, at.line)):
+        lines.append(replace(at, awaited=""))
     # Where it went on stands above, as the line where it stopped. Only a value that is awaited is worth a second row.
     lines = [line for line in lines if not (line.awaited and line.text.startswith("await"))] or lines
     lines = [line for line in lines if not _is_noise(line)] or lines[-1:]
     if step.is_first and step.task == TEST:
-        lines = lines[-2:]  # what the test builds first is no interleaving yet
+        lines = lines[-1:]  # what the test builds first is no interleaving yet
     if len(lines) > _MOST_LINES:
         half = _MOST_LINES // 2
         texts = [_source(line, main_file) for line in lines[: half - 1]]

@@ -81,7 +81,7 @@ def _verdict(failure: Failure, exploration: Exploration) -> str:
 
 def render_note(failure: Failure, exploration: Exploration, *, replay_command: str = "") -> str:
     """Return the short text for a failure that asyncio's own order cannot show."""
-    kind, place = failure.signature
+    kind = failure.signature[0]
     where = ""
     if failure.explanation is not None and failure.explanation.failing.error_places:
         where = f" ({location(failure.explanation.failing.error_places[-1])})"
