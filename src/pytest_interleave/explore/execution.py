@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from pytest_interleave.errors import RunEnded
@@ -12,6 +12,7 @@ from pytest_interleave.explore.recorder import Recorder
 from pytest_interleave.explore.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
+from pytest_interleave.loop.threads import ending_with_the_process
 from pytest_interleave.schedule import Decider
 
 
@@ -34,13 +35,15 @@ class Execution:
         self.stretch = stretch
         self.limits = limits
         self.loop = ControlledLoop()
+        self._world = ExitStack()
+        self._world.callback(random.setstate, random.getstate())
+        self._world.enter_context(ending_with_the_process())
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         loop = self.loop
         recorder = Recorder(decider)
         trace = loop.begin(recorder, script=getattr(self.function, "__code__", None), stretch=self.stretch, limits=self.limits)
         recorder.attach(trace)
-        state = random.getstate()
         random.seed(0)
         error: BaseException | None = None
         blocked_at: tuple[str, ...] = ()
@@ -53,8 +56,6 @@ class Execution:
             error = raised
             if isinstance(raised, RunEnded):
                 blocked_at = raised.places
-        finally:
-            random.setstate(state)
         result = RunResult(
             error=error,
             trace=trace,
@@ -72,5 +73,6 @@ class Execution:
         return result
 
     def close(self) -> None:
-        """Close the loop and its threads."""
+        """Close the loop and its threads, and leave the process as it was."""
+        self._world.close()
         self.loop.finish()

@@ -12,7 +12,9 @@ import re
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, cast
 
@@ -131,3 +133,24 @@ def _source_of_call(code: CodeType, offset: int) -> str:
         # Columns count bytes of UTF-8.
         return lines[0].encode()[start:end].decode(errors="replace")
     return "".join(lines)
+
+
+@contextmanager
+def ending_with_the_process() -> Iterator[None]:
+    """Make every thread that is started meanwhile a daemon.
+
+    A run that was cut short may leave a thread behind that waits for orders for ever (a database connection's); the
+    interpreter would wait for it at its end.
+    """
+    start = threading.Thread.start
+
+    def start_as_daemon(thread: threading.Thread) -> None:
+        if thread.ident is None:
+            thread.daemon = True
+        start(thread)
+
+    threading.Thread.start = start_as_daemon  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]

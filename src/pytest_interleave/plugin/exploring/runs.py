@@ -25,6 +25,7 @@ from pytest_interleave.explore.recorder import Recorder
 from pytest_interleave.explore.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
+from pytest_interleave.loop.threads import ending_with_the_process
 from pytest_interleave.plugin.exploring.loops import LoopPool
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.schedule import Decider
@@ -71,7 +72,7 @@ class ItemExecution:
         state = random.getstate()
         random.seed(0)
         try:
-            with observer.watching(loop, trace) if observer is not None else nullcontext():
+            with ending_with_the_process(), observer.watching(loop, trace) if observer is not None else nullcontext():
                 yield
         finally:
             random.setstate(state)
