@@ -99,8 +99,13 @@ class _Accesses(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         if isinstance(node.func, ast.Attribute):
-            self._note(node.func.value, writes=node.func.attr in _MUTATORS)
-            self._visit_base(node.func.value)
+            thing = node.func.value
+            if node.func.attr in _MUTATORS:
+                self._note(thing, writes=True)
+                self._visit_base(getattr(thing, "value", thing))
+            else:
+                self._note(thing, writes=False)
+                self._visit_base(thing)
         elif not isinstance(node.func, ast.Name):
             self.visit(node.func)
         for argument in node.args:

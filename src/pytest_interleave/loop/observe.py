@@ -18,6 +18,7 @@ from typing import Any
 
 from pytest_interleave.detectors import deadlock
 from pytest_interleave.loop import _waits
+from pytest_interleave.loop._base import ControlledTask
 from pytest_interleave.loop.ownership import Ownership
 from pytest_interleave.loop.places import own_frames, place, raising, rank, standing
 from pytest_interleave.loop.snapshot import take
@@ -27,6 +28,7 @@ from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Pla
 #: Lines that are kept of one step, and how often the same one: of a loop, the first rounds.
 _MOST_LINES = 400
 _MOST_TIMES = 3
+_THE_TEST = "the test"
 
 
 @dataclass(slots=True)
@@ -125,7 +127,7 @@ class Observer:
             coroutine = task.get_coro()
             is_first = inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
             went_on = standing(task)
-            run.names[origin] = task.get_name()
+            run.names[origin] = _own_name(task)
             if is_first:
                 run.arguments[origin] = _arguments(coroutine)
             else:
@@ -318,7 +320,7 @@ def _names(run: _Run) -> tuple[str, ...]:
     """Name every task: its own name or its function's, with arguments or a number where that is not enough."""
     plain = [_plain_name(run, number) for number in range(run.tasks)]
     names = list(plain)
-    for name in set(plain):
+    for name in set(plain) - {_THE_TEST}:
         same = [number for number, other in enumerate(plain) if other == name]
         if len(same) < 2:
             continue
@@ -327,6 +329,11 @@ def _names(run: _Run) -> tuple[str, ...]:
         for count, number in enumerate(same, start=1):
             names[number] = f"{name}({run.arguments[number]})" if told_apart else f"{name} #{count}"
     return tuple(names)
+
+
+def _own_name(task: Any) -> str:
+    # A task that the loop only adopted is a runner's, and stands for the test.
+    return str(task.get_name()) if isinstance(task, ControlledTask) else _THE_TEST
 
 
 def _plain_name(run: _Run, number: int) -> str:

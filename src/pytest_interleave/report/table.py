@@ -42,9 +42,7 @@ def table(explanation: Explanation, orders: Sequence[Order], *, width: int = WID
     reading = Reading(explanation.failing)
     tasks = involved(reading, orders)
     rows = select_rows(reading, orders, tasks)
-    return (
-        render(rows, [(task, reading.name(task)) for task in tasks], _main_file(reading), width=width) if rows else ""
-    )
+    return render(rows, [(task, reading.name(task)) for task in tasks], width=width) if rows else ""
 
 
 def involved(reading: Reading, orders: Sequence[Order]) -> list[int]:
@@ -104,7 +102,10 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
         elif index in kept_steps:
             rows += _gap(skipped)
             skipped = []
-            rows.append(Row(step.task, step.time, _step_lines(step, main_file, marks.get(index, ""))))
+            lines = _step_lines(step, main_file, marks.get(index, ""))
+            if failing is not None and index == failing.index and step.ended != "raised" and reading.seen.error:
+                lines = (*lines, f"→ raises {reading.seen.error}")  # a task that outlives the test, such as a runner's
+            rows.append(Row(step.task, step.time, lines))
         else:
             skipped.append(step)
     rows += _gap(skipped)
@@ -194,7 +195,7 @@ def _main_file(reading: Reading) -> str:
     return files.most_common(1)[0][0] if files else ""
 
 
-def render(rows: Sequence[Row], tasks: Sequence[tuple[int, str]], main_file: str, *, width: int = WIDTH) -> str:
+def render(rows: Sequence[Row], tasks: Sequence[tuple[int, str]], *, width: int = WIDTH) -> str:
     """Draw the rows. ``tasks``: number and name of each column."""
     space = width - _TIME_WIDTH
     step = min(_MOST_COLUMN, (space - _LEAST_TEXT) // (len(tasks) - 1)) if len(tasks) > 1 else 0

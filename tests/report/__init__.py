@@ -1,0 +1,1 @@
+"""What a failure looks like to the person who has to mend it."""

@@ -1,0 +1,131 @@
+"""The sentence, from values."""
+
+from __future__ import annotations
+
+from pytest_interleave.explore.exploration import Explanation
+from pytest_interleave.report.sentence import sentence
+from pytest_interleave.schedule import EventId
+from pytest_interleave.trace import Observation
+from report.observations import arrival, line, observation, step
+
+ANN, BOB = 2, 3
+FETCH = line(12, "page = await session.get(url)", awaited="await session.get(url)")
+SHOW = line(14, "self.shown = 'ab'")
+NAP = line(9, "await asyncio.sleep(0.02)", awaited="await asyncio.sleep(0.02)")
+READ = line(20, "return await reader.readline()", awaited="await reader.readline()")
+GUARD = line(31, "async with asyncio.timeout(0.5):")
+
+
+def say(constraints: dict[EventId, EventId], failing: Observation, passing: Observation, verb: str = "fails") -> str:
+    return sentence(Explanation(failing, constraints, passing), verb=verb)
+
+
+def test_nothing_changed() -> None:
+    assert say({}, observation(), observation()) == "fails in asyncio's own order, with nothing changed"
+
+
+def test_data_held_back_names_the_await_and_the_line_that_touches_the_same() -> None:
+    data = arrival(ANN, "data")
+    passing = observation(
+        data, step(ANN, FETCH, line(13, "self.shown = page"), cause=0, went_on=FETCH), step(BOB, SHOW)
+    )
+    failing = observation(
+        step(BOB, SHOW), data, step(ANN, FETCH, line(13, "self.shown = page"), cause=1, went_on=FETCH)
+    )
+
+    assert say({data.event: ((1, 2), "step", 1)}, failing, passing) == (
+        "fails if data for `await session.get(url)` (shop.py:12, task ann) arrives after "
+        "`self.shown = 'ab'` (shop.py:14, task bob)"
+    )
+
+
+def test_a_sleep_moved_forward_names_what_it_overtook() -> None:
+    nap, other = arrival(ANN, "sleep", 0.02, NAP), arrival(BOB, "sleep", 0.01, line(5, "await asyncio.sleep(0.01)"))
+    passing = observation(other, step(BOB, line(6, "x = 1"), cause=0), nap, step(ANN, line(10, "y = 2"), cause=2))
+    failing = observation(nap, other, step(ANN, line(10, "y = 2"), cause=0), step(BOB, line(6, "x = 1"), cause=1))
+
+    assert say({nap.event: ((1,), "step", 1)}, failing, passing) == (
+        "fails if the sleep of 0.02 s (shop.py:9, task ann) ends before the sleep of 0.01 s (shop.py:5, task bob) ends"
+    )
+
+
+def test_a_timeout_that_asyncio_cancels_in_time_names_what_it_guards() -> None:
+    reply, timeout = arrival(ANN, "data"), arrival(ANN, "timeout", 0.5, GUARD)
+    asked = step(ANN, GUARD, READ)
+    answered = step(BOB, line(50, "writer.write(reply)"), cause=0)
+    passing = observation(asked, answered, reply, step(ANN, READ, cause=2, went_on=READ))
+    failing = observation(asked, timeout, step(ANN, READ, GUARD, cause=1, went_on=READ))
+
+    assert say({timeout.event: ((1, 1), "step", 1)}, failing, passing) == (
+        "fails if the timeout of 0.5 s (shop.py:31, task ann) fires before data for "
+        "`await reader.readline()` (shop.py:20, task ann) arrives"
+    )
+
+
+def test_two_arrivals_in_one_iteration() -> None:
+    reply = arrival(ANN, "data", turn=4)
+    timeout = arrival(ANN, "timeout", 0.5, GUARD, turn=4)
+    woken = step(ANN, READ, line(21, "total = 1"), cause=0, went_on=READ)
+    passing = observation(reply, woken, timeout)
+    failing = observation(reply, timeout, woken)
+
+    assert say({timeout.event: reply.event}, failing, passing) == (
+        "fails if the timeout of 0.5 s (shop.py:31, task ann) fires in the same loop iteration in which data for "
+        "`await reader.readline()` (shop.py:20, task ann) arrives"
+    )
+
+
+def test_an_arrival_behind_a_queued_step_of_the_same_iteration() -> None:
+    timeout = arrival(ANN, "timeout", 0.5, GUARD, turn=4)
+    setter = step(BOB, line(40, "self.ready.set_result(1)"), turn=4)
+    passing = observation(setter, timeout, step(ANN, line(22, "use(self.ready)"), cause=1))
+    failing = observation(timeout, setter, step(ANN, line(22, "use(self.ready)"), cause=0, turn=4))
+
+    assert say({timeout.event: ((1,), "step", 1)}, failing, passing) == (
+        "fails if the timeout of 0.5 s (shop.py:31, task ann) fires in the same loop iteration in which "
+        "`self.ready.set_result(1)` (shop.py:40, task bob) runs"
+    )
+
+
+def test_an_event_that_has_not_come_when_the_test_fails() -> None:
+    nap = arrival(ANN, "sleep", 0.02, NAP)
+    check = line(60, "assert done")
+    passing = observation(nap, step(ANN, line(10, "x = 1"), cause=0), step(1, check))
+    failing = observation(step(1, check), error_places=[check])
+
+    assert say({nap.event: ((1,), "step", 1)}, failing, passing) == (
+        "fails if the sleep of 0.02 s (shop.py:9, task ann) ends after `assert done` (shop.py:60)"
+    )
+
+
+def test_several_constraints_are_joined() -> None:
+    naps = [arrival(task, "sleep", 0.1 * task, NAP) for task in (2, 3, 4, 5)]
+    check = line(60, "assert done")
+    passing = observation(*naps, step(1, check))
+    failing = observation(step(1, check), error_places=[check])
+
+    text = say({nap.event: ((1,), "step", 1) for nap in naps}, failing, passing, verb="deadlocks")
+
+    assert text.startswith("deadlocks if the sleep of 0.2 s")
+    assert text.count("the sleep of") == 3
+    assert text.endswith(", and 1 more order differs")
+
+
+def test_a_held_step_is_an_order_that_asyncio_never_makes() -> None:
+    passing = observation(step(ANN, line(1, "a = 1"), is_first=True), step(BOB, SHOW, is_first=True))
+    failing = observation(step(BOB, SHOW, is_first=True), step(ANN, line(1, "a = 1"), is_first=True))
+
+    assert say({((1, 1), "step", 1): ((1, 2), "step", 1)}, failing, passing) == (
+        "needs an order that asyncio never makes: task ann starts after `self.shown = 'ab'` (shop.py:14, task bob)"
+    )
+
+
+def test_long_code_is_cut() -> None:
+    long = line(14, "self.shown = " + " + ".join(["'ab'"] * 40))
+    passing = observation(step(ANN, line(1, "a = 1"), is_first=True), step(BOB, long))
+    failing = observation(step(BOB, long), step(ANN, line(1, "a = 1"), is_first=True))
+
+    text = say({((1, 1), "step", 1): ((1, 2), "step", 1)}, failing, passing)
+
+    assert "…` (shop.py:14, task bob)" in text
+    assert len(text) < 180
