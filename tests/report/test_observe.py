@@ -18,11 +18,11 @@ from report import programs
 
 
 def observe(
-    program: Callable[[], Coroutine[Any, Any, Any]], decider: Decider | None = None
+    program: Callable[[], Coroutine[Any, Any, Any]], decider: Decider | None = None, **options: bool
 ) -> tuple[Observation, RunResult]:
     execution = Execution(program, stretch=True, limits=Limits())
     try:
-        observer = Observer()
+        observer = Observer(**options)
         result = execution(decider or Fifo(), observer)
         return observer.result(result.error), result
     finally:
@@ -215,7 +215,7 @@ KNOWN: list[asyncio.Event] = [asyncio.Event()]
 
 
 def test_a_task_that_nothing_alive_can_wake_is_a_partial_deadlock() -> None:
-    seen, result = observe(forgotten)
+    seen, result = observe(forgotten, looks_for_wakers=True)
     assert result.error is None
     assert seen.end is not None
     found = find(seen.end)
