@@ -16,7 +16,7 @@ LOST_UPDATE = r"""
 Fails if the sleep of 0.02 s (programs.py:29, task late) ends before
 `account.balance = balance + amount` (programs.py:26, task deposit).
 
-latency: plain asyncio does this too, when the timing falls so. Reproduced 5 of 5.
+latency: asyncio can do this, when the timing falls so. Reproduced 5 of 5.
 
 time     lost_update            deposit                late
 0 s      32  await asyncio.gather(deposit(10), late()) │
@@ -48,7 +48,7 @@ TRANSFERS = r"""
 Deadlocks if the sleep of 0.1 s (programs.py:61, task bob→alice) ends before
 `async with target.lock:` (programs.py:55, task alice→bob).
 
-latency: plain asyncio does this too, when the timing falls so. Reproduced 5 of 5.
+latency: asyncio can do this, when the timing falls so. Reproduced 5 of 5.
 
 Deadlock at virtual time 0.11 s, after 9 steps: 2 tasks wait for each other.
 
@@ -69,7 +69,7 @@ TABLES = r"""
 Deadlocks if the sleep of 0.01 s (programs.py:16, task copy('users', 'orders')) ends after the sleep
 of 0.1 s (programs.py:89) ends.
 
-latency: plain asyncio does this too, when the timing falls so. Reproduced 5 of 5.
+latency: asyncio can do this, when the timing falls so. Reproduced 5 of 5.
 
 Deadlock at virtual time 0.11 s, after 9 steps: 2 tasks wait for each other.
 
@@ -90,7 +90,7 @@ REPLY = r"""
 Fails if the timeout of 0.5 s (programs.py:100) fires before data for `await self.reader.readline()`
 (programs.py:101) arrives.
 
-latency: plain asyncio does this too, when the timing falls so. Reproduced 5 of 5.
+latency: asyncio can do this, when the timing falls so. Reproduced 5 of 5.
 
 time     reply_to_the_last_question    serve
          … 9 steps of 4 tasks …        │
@@ -122,7 +122,7 @@ UNDER_A_TIMEOUT = r"""
 Fails if the sleep of 0.1 s (programs.py:61, task other) ends before `async with target.lock:`
 (programs.py:55, task one).
 
-latency: plain asyncio does this too, when the timing falls so. Reproduced 5 of 5.
+latency: asyncio can do this, when the timing falls so. Reproduced 5 of 5.
 
 time     timeout_over_a_deadl…  one                    other
 0 s      204  await asyncio.wait([one, other], timeout=5)
@@ -162,7 +162,7 @@ LOST_WAKE_UP = r"""
 Deadlocks if the sleep of 0.01 s (programs.py:16, task consumer) ends after `async with ready:`
 (programs.py:170, task producer).
 
-latency: plain asyncio does this too, when the timing falls so. Reproduced 5 of 5.
+latency: asyncio can do this, when the timing falls so. Reproduced 5 of 5.
 
 Deadlock at virtual time 0.1 s, after 8 steps: a signal came while nobody waited for it.
 
@@ -180,7 +180,7 @@ FIVE_OF_TWELVE = r"""
 Fails if the sleep of 0.01 s (programs.py:16, task add('a0', 0.0)) ends after `state["n"] = n + 1`
 (programs.py:231, task add('a4', 0.08)).
 
-latency: plain asyncio does this too, when the timing falls so. Reproduced 5 of 5.
+latency: asyncio can do this, when the timing falls so. Reproduced 5 of 5.
 
 time     five_of_twelve         add('a0', 0.0)         add('a4', 0.08)
          … 11 steps of 11 tasks …                      │

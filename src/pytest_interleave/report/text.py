@@ -12,8 +12,8 @@ from pytest_interleave.report.sentence import read_orders, sentence
 from pytest_interleave.report.table import table
 
 _LABELS = {
-    "stock": "plain asyncio does this as it is",
-    "latency": "plain asyncio does this too, when the timing falls so",
+    "stock": "asyncio can do this as it is",
+    "latency": "asyncio can do this, when the timing falls so",
     "version-fragile": "another Python, or another event loop, may do this",
     "order-only": "asyncio itself never makes this order",
 }
