@@ -652,7 +652,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         decider = self.decider
         if ready and self._busy > _BUSY_TURNS:
             self._creep()
-        elif ready and decider is not None and threading.active_count() > 1:
+        elif ready and decider is not None and threads.are_there(self.resting_threads):
             self._wait_at_choice()
         arrived = self._poll() if self._inbox or self._is_watching() else []
         jobs = self._collect_inbox() if self._inbox or self._jobs else []
@@ -729,7 +729,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
             timers = self._timer_options()
             # As long as asyncio would: it fires the timer then, whoever is at work.
             horizon = timers[0]._when - self._now if timers else _NEVER
-            if self._jobs or threading.active_count() > 1:
+            if self._jobs or threads.are_there(self.resting_threads):
                 is_calm = self._settle_threads(max(horizon, _LEAST_PATIENCE), horizon)
                 arrived, jobs = self._poll(), self._collect_inbox()
                 if arrived or jobs or self._ready or not is_calm:
@@ -857,7 +857,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
 
     def _creep(self) -> None:
         """Let time pass under work that never rests: someone polls, and waits for a deadline or a thread."""
-        if threading.active_count() > 1:
+        if threads.are_there(self.resting_threads):
             self._settle_threads(_LEAST_PATIENCE, 0)
             if self._inbox:
                 return

@@ -31,6 +31,14 @@ _RESTING_FUNCTIONS = {
 _calls: dict[tuple[CodeType, int], str] = {}
 
 
+def are_there(resting: AbstractSet[int]) -> bool:
+    """Whether there is any thread but this one and those named."""
+    if threading.active_count() == 1:
+        return False
+    me = threading.get_ident()
+    return any(thread.ident != me and thread.ident not in resting for thread in threading.enumerate())
+
+
 def are_busy(resting: AbstractSet[int], awaited: AbstractSet[int], horizon: float) -> bool:
     """Whether any thread but this one and those named is at work.
 

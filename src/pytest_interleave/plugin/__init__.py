@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pytest_interleave.plugin import legacy_event_loop, loop_mismatch, session, takeover
@@ -22,6 +24,9 @@ from pytest_interleave.plugin.surface import (
     unused_udp_port,
     unused_udp_port_factory,
 )
+
+if TYPE_CHECKING:
+    from pytest_interleave.plugin.exploring.reports import Reporter
 
 # pytest finds fixtures in the namespace of a plugin.
 __all__ = [
@@ -57,6 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     explore_settings = read_explore_settings(config)
     if explore_settings.enabled:
         _explore(config, explore_settings)
+    elif config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        _report(config, explore_settings)  # the workers may come upon marks
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -71,7 +78,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def _explore(config: pytest.Config, settings: ExploreSettings) -> None:
     from pytest_interleave.plugin.exploring.protocol import Explorer
 
-    config.pluginmanager.register(Explorer(config, settings), "interleave-explorer")
+    config.pluginmanager.register(Explorer(config, settings, _report(config, settings)), "interleave-explorer")
+
+
+def _report(config: pytest.Config, settings: ExploreSettings) -> Reporter:
+    from pytest_interleave.plugin.exploring.reports import Reporter
+
+    reporter = Reporter(config, settings)
+    config.pluginmanager.register(reporter, "interleave-reports")
+    return reporter
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

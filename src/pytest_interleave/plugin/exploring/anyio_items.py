@@ -1,4 +1,4 @@
-"""Tests that anyio's own plugin runs (its asyncio backend): they get a controlled loop, and are explored as ours are."""
+"""Tests that anyio's own plugin runs on asyncio: they get a controlled loop, and are explored as ours are."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The loops of explored tests: one that every run of a function-scoped loop uses again, and one for each wider scope."""
+"""The loops of explored tests: one that all tests with a loop of function scope share, and one for each wider scope."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import CodeType
 
 from pytest_interleave.loop.controlled import ControlledLoop, RunLimits
@@ -10,7 +11,7 @@ from pytest_interleave.trace import Trace
 
 
 class PooledLoop(ControlledLoop):
-    """A loop that ``close`` only empties, since making one for each of some hundred runs would cost more than the run."""
+    """A loop that ``close`` only empties: making one for each of some hundred runs would cost more than the run."""
 
     def close(self) -> None:
         """End what runs in the loop, and keep it."""
@@ -41,9 +42,15 @@ class LoopPool:
         """Return the loop for a host of that scope."""
         if scope == "function":
             return self._pooled
+        self._wide = [loop for loop in self._wide if not loop.is_closed()]
         loop = ControlledLoop()
+        loop.resting_threads = self._pooled.resting_threads
         self._wide.append(loop)
         return loop
+
+    def rest(self, threads: Iterable[int | None]) -> None:
+        """Take these threads for the test runner's own, which never owe the loop an answer."""
+        self._pooled.resting_threads = frozenset(ident for ident in threads if ident is not None)
 
     def use(self, loop: ControlledLoop | None) -> None:
         """Make that loop the one under control; None: the pooled one."""
@@ -56,6 +63,10 @@ class LoopPool:
             trace = self.loop.begin(decider, script=script, stretch=stretch, limits=limits)
         else:
             trace = self.loop.begin_again(decider, script=script, stretch=stretch, limits=limits)
+        for loop in self._wide:
+            if loop is not self.loop:  # fixtures of wider scope than the test's loop run there, as asyncio would
+                loop.relax(limits.steps)
+                loop.real_limit += limits.real_seconds
         self._start = self.loop.time()
         return trace
 

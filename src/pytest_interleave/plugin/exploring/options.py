@@ -85,11 +85,14 @@ def read_settings(config: pytest.Config) -> ExploreSettings:
         except TokenError as error:
             raise pytest.UsageError(f"--interleave-replay: {error}") from None
     seed = _value(config, "seed")
+    if seed is None:
+        # Kept as if it had been given: the workers of pytest-xdist get the options of their controller.
+        seed = config.option.interleave_seed = str(secrets.randbits(32))
     settings = ExploreSettings(
         enabled=_is_enabled(config) or token is not None,
         runs=runs,
         seconds=seconds,
-        seed=secrets.randbits(32) if seed is None else 0,
+        seed=0,
         mode="realistic",
         order_only="note",
         replay=token,

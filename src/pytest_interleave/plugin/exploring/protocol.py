@@ -6,8 +6,8 @@ prints, with its assertion details and captured output, is the real one, and ``-
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import threading
+from contextlib import ExitStack
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -15,46 +15,61 @@ from _pytest.skipping import evaluate_skip_marks
 
 from pytest_interleave.explore.execution import Limits
 from pytest_interleave.explore.explain import explain
-from pytest_interleave.explore.exploration import Exploration, Explanation, Failure
+from pytest_interleave.explore.exploration import Exploration
 from pytest_interleave.explore.result import RunResult
 from pytest_interleave.explore.search import Budget, Search
-from pytest_interleave.explore.token import Token, test_number
+from pytest_interleave.explore.token import test_number
 from pytest_interleave.loop.controlled import ControlledLoop
+from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.anyio_items import controlled_anyio, is_anyio_item
+from pytest_interleave.plugin.exploring.explored import Explored
+from pytest_interleave.plugin.exploring.hypothesis_items import fixed_examples
 from pytest_interleave.plugin.exploring.loops import LoopPool
 from pytest_interleave.plugin.exploring.options import ExploreSettings, settings_for
+from pytest_interleave.plugin.exploring.own_loops import describe_own_loop
+from pytest_interleave.plugin.exploring.progress import Progress
+from pytest_interleave.plugin.exploring.replay import Run, replay
 from pytest_interleave.plugin.exploring.reports import Reporter
 from pytest_interleave.plugin.exploring.runs import ItemExecution, NotExplored
+from pytest_interleave.plugin.exploring.silence import Silence
+from pytest_interleave.plugin.exploring.timers import Timers
 from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction
 from pytest_interleave.plugin.session import hosting_of
-from pytest_interleave.schedule import Decider, Fifo, Vector
-from pytest_interleave.strategies.guided import Guided
+from pytest_interleave.schedule import Decider, Fifo
 
 _WIDER = ("class", "module", "package", "session")
-
-
-@dataclass
-class Explored:
-    """What became of one item."""
-
-    exploration: Exploration
-    failure: Failure | None = None
-    explanation: Explanation | None = None
-    replayed: str = ""
-    reason: str = ""
-    reports: list[pytest.TestReport] = field(default_factory=list)
 
 
 class Explorer:
     """Takes the items that are to be explored out of pytest's own protocol."""
 
-    def __init__(self, config: pytest.Config, settings: ExploreSettings) -> None:
+    def __init__(self, config: pytest.Config, settings: ExploreSettings, reporter: Reporter) -> None:
         self.config = config
         self.settings = settings
-        self.reporter = Reporter(config, settings)
-        config.pluginmanager.register(self.reporter, "interleave-reports")
-        self._pool: LoopPool | None = None
+        self.reporter = reporter
+        self.pool = LoopPool()
+        self.pool.rest(thread.ident for thread in threading.enumerate())
+        self._silence = Silence(config)
+        self._timers = Timers()
+        config.pluginmanager.register(self._timers, "interleave-timers")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Look which threads were there before any test: those of plugins (pytest-xdist, pytest-rerunfailures)."""
+        self.pool.rest(thread.ident for thread in threading.enumerate())
+
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Leave only the test whose schedule is to be replayed."""
+        token = self.settings.replay
+        if token is None:
+            return
+        others = [item for item in items if test_number(item.nodeid) != token.test]
+        if len(others) == len(items) and items and not hasattr(session.config, "workerinput"):
+            raise pytest.UsageError("--interleave-replay: the token belongs to another test than those selected")
+        if others:
+            session.config.hook.pytest_deselected(items=others)
+            items[:] = [item for item in items if test_number(item.nodeid) == token.test]
 
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Explore the item, then let pytest run and report it under the schedule that matters."""
@@ -63,16 +78,16 @@ class Explorer:
         assert isinstance(item, pytest.Function)
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         try:
-            self._explore_and_report(item, nextitem)
+            self._explore_and_run(item, nextitem)
         finally:
-            item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+            self.reporter.forget()
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
     def pytest_unconfigure(self) -> None:
-        """Close the loop that all tests shared."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        """Close what all tests shared."""
+        self.pool.close()
+        self._silence.close()
 
     # -- which items ---------------------------------------------------------------------------------------------
 
@@ -84,7 +99,7 @@ class Explorer:
         if not isinstance(item, PytestAsyncioFunction) and not is_anyio_item(item):
             return False
         option = item.config.option
-        if getattr(option, "setuponly", False) or getattr(option, "setupplan", False) or getattr(option, "usepdb_trace", False):
+        if any(getattr(option, name, False) for name in ("setuponly", "setupplan", "trace")):
             return False
         if item.get_closest_marker("xfail") is not None:
             return False
@@ -95,58 +110,80 @@ class Explorer:
 
     # -- one item ------------------------------------------------------------------------------------------------
 
-    def _explore_and_report(self, item: pytest.Function, nextitem: pytest.Item | None) -> None:
-        pool = self._pool
-        if pool is None:
-            pool = self._pool = LoopPool()
+    def _explore_and_run(self, item: pytest.Function, nextitem: pytest.Item | None) -> None:
         try:
             settings = settings_for(item, self.settings)
         except pytest.fail.Exception as wrong:
             self._fail(item, str(wrong), nextitem)
             return
-        hosting = hosting_of(item.config)
-        with hosting.use_factory(pool.factory), controlled_anyio(item, pool):
-            execution = ItemExecution(item, pool, stretch=settings.mode != "stock", limits=Limits())
-            pool.use(None)
-            explored, decider = self._search(item, execution, settings)
-            with execution.controlled(decider) if decider is not None else _plain():
-                reports = runtestprotocol(item, nextitem=nextitem, log=False)
-            explored.reports = reports
-        self.reporter.report(item, explored, settings, execution)
+        reason = describe_own_loop(item)
+        if reason is not None:
+            nothing = Exploration(seed=settings.seed, mode=settings.mode)
+            self.reporter.begin(item, Explored(nothing, reason=reason), settings)
+            runtestprotocol(item, nextitem=nextitem)
+            return
+        with ExitStack() as stack:
+            stack.enter_context(hosting_of(item.config).use_factory(self.pool.factory))
+            stack.enter_context(controlled_anyio(item, self.pool))
+            execution = ItemExecution(item, self.pool, stretch=settings.mode != "stock", limits=Limits())
+            self.pool.use(None)
+            explored = self._explore_in_silence(item, execution, settings)
+            self.reporter.begin(item, explored, settings)
+            if explored.failure is not None and explored.failure.label != "stock":
+                stack.enter_context(fixed_examples(item))  # else Hypothesis may do all it does in asyncio's own order
+            self._timers.restart(item)
+            stack.enter_context(execution.controlled(explored.decider))
+            runtestprotocol(item, nextitem=nextitem)
 
-    def _search(
+    def _explore_in_silence(
         self, item: pytest.Function, execution: ItemExecution, settings: ExploreSettings
-    ) -> tuple[Explored, Decider | None]:
-        """Explore; return what was found and the decider for the run that pytest reports."""
-        seed = settings.seed
+    ) -> Explored:
+        """Explore; return what was found, and the decider for the run that pytest reports."""
+        progress = Progress(item, self._silence)
+        timers = self._timers
+
+        def run(decider: Decider, observer: Observer | None = None) -> RunResult:
+            timers.restart(item)
+            progress.count()
+            return execution(decider, observer)
+
         try:
-            self._control_wider_loop(item, execution)
-            if settings.replay is not None:
-                return self._replay(item, execution, settings, settings.replay)
-            search = Search(
-                execution,
-                seed=seed,
-                mode=settings.mode,
-                budget=Budget(settings.runs, settings.seconds),
-                saved=saved.deciders(item),
-                is_repeated_by_caller=True,
-                order_only=settings.order_only,
-            )
-            exploration = search.run()
-        except NotExplored as reason:
-            execution.forget()
-            return Explored(Exploration(seed=seed, mode=settings.mode), reason=str(reason)), Fifo()
-        except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
-            raise
+            with self._silence, fixed_examples(item), execution.repeating():
+                try:
+                    self._control_wider_loop(item, execution)
+                    if settings.replay is not None:
+                        explored = replay(run, settings, settings.replay)
+                    else:
+                        explored = self._search(item, run, settings)
+                except NotExplored as reason:
+                    nothing = Exploration(seed=settings.seed, mode=settings.mode)
+                    explored = Explored(nothing, reason=str(reason))
+        finally:
+            progress.clear()
+        explored.phase = execution.phase
+        return explored
+
+    def _search(self, item: pytest.Function, run: Run, settings: ExploreSettings) -> Explored:
+        search = Search(
+            run,
+            seed=settings.seed,
+            mode=settings.mode,
+            budget=Budget(settings.runs, settings.seconds),
+            saved=saved.deciders(item),
+            is_repeated_by_caller=True,
+            order_only=settings.order_only,
+        )
+        exploration = search.run()
         failure = next(iter(exploration.failures), None)
         if failure is None and settings.order_only == "fail":
             failure = next(iter(exploration.notes), None)
         found = failure or next(iter(exploration.notes), None)
-        explanation = explain(execution, found, exploration) if found is not None else None
-        execution.forget()
-        saved.keep(item, settings, exploration)
-        decider = Search.decider_for(failure) if failure is not None else Fifo()
-        return Explored(exploration, failure=failure, explanation=explanation), decider
+        return Explored(
+            exploration,
+            failure=failure,
+            explanation=explain(run, found, exploration) if found is not None else None,
+            decider=Search.decider_for(failure) if failure is not None else Fifo(),
+        )
 
     def _control_wider_loop(self, item: pytest.Function, execution: ItemExecution) -> None:
         """If the test runs in a loop of wider scope, have that loop there before the first run."""
@@ -160,48 +197,6 @@ class Explorer:
         open_host.host.run(_nothing())  # its task is there from the first run on
         execution.pool.use(loop)
 
-    def _replay(
-        self, item: pytest.Function, execution: ItemExecution, settings: ExploreSettings, token: Token
-    ) -> tuple[Explored, Decider | None]:
-        exploration = Exploration(seed=settings.seed, mode=token.mode)
-        explored = Explored(exploration)
-        if token.test != test_number(item.nodeid):
-            explored.reason = "the replay token belongs to another test"
-            return explored, Fifo()
-        exploration.baseline = execution(Fifo())
-        decider: Decider = (
-            Guided(token.constraints)
-            if token.constraints is not None
-            else Vector(token.vector, holds_steps=token.holds_steps)
-        )
-        result: RunResult = execution(decider)
-        exploration.runs = 2
-        execution.forget()
-        form = "constraints" if token.constraints is not None else "exact choices"
-        if result.failed:
-            assert result.error is not None
-            assert result.signature is not None
-            explored.failure = Failure(
-                error=result.error,
-                signature=result.signature,
-                label="latency",
-                found_in_run=1,
-                seed=settings.seed,
-                constraints=token.constraints,
-                vector=token.vector,
-                result=result,
-                holds_steps=token.holds_steps,
-            )
-            explored.failure.label = Search.label_for(explored.failure, token.mode)
-            exploration.verdict = "failed"
-            explored.explanation = explain(execution, explored.failure, exploration)
-            execution.forget()
-            explored.replayed = f"replayed from the token's {form}"
-        else:
-            exploration.verdict = "sampled"
-            explored.replayed = f"the token's {form} were replayed, and the test does not fail under them"
-        return explored, Search.decider_for(explored.failure) if explored.failure is not None else decider
-
     def _fail(self, item: pytest.Function, text: str, nextitem: pytest.Item | None) -> None:
         def fail() -> None:
             pytest.fail(text, pytrace=False)
@@ -214,11 +209,3 @@ class Explorer:
 
 async def _nothing() -> None:
     """Do nothing, in the host's task."""
-
-
-class _plain:  # noqa: N801 - a context manager that does nothing
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *exc: Any) -> None: ...
-
-

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.pathlib import bestrelpath
 
+from pytest_interleave.errors import RunEnded
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.options import ExploreSettings
-from pytest_interleave.plugin.exploring.runs import ItemExecution
 from pytest_interleave.report.text import render_failure, render_note, render_summary_line, sentence_of
 
 if TYPE_CHECKING:
-    from pytest_interleave.plugin.exploring.protocol import Explored
+    from pytest_interleave.plugin.exploring.explored import Explored
 
 _TITLE = "interleave"
 _ATTRIBUTE = "interleave"
@@ -33,38 +36,39 @@ class Reporter:
         self.config = config
         self.settings = settings
         self._records: list[dict[str, Any]] = []
+        self._current: _Current | None = None
+        self._is_in_call = False
 
     # -- one test, where it ran ----------------------------------------------------------------------------------
 
-    def report(
-        self, item: pytest.Function, explored: Explored, settings: ExploreSettings, execution: ItemExecution
-    ) -> None:
-        """Complete the reports of the run that counts, and hand them to pytest."""
-        reports = explored.reports
-        failure = explored.failure
-        record = self._record(item, explored, settings, execution)
-        failed = next((report for report in reports if report.failed), None)
-        if failure is not None and failed is None:
-            failed = reports[min(1, len(reports) - 1)]
-            failed.outcome = "failed"
-            failed.longrepr = (
-                f"{type(failure.error).__name__}: {failure.error}\n"
-                f"This was seen in run {failure.found_in_run}, but not when pytest ran the same schedule again."
-            )
-        if failed is not None and record["text"]:
-            failed.sections.append((_TITLE, record["text"]))
-        if any(report.failed for report in reports):
-            record["outcome"] = "failed"
-        elif any(report.skipped for report in reports):
-            record["outcome"] = "skipped"
-        if reports:
-            setattr(reports[-1], _ATTRIBUTE, record)
-        for report in reports:
-            item.ihook.pytest_runtest_logreport(report=report)
+    def begin(self, item: pytest.Function, explored: Explored, settings: ExploreSettings) -> None:
+        """Complete the reports of the run that comes now, which is the one that counts."""
+        self._current = _Current(item, explored, self._record(item, explored, settings))
 
-    def _record(
-        self, item: pytest.Function, explored: Explored, settings: ExploreSettings, execution: ItemExecution
-    ) -> dict[str, Any]:
+    def forget(self) -> None:
+        """Leave the reports that come now as they are."""
+        self._current = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        """Note that reports which are made meanwhile are of sub-tests."""
+        __tracebackhide__ = True
+        self._is_in_call = True
+        try:
+            return (yield)
+        finally:
+            self._is_in_call = False
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+        """Add what is known to the report that shows the failure, and the whole record to the last one."""
+        report: Any = yield
+        current = self._current
+        if current is not None and current.item is item and not self._is_in_call:
+            current.complete(report, call)
+        return report  # type: ignore[no-any-return]
+
+    def _record(self, item: pytest.Function, explored: Explored, settings: ExploreSettings) -> dict[str, Any]:
         done = explored.exploration
         failure = explored.failure
         found = failure or next(iter(done.notes), None)
@@ -80,16 +84,20 @@ class Reporter:
             "label": found.label if found is not None else None,
             "sentence": None,
             "seconds": round(done.seconds, 4),
-            "points": done.points,
-            "orders": done.orders,
-            "line": explored.reason or explored.replayed or render_summary_line(done),
+            "line": f"not explored: {explored.reason}"
+            if explored.reason
+            else explored.replayed or render_summary_line(done),
+            "is_explored": not explored.reason and done.points > 0,
+            "is_shown": bool(explored.reason or explored.replayed or done.points),
+            "is_skipped": bool(explored.reason),
             "text": "",
             "note": "",
         }
         if explored.reason:
             record["text"] = f"Not explored: {explored.reason}."
+            record["verdict"] = "not explored"
         if found is not None:
-            command = f"pytest {shlex.quote(item.nodeid)} --interleave-replay={token}"
+            command = _replay_command(item, str(token))
             found.explanation = explored.explanation
             record["sentence"] = sentence_of(found)
             if failure is not None:
@@ -112,7 +120,12 @@ class Reporter:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the JSON file."""
-        if self.settings.json_path is None or hasattr(session.config, "workerinput"):
+        if hasattr(session.config, "workerinput"):
+            return
+        failed = {record["nodeid"]: record["token"] for record in self._records if record["verdict"] == "failed"}
+        if self.settings.replay is None:
+            saved.keep(session.config, {nodeid: token for nodeid, token in failed.items() if token})
+        if self.settings.json_path is None:
             return
         keys = ("nodeid", "outcome", "verdict", "runs", "found_in_run", "seed", "token", "label", "sentence", "seconds")
         tests = [{key: record[key] for key in keys} for record in self._records]
@@ -138,19 +151,69 @@ class Reporter:
             return
         write = terminalreporter.write_line
         terminalreporter.section("interleave", sep="=")
-        explored = [record for record in records if record["points"]]
-        shown = records if self.config.get_verbosity() > 0 else explored
-        if len(shown) <= _MOST_LINES or self.config.get_verbosity() > 0:
+        is_verbose = self.config.get_verbosity() > 0
+        shown = [record for record in records if is_verbose or record["is_shown"]]
+        if len(shown) <= _MOST_LINES or is_verbose:
             for record in shown:
                 write(f"{record['nodeid']}: {record['line']}")
         for record in records:
             if record["note"]:
                 write("")
                 write(record["note"])
-        write(_total(records, explored))
+        write(_total(records))
 
 
-def _total(records: list[dict[str, Any]], explored: list[dict[str, Any]]) -> str:
+@dataclass
+class _Current:
+    """The test that pytest runs now, and what is known of it."""
+
+    item: pytest.Function
+    explored: Explored
+    record: dict[str, Any]
+    has_failed: bool = False
+
+    def complete(self, report: Any, call: pytest.CallInfo[None]) -> None:
+        """Add to the report what is known by now."""
+        failure = self.explored.failure
+        record = self.record
+        if failure is not None and not (report.failed or self.has_failed) and report.when == self.explored.phase:
+            report.outcome = "failed"
+            report.longrepr = (
+                f"{type(failure.error).__name__}: {failure.error}\n"
+                "This was seen when the test was explored, but not when pytest ran the same schedule again."
+            )
+        error = call.excinfo.value if call.excinfo is not None else None
+        if report.failed and isinstance(error, RunEnded):
+            # Its traceback is the loop's, which says nothing: where the tasks stood is what counts.
+            places = "".join(f"\n    at {place}" for place in error.places)
+            report.longrepr = f"{type(error).__name__}: {error}{places}"
+        if report.failed:
+            if record["text"] and not self.has_failed:
+                report.sections.append((_TITLE, record["text"]))
+            self.has_failed = True
+            record["outcome"] = "failed"
+        elif report.skipped and not self.has_failed:
+            record["outcome"] = "skipped"
+        if report.when == "teardown":
+            report.interleave = record
+
+
+def _replay_command(item: pytest.Item, token: str) -> str:
+    """Return the line to paste in the folder where pytest was started."""
+    config = item.config
+    _, colons, name = item.nodeid.partition("::")
+    path = bestrelpath(config.invocation_params.dir, item.path)
+    options = [f"{path}{colons}{name}", f"--interleave-replay={token}"]
+    mode = config.getoption("asyncio_mode", None)
+    if mode:
+        options.append(f"--asyncio-mode={mode}")
+    return " ".join(["pytest", *map(shlex.quote, options)])
+
+
+def _total(records: list[dict[str, Any]]) -> str:
+    explored = [record for record in records if record["is_explored"]]
+    left_out = sum(record["is_skipped"] for record in records)
+    quiet = len(records) - len(explored) - left_out
     runs = sum(record["runs"] for record in records)
     seconds = sum(record["seconds"] for record in records)
     verdicts = [
@@ -158,8 +221,11 @@ def _total(records: list[dict[str, Any]], explored: list[dict[str, Any]]) -> str
         for verdict in ("failed", "exhausted", "sampled", "inconclusive")
         if (count := sum(record["verdict"] == verdict for record in explored))
     ]
-    quiet = len(records) - len(explored)
-    parts = [f"{len(explored)} explored in {runs} runs, {seconds:.1f} s" + (f" ({', '.join(verdicts)})" if verdicts else "")]
+    parts = [
+        f"{len(explored)} explored in {runs} runs, {seconds:.1f} s" + (f" ({', '.join(verdicts)})" if verdicts else "")
+    ]
     if quiet:
         parts.append(f"{quiet} had nothing to explore")
+    if left_out:
+        parts.append(f"{left_out} not explored")
     return "; ".join(parts)

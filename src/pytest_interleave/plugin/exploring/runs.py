@@ -1,41 +1,40 @@
 """One run of a test item: its function-scoped fixtures set up anew, the body, the tear-down, under a given decider.
 
-pytest's ``SetupState`` is used without the hooks around it, which would cost ten times as much as a short test; items
-whose fixtures need those hooks go through them.
+pytest's ``SetupState`` is used without the hooks around it, which would cost ten times as much as a short test. What
+fixtures need of those hooks (``caplog``) is done here.
 """
 
 from __future__ import annotations
 
 import inspect
-import io
 import random
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 from types import CodeType
 from typing import Any
 
 import pytest
+from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_records_key, catching_logs
 from _pytest.tmpdir import tmppath_result_key
 
 from pytest_interleave.errors import RunEnded
 from pytest_interleave.explore.execution import Limits
 from pytest_interleave.explore.recorder import Recorder
 from pytest_interleave.explore.result import RunResult
-from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
-from pytest_interleave.loop.threads import ending_with_the_process
+from pytest_interleave.plugin.exploring import subtests
+from pytest_interleave.plugin.exploring.hypothesis_items import original_error
+from pytest_interleave.plugin.exploring.leftovers import Leftovers
 from pytest_interleave.plugin.exploring.loops import LoopPool
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace
 
-#: Fixtures that look at what hooks around a phase put in the item's stash.
-_NEED_HOOKS = frozenset({"caplog", "subtests"})
+_ENDS_SESSION = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
+_NO_VERDICT = (pytest.skip.Exception, pytest.xfail.Exception)
 
 
-class NotExplored(Exception):
+class NotExplored(Exception):  # noqa: N818 - no error: it says what to do
     """The item cannot be explored; what it did instead of running is left to pytest."""
 
 
@@ -48,19 +47,37 @@ class ItemExecution:
         self.stretch = stretch
         self.limits = limits
         self.script = _code_of(item)
-        self._needs_hooks = bool(_NEED_HOOKS.intersection(item.fixturenames))
+        #: The phase in which the last run failed first.
+        self.phase = "call"
+        self._hosting = hosting_of(item.config)
         self._state = item.session._setupstate
+        self._leftovers: Leftovers | None = None
+        self._logs = LogCaptureHandler() if "caplog" in item.fixturenames else None
+        self._has_subtests = subtests.NAME in item.fixturenames
+        self._is_method = isinstance(item.parent, pytest.Class)
         self._recorder: Recorder | None = None
         self._trace: Trace | None = None
         self._random: Any = None
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
-        """Make one run, in silence."""
+        """Make one run, which nobody hears if ``repeating`` is on."""
         with self.controlled(decider, observer):
             error = self._run_phases()
-        if isinstance(error, NotExplored):
-            raise error
         return self.result(error)
+
+    @contextmanager
+    def repeating(self) -> Iterator[None]:
+        """Take back, after each run, what it left on pytest's objects; in the end leave the item as it was."""
+        self._leftovers = Leftovers(self.item)
+        self._leftovers.note_folders()
+        self._random = random.getstate()
+        try:
+            yield
+        finally:
+            random.setstate(self._random)
+            self._leftovers.forget_folders()
+            self._leftovers = None
+            self.forget()
 
     @contextmanager
     def controlled(self, decider: Decider, observer: Observer | None = None) -> Iterator[None]:
@@ -69,13 +86,14 @@ class ItemExecution:
         self._recorder = recorder = Recorder(decider)
         self._trace = trace = self.pool.begin(recorder, script=self.script, stretch=self.stretch, limits=self.limits)
         recorder.attach(trace)
-        state = random.getstate()
+        state = random.getstate() if self._leftovers is None else None
         random.seed(0)
         try:
-            with ending_with_the_process(), observer.watching(loop, trace) if observer is not None else nullcontext():
+            with observer.watching(loop, trace) if observer is not None else nullcontext():
                 yield
         finally:
-            random.setstate(state)
+            if state is not None:
+                random.setstate(state)
             self.pool.end()
 
     def result(self, error: BaseException | None) -> RunResult:
@@ -100,7 +118,7 @@ class ItemExecution:
     def forget(self) -> None:
         """Leave the item as pytest expects it before its own protocol."""
         item: Any = self.item
-        hosting_of(item.config).forget_context()
+        self._hosting.forget_context()
         item._request = False
         item.funcargs = None
         self._renew_instance()
@@ -110,6 +128,10 @@ class ItemExecution:
         self._prepare()
         try:
             self._state.setup(self.item)
+        except (*_ENDS_SESSION, NotExplored):
+            raise
+        except BaseException as error:
+            raise NotExplored(f"its set-up fails with {type(error).__name__}") from None
         finally:
             self._state.teardown_exact(self.item.parent)  # type: ignore[arg-type]
 
@@ -117,52 +139,85 @@ class ItemExecution:
 
     def _prepare(self) -> None:
         item: Any = self.item
-        self._renew_instance()
-        hosting_of(item.config).forget_context()
+        if self._is_method:
+            self._renew_instance()
+        self._hosting.forget_context()
         item._initrequest()
         item.stash.setdefault(tmppath_result_key, {})["call"] = True
 
     def _renew_instance(self) -> None:
-        item = self.item
-        if isinstance(item.parent, pytest.Class):
+        if self._is_method:
             for name in ("_instance", "_obj"):
-                item.__dict__.pop(name, None)
+                self.item.__dict__.pop(name, None)
 
     def _run_phases(self) -> BaseException | None:
         self._prepare()
-        error: BaseException | None = None
-        silence = io.StringIO()
-        with redirect_stdout(silence), redirect_stderr(silence):
-            for phase in (self._set_up_and_call, self._tear_down):
-                try:
-                    phase()
-                except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
-                    raise
-                except pytest.skip.Exception as skip:
-                    error = NotExplored(str(skip))
-                except BaseException as raised:
-                    error = error or raised
+        with self._catching_logs() if self._logs is not None else nullcontext():
+            error = self._set_up_and_call()
+            leftovers = self._leftovers
+            folder = leftovers.folder_of_test() if leftovers is not None else None
+            self._begin_phase("teardown")
+            try:
+                self._state.teardown_exact(self.item.parent)  # type: ignore[arg-type]
+            except _ENDS_SESSION:
+                raise
+            except BaseException as raised:
+                if error is None:
+                    self.phase = "teardown"
+                    error = raised
+        if leftovers is not None:
+            leftovers.clear(folder)
+        if isinstance(error, NotExplored):
+            raise error
         return error
 
-    def _set_up_and_call(self) -> None:
-        if self._needs_hooks:
-            self.item.ihook.pytest_runtest_setup(item=self.item)
-            self.item.ihook.pytest_runtest_call(item=self.item)
-            return
-        self._state.setup(self.item)
-        self.item.runtest()
-
-    def _tear_down(self) -> None:
-        parent: Any = self.item.parent
-        folder = (self.item.funcargs or {}).get("tmp_path")
+    def _set_up_and_call(self) -> BaseException | None:
+        item = self.item
+        phase = "setup"
         try:
-            if self._needs_hooks:
-                self.item.ihook.pytest_runtest_teardown(item=self.item, nextitem=parent)
+            self._begin_phase(phase)
+            self._state.setup(item)
+            phase = "call"
+            self._begin_phase(phase)
+            if self._has_subtests:
+                self._run_with_subtests()
             else:
-                self._state.teardown_exact(parent)
-        finally:
-            if isinstance(folder, Path):  # one for each of some hundred runs
-                shutil.rmtree(folder, ignore_errors=True)
+                item.runtest()
+        except _ENDS_SESSION:
+            raise
+        except _NO_VERDICT as outcome:
+            return NotExplored(str(outcome) or type(outcome).__name__)
+        except BaseException as raised:
+            self.phase = phase
+            raised = original_error(raised)
+            if item.get_closest_marker("xfail") is not None:  # added by a fixture or by the test itself
+                return NotExplored("it is marked xfail when it runs")
+            return raised
+        return None
+
+    def _run_with_subtests(self) -> None:
+        item: Any = self.item
+        item.funcargs[subtests.NAME] = silent = subtests.SilentSubtests()
+        item.runtest()
+        if silent.failure is not None:
+            raise silent.failure
+
+    @contextmanager
+    def _catching_logs(self) -> Iterator[None]:
+        plugin: Any = self.item.config.pluginmanager.get_plugin("logging-plugin")
+        assert self._logs is not None
+        stash = self.item.stash
+        stash[caplog_records_key] = {}
+        stash[caplog_handler_key] = self._logs
+        with catching_logs(self._logs, level=getattr(plugin, "log_level", None)):
+            yield
+        stash.setdefault(caplog_records_key, {}).clear()
+
+    def _begin_phase(self, when: str) -> None:
+        handler = self._logs
+        if handler is not None:
+            handler.reset()
+            self.item.stash[caplog_records_key][when] = handler.records
 
 
 def _code_of(item: pytest.Function) -> CodeType | None:
@@ -172,4 +227,4 @@ def _code_of(item: pytest.Function) -> CodeType | None:
     return getattr(function, "__code__", None)
 
 
-__all__ = ["ControlledLoop", "ItemExecution", "NotExplored"]
+__all__ = ["ItemExecution", "NotExplored"]

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_interleave.explore.exploration import Exploration, Failure
+from pytest_interleave.explore.exploration import Failure
 from pytest_interleave.explore.token import Token, TokenError, test_number
-from pytest_interleave.plugin.exploring.options import ExploreSettings
 from pytest_interleave.schedule import Decider, Vector
 from pytest_interleave.strategies.guided import Guided
 
@@ -41,14 +40,14 @@ def deciders(item: pytest.Item) -> Iterator[Decider]:
             yield Vector(token.vector, holds_steps=token.holds_steps)
 
 
-def keep(item: pytest.Item, settings: ExploreSettings, exploration: Exploration) -> None:
-    """Remember the failures of an exploration."""
-    cache = getattr(item.config, "cache", None)
-    if cache is None or not exploration.failures or hasattr(item.config, "workerinput"):
+def keep(config: pytest.Config, found: dict[str, str]) -> None:
+    """Remember the tokens of failures, by test."""
+    cache = getattr(config, "cache", None)
+    if cache is None or not found:
         return
-    known = _load(item.config)
-    tokens = [token_for(item, failure, settings.mode) for failure in exploration.failures]
-    known[item.nodeid] = list(dict.fromkeys([*tokens, *known.get(item.nodeid, [])]))[:_MOST_TOKENS]
+    known = _load(config)
+    for nodeid, token in found.items():
+        known[nodeid] = list(dict.fromkeys([token, *known.get(nodeid, [])]))[:_MOST_TOKENS]
     cache.set(_KEY, known)
 
 

@@ -1,0 +1,24 @@
+"""What became of one item, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pytest_interleave.explore.exploration import Explanation, Exploration, Failure
+from pytest_interleave.schedule import Decider, Fifo
+
+
+@dataclass
+class Explored:
+    """The exploration of one item, and how pytest is to run it."""
+
+    exploration: Exploration
+    failure: Failure | None = None
+    explanation: Explanation | None = None
+    #: What came of a replay, in a line.
+    replayed: str = ""
+    #: Why it was not explored, in a line.
+    reason: str = ""
+    #: In which phase the failure was seen.
+    phase: str = "call"
+    decider: Decider = field(default_factory=Fifo)

@@ -1,0 +1,71 @@
+"""Run exactly the schedule of a token."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pytest_interleave.explore.explain import explain
+from pytest_interleave.explore.exploration import Exploration, Failure
+from pytest_interleave.explore.result import RunResult
+from pytest_interleave.explore.search import Search
+from pytest_interleave.explore.token import Token
+from pytest_interleave.loop.observe import Observer
+from pytest_interleave.plugin.exploring.explored import Explored
+from pytest_interleave.plugin.exploring.options import ExploreSettings
+from pytest_interleave.schedule import Decider, Fifo, Vector
+from pytest_interleave.strategies.guided import Guided
+
+_REPEATS = 5
+
+
+class Run(Protocol):
+    """Makes one run, observed or not."""
+
+    def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult: ...  # noqa: D102
+
+
+def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
+    """Replay the token; say by which of its forms, or that the test does not fail under it any more."""
+    exploration = Exploration(seed=settings.seed, mode=token.mode)
+    exploration.baseline = first = run(Fifo())
+    exploration.points = first.points + first.starts
+    exploration.runs = 2
+    is_by_constraints = token.constraints is not None
+    form = "ordering constraints" if is_by_constraints else "exact choices"
+
+    def decider() -> Decider:
+        if token.constraints is not None:
+            return Guided(token.constraints)
+        return Vector(token.vector, holds_steps=token.holds_steps)
+
+    result = run(decider())
+    if not result.failed:
+        exploration.verdict = "sampled"
+        line = f"replayed from the token's {form}, and it does not fail any more"
+        return Explored(exploration, replayed=line, decider=decider())
+    assert result.error is not None
+    assert result.signature is not None
+    failure = Failure(
+        error=result.error,
+        signature=result.signature,
+        label="stock" if not (token.constraints or token.vector) else "latency",
+        found_in_run=2,
+        seed=settings.seed,
+        constraints=token.constraints,
+        vector=token.vector,
+        result=result,
+        holds_steps=token.holds_steps,
+        repeats=_REPEATS,
+    )
+    failure.reproduced = sum(run(decider()).signature == failure.signature for _ in range(_REPEATS))
+    if failure.label != "stock":
+        failure.label = Search.label_for(failure, token.mode)
+    exploration.verdict = "failed"
+    exploration.failures.append(failure)
+    return Explored(
+        exploration,
+        failure=failure,
+        explanation=explain(run, failure, exploration),
+        replayed=f"replayed from the token's {form}",
+        decider=decider(),
+    )

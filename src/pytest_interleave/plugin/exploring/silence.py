@@ -1,0 +1,120 @@
+"""Nothing of what the hundreds of runs of a test print, log, warn or leave to the garbage collector is heard.
+
+The one run that pytest reports comes after, and is heard as ever.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import pytest
+
+
+class Silence:
+    """``with silence: …`` around runs that nobody is to hear; ``with silence.lifted(): …`` inside, to say something."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
+        self._logging: Any = config.pluginmanager.get_plugin("logging-plugin")
+        self._nowhere: TextIO | None = None
+        self._saved_fds: list[tuple[int, int]] = []
+        self._saved: list[tuple[Any, str, Any]] = []
+        self._handlers: list[logging.Handler] | None = None
+        self._catch: warnings.catch_warnings[Any] | None = None
+        self._is_frozen = False
+
+    def __enter__(self) -> None:
+        self._mute_output()
+        root = logging.getLogger()
+        live = [getattr(self._logging, name, None) for name in ("log_cli_handler", "log_file_handler")]
+        if any(handler in live for handler in root.handlers):
+            self._handlers = list(root.handlers)
+            root.handlers[:] = [handler for handler in self._handlers if handler not in live]
+        self._catch = warnings.catch_warnings()
+        self._catch.__enter__()
+        warnings.showwarning = _drop
+        self._replace(sys, "unraisablehook", _drop)
+        self._replace(threading, "excepthook", _drop)
+        # A breakpoint in the test is for the run that is reported.
+        self._replace(sys, "breakpointhook", _drop)
+        if "pdb" in sys.modules:
+            self._replace(sys.modules["pdb"], "set_trace", _drop)
+        # What the runs leave is collected here and not in the next test, which it would warn; without a look at
+        # everything else that is alive.
+        self._is_frozen = gc.get_freeze_count() == 0
+        if self._is_frozen:
+            gc.freeze()
+
+    def __exit__(self, *exc: object) -> None:
+        if self._is_frozen:
+            gc.collect()
+            gc.unfreeze()
+        while self._saved:
+            owner, name, value = self._saved.pop()
+            setattr(owner, name, value)
+        if self._catch is not None:
+            self._catch.__exit__(None, None, None)
+            self._catch = None
+        if self._handlers is not None:
+            logging.getLogger().handlers[:] = self._handlers
+            self._handlers = None
+        self._unmute_output()
+        if self._capture is not None and self._capture.is_globally_capturing():
+            self._capture.read_global_capture()  # handlers that were made with the captured stream write to it still
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Let output through."""
+        streams = sys.stdout, sys.stderr
+        self._unmute_output()
+        try:
+            yield
+        finally:
+            self._mute_output()
+            sys.stdout, sys.stderr = streams
+
+    def close(self) -> None:
+        """Close the null device."""
+        if self._nowhere is not None:
+            self._nowhere.close()
+            self._nowhere = None
+
+    def _mute_output(self) -> None:
+        nowhere = self._nowhere
+        if nowhere is None or nowhere.closed:
+            nowhere = self._nowhere = open(os.devnull, "w", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._streams = sys.stdout, sys.stderr
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            try:
+                stream.flush()
+                saved = os.dup(number)
+                os.dup2(nowhere.fileno(), number)
+            except (AttributeError, OSError, ValueError):
+                continue  # closed, or there is none
+            self._saved_fds.append((number, saved))
+        sys.stdout = sys.stderr = nowhere
+
+    def _unmute_output(self) -> None:
+        if self._nowhere is not None and not self._nowhere.closed:
+            self._nowhere.flush()
+        while self._saved_fds:
+            number, saved = self._saved_fds.pop()
+            os.dup2(saved, number)
+            os.close(saved)
+        sys.stdout, sys.stderr = self._streams
+
+    def _replace(self, owner: Any, name: str, value: Any) -> None:
+        self._saved.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+
+def _drop(*args: object, **kwargs: object) -> None:
+    """Say nothing."""
