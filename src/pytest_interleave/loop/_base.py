@@ -167,6 +167,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._timers: list[Timer] = []
         self._cancelled_timers = 0
         self._ready.clear()
+        self._asyncgens_shutdown_called = False  # of the last run; a generator would be warned of
         self._held: list[tuple[int, Step]] = []
         self._jobs = Jobs()
         self._is_hurried = False

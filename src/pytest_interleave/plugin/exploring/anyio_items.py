@@ -1,33 +1,88 @@
-"""Tests that anyio's own plugin runs on asyncio: they get a controlled loop, and are explored as ours are."""
+"""Tests that anyio's own plugin runs on asyncio: they get a controlled loop, and are explored as ours are.
+
+anyio keeps one loop as long as an async fixture lives that runs in it. So there is a loop that every run begins anew,
+as for our own tests, and one of wider scope where fixtures ask for that.
+"""
 
 from __future__ import annotations
 
-import asyncio.events
+import asyncio
 import inspect
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import pytest
 
+from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.plugin.exploring.loops import LoopPool
 
 
 def is_anyio_item(item: pytest.Function) -> bool:
     """Whether anyio runs this test on asyncio."""
-    if item.get_closest_marker("anyio") is None or not inspect.iscoroutinefunction(inspect.unwrap(item.function)):
+    if "anyio_backend" not in item.fixturenames or item.get_closest_marker("anyio") is None:
         return False
+    if not inspect.iscoroutinefunction(inspect.unwrap(item.function)):
+        return False
+    backend = _backend(item)
+    return bool((backend[0] if isinstance(backend, tuple) else backend) == "asyncio")
+
+
+def describe_own_loop(item: pytest.Function) -> str | None:
+    """Say what makes the test's loop, if anyio was told to use another than asyncio's."""
+    backend = _backend(item)
+    options = backend[1] if is_anyio_item(item) and isinstance(backend, tuple) and len(backend) > 1 else {}
+    if options.get("use_uvloop") or options.get("loop_factory"):
+        return "its anyio_backend asks for another loop"
+    return None
+
+
+def _backend(item: pytest.Function) -> Any:
     callspec = getattr(item, "callspec", None)
-    backend = callspec.params.get("anyio_backend", "asyncio") if callspec is not None else "asyncio"
-    name = backend[0] if isinstance(backend, tuple) else backend
-    return bool(name == "asyncio")
+    if callspec is not None and "anyio_backend" in callspec.params:
+        return callspec.params["anyio_backend"]
+    definitions = item._fixtureinfo.name2fixturedefs.get("anyio_backend")
+    if not definitions:
+        return "asyncio"
+    try:
+        return definitions[-1].func()  # it takes no arguments as a rule, and names the backend
+    except Exception:
+        return "asyncio"
 
 
 @contextmanager
 def controlled_anyio(item: pytest.Function, pool: LoopPool) -> Iterator[None]:
-    """While it lasts, ``asyncio.new_event_loop`` gives an anyio test the controlled loop."""
+    """While it lasts, ``asyncio.Runner`` gives an anyio test the controlled loop."""
     if not is_anyio_item(item):
         yield
         return
-    with mock.patch.object(asyncio.events, "new_event_loop", lambda: pool.make("function")):
+    original = asyncio.events.new_event_loop
+    scope = "module" if _has_wide_fixtures(item) else "function"
+
+    def make() -> asyncio.AbstractEventLoop:
+        if threading.current_thread() is not threading.main_thread() or pool.is_running():
+            return original()
+        loop = pool.make(scope)
+        if scope != "function":
+            pool.anyio_loop = loop
+        return loop
+
+    with mock.patch.object(asyncio.events, "new_event_loop", make):
         yield
+
+
+def wide_loop(item: pytest.Function, pool: LoopPool) -> ControlledLoop | None:
+    """Return the loop that anyio keeps, if it keeps one."""
+    loop = pool.anyio_loop
+    return loop if is_anyio_item(item) and loop is not None and not loop.is_closed() else None
+
+
+def _has_wide_fixtures(item: pytest.Function) -> bool:
+    return any(
+        definitions[-1].scope != "function"
+        and (inspect.iscoroutinefunction(definitions[-1].func) or inspect.isasyncgenfunction(definitions[-1].func))
+        for definitions in item._fixtureinfo.name2fixturedefs.values()
+        if definitions
+    )

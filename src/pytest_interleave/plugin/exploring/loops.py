@@ -32,6 +32,8 @@ class LoopPool:
         self._pooled = PooledLoop()
         self._wide: list[ControlledLoop] = []
         self.loop: ControlledLoop = self._pooled
+        #: The loop that anyio keeps for fixtures of wider scope.
+        self.anyio_loop: ControlledLoop | None = None
         self.steps = 0
         self.seconds = 0.0
         self._start = 0.0
@@ -47,6 +49,10 @@ class LoopPool:
         loop.resting_threads = self._pooled.resting_threads
         self._wide.append(loop)
         return loop
+
+    def is_running(self) -> bool:
+        """Whether code runs in one of these loops now."""
+        return any(loop.is_running() for loop in (self._pooled, *self._wide))
 
     def rest(self, threads: Iterable[int | None]) -> None:
         """Take these threads for the test runner's own, which never owe the loop an answer."""

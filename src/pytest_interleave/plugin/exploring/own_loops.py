@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_interleave.plugin import legacy_event_loop, policy
+from pytest_interleave.plugin.exploring import anyio_items
+from pytest_interleave.plugin.items import PytestAsyncioFunction
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE
 from pytest_interleave.plugin.overrides import find_overrides
 
@@ -21,6 +23,8 @@ def describe_own_loop(item: pytest.Function) -> str | None:
     if factory is not None and factory not in _STOCK:
         name = getattr(factory, "__qualname__", repr(factory))
         return f"its loop factory {name} makes the loop"
+    if not isinstance(item, PytestAsyncioFunction):
+        return anyio_items.describe_own_loop(item)
     if legacy_event_loop.is_used_by(item):
         return "its own fixture event_loop makes the loop"
     if find_overrides(policy.NAME, item) is not None:

@@ -22,7 +22,7 @@ from pytest_interleave.explore.token import test_number
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring import saved
-from pytest_interleave.plugin.exploring.anyio_items import controlled_anyio, is_anyio_item
+from pytest_interleave.plugin.exploring.anyio_items import controlled_anyio, is_anyio_item, wide_loop
 from pytest_interleave.plugin.exploring.explored import Explored
 from pytest_interleave.plugin.exploring.hypothesis_items import fixed_examples
 from pytest_interleave.plugin.exploring.loops import LoopPool
@@ -187,7 +187,11 @@ class Explorer:
 
     def _control_wider_loop(self, item: pytest.Function, execution: ItemExecution) -> None:
         """If the test runs in a loop of wider scope, have that loop there before the first run."""
-        if not isinstance(item, PytestAsyncioFunction) or item._loop_scope not in _WIDER:
+        if not isinstance(item, PytestAsyncioFunction):
+            execution.warm_up()
+            execution.pool.use(wide_loop(item, execution.pool))
+            return
+        if item._loop_scope not in _WIDER:
             return
         execution.warm_up()
         open_host = hosting_of(item.config).host_for(item, item._loop_scope, may_be_legacy=True)

@@ -87,8 +87,8 @@ class Reporter:
             "line": f"not explored: {explored.reason}"
             if explored.reason
             else explored.replayed or render_summary_line(done),
-            "is_explored": not explored.reason and done.points > 0,
-            "is_shown": bool(explored.reason or explored.replayed or done.points),
+            "is_explored": not explored.reason and (done.points > 0 or failure is not None),
+            "is_shown": bool(explored.reason or explored.replayed or done.points or failure),
             "is_skipped": bool(explored.reason),
             "text": "",
             "note": "",
@@ -142,7 +142,8 @@ class Reporter:
         if not settings.enabled or settings.replay is not None:
             return None
         seconds = "" if settings.seconds == float("inf") else f" or {settings.seconds:g} s"
-        return f"interleave: {settings.mode}, up to {settings.runs} runs{seconds} a test, --interleave-seed={settings.seed}"
+        budget = f"up to {settings.runs} runs{seconds} a test"
+        return f"interleave: {settings.mode}, {budget}, --interleave-seed={settings.seed}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was explored."""
@@ -185,7 +186,8 @@ class _Current:
         error = call.excinfo.value if call.excinfo is not None else None
         if report.failed and isinstance(error, RunEnded):
             # Its traceback is the loop's, which says nothing: where the tasks stood is what counts.
-            places = "".join(f"\n    at {place}" for place in error.places)
+            folder = self.item.config.invocation_params.dir
+            places = "".join(f"\n    at {bestrelpath(folder, Path(place))}" for place in error.places)
             report.longrepr = f"{type(error).__name__}: {error}{places}"
         if report.failed:
             if record["text"] and not self.has_failed:

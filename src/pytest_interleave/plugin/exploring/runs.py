@@ -63,7 +63,10 @@ class ItemExecution:
         """Make one run, which nobody hears if ``repeating`` is on."""
         with self.controlled(decider, observer):
             error = self._run_phases()
-        return self.result(error)
+        result = self.result(error)
+        if not result.steps and self.phase == "call" and error is None:
+            raise NotExplored("it runs in a loop that was made for another test")
+        return result
 
     @contextmanager
     def repeating(self) -> Iterator[None]:
