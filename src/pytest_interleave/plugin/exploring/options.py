@@ -73,7 +73,8 @@ def read_settings(config: pytest.Config) -> ExploreSettings:
     """Return what is configured for the session, or raise a one-line UsageError."""
     profile = _value(config, "profile") or "default"
     if profile not in PROFILES:
-        raise pytest.UsageError(f"{profile!r} is not an interleave profile. Valid profiles: {', '.join(PROFILES)}.")
+        name = _name(config, "profile")
+        raise pytest.UsageError(f"{profile!r} is not a valid {name}. Valid values: {', '.join(PROFILES)}.")
     runs, seconds = PROFILES[profile]
     replay = config.getoption("interleave_replay")
     token = None
@@ -101,29 +102,31 @@ def read_settings(config: pytest.Config) -> ExploreSettings:
     )
     given = {key: value for key in _MARK_KEYS if (value := _value(config, key)) is not None}
     try:
-        return _with(settings, given, lambda key: f"interleave_{key}")
+        return _with(settings, given, lambda key: _name(config, key))
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def settings_for(item: pytest.Item, settings: ExploreSettings) -> ExploreSettings:
-    """Return the settings of one test. Fails it with one line if its mark is wrong."""
+    """Return the settings of one test. Raises ValueError with one line if its mark is wrong."""
     mark = item.get_closest_marker("interleave")
     if mark is None:
         return settings
     unknown = set(mark.kwargs) - {"enabled", *_MARK_KEYS}
     if unknown or len(mark.args) > 1 or (mark.args and not isinstance(mark.args[0], bool)):
-        pytest.fail(
-            f"{item.nodeid}: mark.interleave takes one positional bool and the keywords {', '.join(_MARK_KEYS)}"
-            + (f", not {', '.join(sorted(unknown))}" if unknown else ""),
-            pytrace=False,
+        raise ValueError(
+            f"mark.interleave takes one positional bool and the keywords {', '.join(_MARK_KEYS)}"
+            + (f", not {', '.join(sorted(unknown))}" if unknown else "")
         )
     enabled = mark.args[0] if mark.args else bool(mark.kwargs.get("enabled", True))
-    try:
-        found = _with(settings, {key: mark.kwargs[key] for key in _MARK_KEYS if key in mark.kwargs}, _in_mark)
-    except ValueError as error:
-        pytest.fail(f"{item.nodeid}: {error}", pytrace=False)
+    found = _with(settings, {key: mark.kwargs[key] for key in _MARK_KEYS if key in mark.kwargs}, _in_mark)
     return replace(found, enabled=enabled)
+
+
+def _name(config: pytest.Config, key: str) -> str:
+    if config.getoption(f"interleave_{key}") is None:
+        return f"interleave_{key}"
+    return f"--interleave-{key.replace('_', '-')}"
 
 
 def _in_mark(key: str) -> str:
@@ -154,9 +157,11 @@ def _number(value: Any, kind: Any, name: str, what: str, *, least: float) -> Any
         number = kind(value)
     except (TypeError, ValueError):
         number = None
+    if isinstance(value, float) and number != value:
+        number = None  # 2.5 is no number of runs
     if number is None or not number >= least:
         raise ValueError(
-            f"{value!r} is not a valid {name}: it must be {what}" + (f", {least} or more." if least >= 1 else ".")
+            f"{value!r} is not a valid {name}: it must be {what}" + (f", {least} or more." if kind is int else ".")
         )
     return number
 

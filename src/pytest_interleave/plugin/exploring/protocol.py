@@ -105,16 +105,20 @@ class Explorer:
             return False
         try:
             return settings_for(item, self.settings).enabled and evaluate_skip_marks(item) is None
-        except pytest.fail.Exception:
+        except ValueError:
             return True  # it is reported where the item's own failures are
 
     # -- one item ------------------------------------------------------------------------------------------------
 
     def _explore_and_run(self, item: pytest.Function, nextitem: pytest.Item | None) -> None:
+        text = ""
         try:
-            settings = settings_for(item, self.settings)
-        except pytest.fail.Exception as wrong:
-            self._fail(item, str(wrong), nextitem)
+            settings: ExploreSettings | None = settings_for(item, self.settings)
+        except ValueError as wrong:
+            text = f"{item.nodeid}: {wrong}"
+            settings = None
+        if settings is None:
+            self._fail(item, text, nextitem)
             return
         reason = describe_own_loop(item)
         if reason is not None:

@@ -38,6 +38,8 @@ class Reporter:
         self._records: list[dict[str, Any]] = []
         self._current: _Current | None = None
         self._is_in_call = False
+        if settings.json_path is not None and not hasattr(config, "workerinput"):
+            _write(settings.json_path, "")  # to fail now, and not after the last test
 
     # -- one test, where it ran ----------------------------------------------------------------------------------
 
@@ -102,6 +104,9 @@ class Reporter:
             record["sentence"] = sentence_of(found)
             if failure is not None:
                 record["text"] = render_failure(found, done, replay_command=command)
+                hint = _wider_fixtures(item) if failure.label == "latency" and not failure.constraints else ""
+                if hint:
+                    record["text"] += f"\n{hint}"
                 if explored.replayed:
                     record["text"] = f"{explored.replayed}\n\n{record['text']}"
             else:
@@ -129,12 +134,7 @@ class Reporter:
             return
         keys = ("nodeid", "outcome", "verdict", "runs", "found_in_run", "seed", "token", "label", "sentence", "seconds")
         tests = [{key: record[key] for key in keys} for record in self._records]
-        path = Path(self.settings.json_path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"tests": tests}, indent=1) + "\n")
-        except OSError as error:
-            raise pytest.UsageError(f"--interleave-json: cannot write {path}: {error.strerror}") from None
+        _write(self.settings.json_path, json.dumps({"tests": tests}, indent=1) + "\n")
 
     def pytest_report_header(self) -> str | None:
         """Say what will be explored, and the seed that repeats it."""
@@ -198,6 +198,33 @@ class _Current:
             record["outcome"] = "skipped"
         if report.when == "teardown":
             report.interleave = record
+
+
+def _wider_fixtures(item: pytest.Function) -> str:
+    """Say what lived on from run to run, where a failure may come from that."""
+    names = [
+        f"{name} ({definitions[-1].scope})"
+        for name, definitions in item._fixtureinfo.name2fixturedefs.items()
+        if definitions and definitions[-1].scope != "function" and not _is_of_library(definitions[-1])
+    ]
+    if not names:
+        return ""
+    return (
+        "It failed in asyncio's own order, but not in the first runs: perhaps because of what earlier runs left in "
+        f"fixtures that live on from run to run: {', '.join(names)}."
+    )
+
+
+def _is_of_library(definition: pytest.FixtureDef[Any]) -> bool:
+    return str(definition.func.__module__).partition(".")[0] in ("_pytest", "pytest", "pytest_interleave", "anyio")
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+    except OSError as error:
+        raise pytest.UsageError(f"--interleave-json: cannot write {path}: {error.strerror}") from None
 
 
 def _replay_command(item: pytest.Item, token: str) -> str:
