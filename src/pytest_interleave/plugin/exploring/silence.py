@@ -22,22 +22,22 @@ class Silence:
     """``with silence: …`` around runs that nobody is to hear; ``with silence.lifted(): …`` inside, to say something."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
-        self._logging: Any = config.pluginmanager.get_plugin("logging-plugin")
+        self._config = config
         self._nowhere: TextIO | None = None
         self._saved_fds: list[tuple[int, int]] = []
         self._saved: list[tuple[Any, str, Any]] = []
-        self._handlers: list[logging.Handler] | None = None
+        self._handlers: list[logging.Handler] = []
         self._catch: warnings.catch_warnings[Any] | None = None
         self._is_frozen = False
 
     def __enter__(self) -> None:
         self._mute_output()
-        root = logging.getLogger()
-        live = [getattr(self._logging, name, None) for name in ("log_cli_handler", "log_file_handler")]
-        if any(handler in live for handler in root.handlers):
-            self._handlers = list(root.handlers)
-            root.handlers[:] = [handler for handler in self._handlers if handler not in live]
+        plugin = self._config.pluginmanager.get_plugin("logging-plugin")
+        for name in ("log_cli_handler", "log_file_handler"):
+            handler = getattr(plugin, name, None)
+            if handler is not None:
+                handler.addFilter(_refuse)
+                self._handlers.append(handler)
         self._catch = warnings.catch_warnings()
         self._catch.__enter__()
         warnings.showwarning = _drop
@@ -63,12 +63,12 @@ class Silence:
         if self._catch is not None:
             self._catch.__exit__(None, None, None)
             self._catch = None
-        if self._handlers is not None:
-            logging.getLogger().handlers[:] = self._handlers
-            self._handlers = None
+        while self._handlers:
+            self._handlers.pop().removeFilter(_refuse)
         self._unmute_output()
-        if self._capture is not None and self._capture.is_globally_capturing():
-            self._capture.read_global_capture()  # handlers that were made with the captured stream write to it still
+        capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
+        if capture is not None and capture.is_globally_capturing():
+            capture.read_global_capture()  # handlers that were made with the captured stream write to it still
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
@@ -118,3 +118,7 @@ class Silence:
 
 def _drop(*args: object, **kwargs: object) -> None:
     """Say nothing."""
+
+
+def _refuse(record: logging.LogRecord) -> bool:
+    return False

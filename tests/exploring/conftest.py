@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+#: Runs in a file of tests beside them: three operations whose order is open, and a lost update.
+HELPERS = """
+import asyncio, contextvars, itertools, logging, os, sys, warnings
+import pytest
+
+async def work():
+    async def call(seconds):
+        await asyncio.sleep(seconds)
+    await asyncio.gather(call(0.01), call(0.01), call(0.02))
+
+async def lose_update(state):
+    async def remote():
+        await asyncio.sleep(0.01)
+    async def add():
+        value = state["n"]
+        await remote()
+        state["n"] = value + 1
+    async def late():
+        await asyncio.sleep(0.02)
+        await add()
+    await asyncio.gather(add(), late())
+"""
+
+Explore = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def explore(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Explore:
+    """Write a file of tests and run ``pytest --interleave`` on it."""
+    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(source: str, *options: str, flag: bool = True, ini: str = "", fresh: bool = False) -> pytest.RunResult:
+        import textwrap
+
+        pytester.makefile(".ini", pytest=f"[pytest]\nasyncio_mode = auto\n{textwrap.dedent(ini)}")
+        pytester.makepyfile(helpers=HELPERS)
+        pytester.makepyfile(test_it="from helpers import *\n" + textwrap.dedent(source))
+        arguments = [*(["--interleave"] if flag else []), *options]
+        if fresh:
+            return pytester.runpytest_subprocess(*arguments)
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+
+    return run

@@ -1,0 +1,303 @@
+"""Every run begins anew: fixtures, context, instances, folders; what is of wider scope lives on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def test_what_is_of_function_scope_is_new_in_each_run(explore, pytester: pytest.Pytester) -> None:
+    result = explore(
+        """
+        VAR = contextvars.ContextVar("VAR", default="unset")
+        seen = {"runs": 0, "folders": set()}
+
+        @pytest.fixture
+        def box():
+            box = []
+            yield box
+            assert box == [1]
+
+        @pytest.fixture
+        async def async_box():
+            await asyncio.sleep(0.1)
+            yield []
+            await asyncio.sleep(0.1)
+
+        @pytest.fixture
+        async def variable():
+            assert VAR.get() == "unset"
+            VAR.set("fixture")
+            yield
+            assert VAR.get() == "test"
+
+        @pytest.fixture
+        def environment(monkeypatch):
+            assert "EXPLORED" not in os.environ
+            monkeypatch.setenv("EXPLORED", "1")
+
+        async def test_all(box, async_box, variable, environment, tmp_path, tmp_path_factory, record_property, request):
+            assert box == async_box == []
+            box.append(1), async_box.append(1)
+            assert VAR.get() == "fixture"
+            VAR.set("test")
+            assert not list(tmp_path.iterdir())
+            (tmp_path / "file").touch()
+            (tmp_path_factory.mktemp("more") / "file").touch()
+            assert len(request.node.user_properties) == 0
+            record_property("key", "value")
+            seen["runs"] += 1
+            await work()
+            assert asyncio.current_task().cancelling() == 0
+            asyncio.create_task(asyncio.sleep(1000))
+
+        def test_there_were_many_runs():
+            assert seen["runs"] > 50
+
+        class TestInstances:
+            async def test_new_instance(self):
+                assert not hasattr(self, "seen")
+                self.seen = True
+                await work()
+
+            @pytest.mark.parametrize("value", [[], [1]])
+            async def test_parametrized(self, value, tmp_path):
+                await work()
+
+        class TestXunit:
+            def setup_method(self, method):
+                self.calls = 0
+
+            async def test_method(self):
+                self.calls += 1
+                await work()
+                assert self.calls == 1
+        """,
+        f"--basetemp={pytester.path / 'temp'}",
+        "-v",
+    )
+
+    result.assert_outcomes(passed=6)
+    result.stdout.fnmatch_lines(
+        ["test_it.py::TestXunit::test_method: 200 runs,*", "5 explored in 1000 runs*(5 sampled)"]
+    )
+    left = [path.name for path in (pytester.path / "temp").iterdir() if not path.is_symlink()]
+    assert len(left) < 10
+
+
+def test_wider_fixtures_live_on_in_a_controlled_loop(explore) -> None:
+    result = explore(
+        """
+        @pytest.fixture(scope="module")
+        async def server():
+            task = asyncio.create_task(asyncio.sleep(1e6))
+            yield {"uses": 0, "task": task}
+            assert not task.done()
+            task.cancel()
+
+        @pytest.fixture
+        async def client(server):
+            await asyncio.sleep(1)
+            yield server
+            await asyncio.sleep(1)
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_module(client):
+            assert not client["task"].done()
+            client["uses"] += 1
+            await work()
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_same_fixture(server):
+            assert server["uses"] > 50
+            await work()
+
+        @pytest.mark.asyncio(loop_scope="class")
+        class TestClass:
+            async def test_1(self):
+                await work()
+
+            async def test_2(self):
+                await work()
+
+        @pytest.mark.asyncio(loop_scope="session")
+        async def test_session():
+            await work()
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_loses_update():
+            state = {"n": 0}
+            await lose_update(state)
+            assert state["n"] == 2
+        """,
+    )
+
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(["*latency: *", "6 explored in *"])
+
+
+def test_a_failure_that_may_come_from_earlier_runs_names_the_fixtures(explore) -> None:
+    result = explore(
+        """
+        @pytest.fixture(scope="module")
+        def store():
+            return {"runs": 0}
+
+        async def test_counts(store):
+            store["runs"] += 1
+            await work()
+            assert store["runs"] < 10
+        """
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*live on from run to run: store (module).*"])
+
+
+def test_fixtures_that_start_servers_and_tasks(explore) -> None:
+    result = explore(
+        """
+        @pytest.fixture
+        async def port():
+            async def answer(reader, writer):
+                writer.write(await reader.readline())
+                await writer.drain()
+                writer.close()
+            server = await asyncio.start_server(answer, "127.0.0.1", 0)
+            beat = asyncio.create_task(asyncio.sleep(3600))
+            yield server.sockets[0].getsockname()[1]
+            beat.cancel()
+            server.close()
+            await server.wait_closed()
+
+        async def test_echo(port):
+            async def ask(text):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(text)
+                answer = await reader.read()
+                writer.close()
+                await writer.wait_closed()
+                return answer
+            assert await asyncio.gather(ask(b"a\\n"), ask(b"b\\n")) == [b"a\\n", b"b\\n"]
+        """,
+        "--interleave-runs=60",
+        ini="filterwarnings = error",
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*60 runs*sampled*"])
+
+
+def test_anyio_tests_with_the_backend_in_any_scope(explore) -> None:
+    result = explore(
+        """
+        import anyio
+
+        pytestmark = pytest.mark.anyio
+
+        @pytest.fixture(scope="module")
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.fixture(scope="module")
+        async def wide():
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.sleep_forever)
+                yield {"uses": 0}
+                group.cancel_scope.cancel()
+
+        @pytest.fixture
+        async def narrow():
+            await anyio.sleep(1)
+            yield []
+            await anyio.sleep(1)
+
+        async def test_before(narrow):
+            assert narrow == []
+            narrow.append(1)
+            await work()
+
+        async def test_wide(wide, narrow):
+            wide["uses"] += 1
+            await work()
+
+        async def test_after(narrow):
+            await work()
+
+        async def test_loses_update(wide):
+            assert wide["uses"] > 50
+            state = {"n": 0}
+            await lose_update(state)
+            assert state["n"] == 2
+
+        async def test_runs_a_loop_in_a_thread():
+            await anyio.to_thread.run_sync(lambda: asyncio.run(asyncio.sleep(0)))
+        """,
+        ini="filterwarnings = error",
+    )
+
+    # In auto mode they would be ours.
+    result.assert_outcomes(passed=4, failed=1)
+
+
+def test_anyio_tests_in_strict_mode(explore) -> None:
+    result = explore(
+        """
+        import anyio
+
+        @pytest.mark.anyio
+        async def test_loses_update(anyio_backend):
+            state = {"n": 0}
+            await lose_update(state)
+            assert state["n"] == 2
+
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": False})])
+        async def test_options(anyio_backend):
+            await work()
+        """,
+        "-o",
+        "asyncio_mode=strict",
+        "-k",
+        "asyncio or options",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*latency: *", "2 explored in *"])
+
+
+def test_hypothesis_tests_see_the_same_examples_in_each_run(explore, pytester: pytest.Pytester) -> None:
+    result = explore(
+        """
+        from hypothesis import given, settings, strategies as st
+
+        examples = []
+
+        @given(st.integers())
+        @settings(max_examples=30)
+        async def test_same(number):
+            examples.append(number)
+            await work()
+
+        def test_few_and_the_same():
+            silent = examples[: 5 * 50]
+            assert [silent[i : i + 5] for i in range(0, 250, 5)] == [silent[:5]] * 50
+
+        @given(st.integers())
+        async def test_loses_update(number):
+            state = {"n": number}
+            await lose_update(state)
+            assert state["n"] == number + 2
+
+        @given(st.integers())
+        async def test_fails_for_large(number):
+            await work()
+            assert number < 100
+        """,
+    )
+
+    result.assert_outcomes(passed=2, failed=2)
+    # Found in asyncio's own order: then Hypothesis shrinks as ever.
+    result.stdout.fnmatch_lines(["*latency: *", "*number=100,*", "*stock: *"])
+    assert not (Path(pytester.path) / "nothing").exists()
