@@ -26,16 +26,16 @@ from asyncio import base_events, format_helpers, futures
 from bisect import insort
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
+from time import perf_counter, sleep
 from types import FrameType
 from typing import Any, cast
 
 from pytest_interleave.errors import Blocked, StepLimit, TimeLimit
-from pytest_interleave.loop import threads
+from pytest_interleave.loop import ordered, threads
 from pytest_interleave.loop.frames import is_user_code
 from pytest_interleave.loop.jobs import Job, Jobs
 from pytest_interleave.loop.outside import Outside
-from pytest_interleave.schedule import Decider
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, Decider
 
 _SLEEP_CALLBACK = futures._set_result_unless_cancelled
 _EAGER = getattr(asyncio, "eager_task_factory", None)
@@ -53,12 +53,12 @@ _LEAST_PATIENCE = 0.05
 #: More alternatives at one choice point than this are not offered.
 _MOST_TIMERS = 32
 _NEVER = float("inf")
+#: Selectors round shorter times up to this.
+_SELECTOR_SECONDS = 0.001
 #: Nothing is late by more than this. Deadlines beyond it are the libraries' own (aiohttp's 300 s); one that the test's
 #: own file sets may be passed however far it is.
 _MOST_LATE_SECONDS = 10.0
 
-# What a timer stands for.
-DEADLINE, CODE_SLEEP, SCRIPT_SLEEP, NESTED_SLEEP = range(4)
 
 
 def has_async_generators(loop: asyncio.AbstractEventLoop) -> bool:
@@ -136,6 +136,16 @@ class ControlledTask(asyncio.Task[Any]):
         return self.number
 
 
+class _JobFuture(asyncio.Future[Any]):
+    """The future of a thread's result, which hashes by the job's number: ``asyncio.wait`` has sets of these, too."""
+
+    __slots__ = ("number",)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+_JobFuture.__name__ = "Future"
 ControlledTask.__name__ = "Task"  # what logs show
 
 
@@ -147,11 +157,13 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._origin = 0
         self._sequence = 0
         self._counters: list[list[int]] = [[0, 0, 0, 0]]
+        ordered.install(TurnLoop)
         super().__init__(selector)  # watches its own pipe already
         self._ready: deque[Any]
         self._signal_handlers: dict[int, Any]
         self._inbox: deque[tuple[int, Step]] = deque()
         self._outside = Outside()
+        self._future_class: type[asyncio.Future[Any]] = asyncio.Future
         self._task_classes: set[type] = {ControlledTask}
         self._quiet_fds = len(self._selector.get_map())
         #: Threads that never owe an answer: those of the test runner itself.
@@ -216,6 +228,10 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.trace = []
         self._steps = self._busy = 0
         self.forced_deadlines = 0
+        self._is_hurried = False
+        self._outside.reset()
+        if not self._jobs:
+            self._jobs = Jobs()
 
     def forget_start(self) -> None:
         """Let the next ``rewind`` find a new start: wider fixtures came or went."""
@@ -475,9 +491,16 @@ class TurnLoop(asyncio.SelectorEventLoop):
             self._check_callback(func, "run_in_executor")
         if executor is None or isinstance(executor, ThreadPoolExecutor):
             func = job.wrap(func)
-        future = super().run_in_executor(executor, func, *args)
-        self._jobs.add(job, future, executor or self._default_executor)
+        self._future_class = _JobFuture
+        try:
+            future = super().run_in_executor(executor, func, *args)
+        finally:
+            self._future_class = asyncio.Future
+        self._jobs.add(job, cast(Any, future), executor or self._default_executor)
         return future
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return self._future_class(loop=self)
 
     def _collect_inbox(self) -> list[Job]:
         """Sort what other threads sent; return what could come in next."""
@@ -491,11 +514,19 @@ class TurnLoop(asyncio.SelectorEventLoop):
         Returns whether it did not take longer than ``patience``. In ``horizon`` seconds something else will happen: a
         job that waits with a shorter timeout than that will go on by itself.
         """
-        end = min(perf_counter() + patience, self.real_limit)
+        start = perf_counter()
+        end = min(start + patience, self.real_limit)
         pause, calm = 0.0, 0
-        while not self._inbox:
-            if any(key.fd != self._self_pipe_fd for key, _ in self._selector.select(pause)):
+        while True:
+            if 0 < pause < _SELECTOR_SECONDS:
+                sleep(pause)
+                found = self._selector.select(0)
+            else:
+                found = self._selector.select(pause)
+            if any(key.fd != self._self_pipe_fd for key, _ in found):
                 return True
+            if self._collect_inbox():  # others may be about to answer
+                end = min(end, start if self._is_hurried else start + _LEAST_PATIENCE)
             is_calm = not self._jobs.is_one_to_begin() and not threads.are_busy(
                 self.resting_threads, self._jobs.threads(), horizon
             )
@@ -507,7 +538,6 @@ class TurnLoop(asyncio.SelectorEventLoop):
                     raise TimeLimit("a thread", self._now)
                 return False
             pause = min(pause * 2 + 0.00005, 0.002)
-        return True
 
     def _wait_at_choice(self) -> None:
         """Let threads give their answers before a choice is made: the alternatives would depend on their speed.
@@ -516,7 +546,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """
         if self._is_hurried:
             return
-        if self._jobs or threads.are_busy(self.resting_threads, frozenset(), 0):
+        if self._jobs.are_asked() or threads.are_busy(self.resting_threads, frozenset(), 0):
             self._is_hurried = not self._settle_threads(_LEAST_PATIENCE, 0)
 
     # -- the turn ------------------------------------------------------------------------------------------------
@@ -733,6 +763,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
             if self._jobs or threads.are_there(self.resting_threads):
                 is_calm = self._settle_threads(max(horizon, _LEAST_PATIENCE), horizon)
                 arrived, jobs = self._poll(), self._collect_inbox()
+                self._is_hurried = self._is_hurried or (bool(jobs) and not is_calm)
                 if arrived or jobs or self._ready or not is_calm:
                     return arrived, jobs
             owes = self._is_watching() and self._owes()
@@ -860,7 +891,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Let time pass under work that never rests: someone polls, and waits for a deadline or a thread."""
         if threads.are_there(self.resting_threads):
             self._settle_threads(_LEAST_PATIENCE, 0)
-            if self._inbox:
+            if self._collect_inbox():
                 return
         self._now += _CREEP_SECONDS
         if self._now > self.time_limit:
@@ -872,3 +903,10 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Forget a task that will not end: no complaint when it is collected, and no step any more."""
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         asyncio.tasks._unregister_task(task)
+        kept = [step for step in self._ready if getattr(step._callback, "__self__", None) is not task]
+        self._ready.clear()
+        self._ready.extend(kept)
+        awaited = task._fut_waiter  # type: ignore[attr-defined]
+        for callback, _ in getattr(awaited, "_callbacks", None) or ():
+            if getattr(callback, "__self__", None) is task:
+                awaited.remove_done_callback(callback)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from pytest_interleave.schedule import Event
@@ -31,11 +32,15 @@ class Pct(RandomPriority):
     def queue_priority(self) -> float:
         return 0.5 + self._queue / 2
 
-    def won(self, event: Event | None) -> None:
+    def deliver(self, options: Sequence[Event | None]) -> int:
+        choice = super().deliver(options)
         if self._asked in self._changes:
             self._lowest += 0.01
+            event = options[choice]
             if event is None:
-                self._queue = -self._lowest
+                self._queue = -1 - self._lowest
             else:
                 self._lanes[event.origin] = 0.25 - self._lowest
+            choice = super().deliver(options)
         self._asked += 1
+        return choice

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from pytest_interleave.schedule import Event
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, Event
 
 
 class RandomPriority:
@@ -23,7 +23,7 @@ class RandomPriority:
         self.random = random
         # How willing this run is to let a timer fire although work is ready. Deadlines that fire too early mostly end
         # a run with an honest TimeoutError, so that half of the runs leave them alone.
-        self.early_timers = random.choice((0.0, 0.05, 0.2, 0.5))
+        self.early_timers = random.choice((0.0, 0.1, 0.4, 1.0))
         self.early_deadlines = random.choice((0.0, 0.0, 0.05, 0.3))
 
     def priority(self, event: Event) -> float:
@@ -54,7 +54,10 @@ class RandomPriority:
         return best_index
 
     def _may_fire(self, event: Event, queued: bool) -> bool:
-        if getattr(event, "stands_for", 0) == 0:
+        stands_for = getattr(event, "stands_for", DEADLINE)
+        if stands_for == CODE_SLEEP:
+            return True  # outside work: it may well be done by now
+        if stands_for == DEADLINE:
             return self.random.random() < self.early_deadlines
         return not queued or self.random.random() < self.early_timers
 
