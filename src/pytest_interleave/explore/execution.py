@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, nullcontext
 from typing import Any
@@ -35,6 +36,7 @@ class Execution:
         self.stretch = stretch
         self.limits = limits
         self.loop = ControlledLoop()
+        self.loop.resting_threads = frozenset(thread.ident or 0 for thread in threading.enumerate())
         self._world = ExitStack()
         self._world.callback(random.setstate, random.getstate())
         self._world.enter_context(ending_with_the_process())
@@ -42,7 +44,9 @@ class Execution:
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         loop = self.loop
         recorder = Recorder(decider)
-        trace = loop.begin(recorder, script=getattr(self.function, "__code__", None), stretch=self.stretch, limits=self.limits)
+        trace = loop.begin(
+            recorder, script=getattr(self.function, "__code__", None), stretch=self.stretch, limits=self.limits
+        )
         recorder.attach(trace)
         random.seed(0)
         error: BaseException | None = None

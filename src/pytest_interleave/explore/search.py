@@ -98,9 +98,7 @@ class Search:
 
     def _has_budget(self, share: float = 1.0) -> bool:
         budget = self.budget
-        return (
-            self.exploration.runs < budget.runs * share and perf_counter() - self._started < budget.seconds * share
-        )
+        return self.exploration.runs < budget.runs * share and perf_counter() - self._started < budget.seconds * share
 
     def _stages(self) -> str:
         done = self.exploration

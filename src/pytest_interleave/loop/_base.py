@@ -60,7 +60,6 @@ _SELECTOR_SECONDS = 0.001
 _MOST_LATE_SECONDS = 10.0
 
 
-
 def has_async_generators(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether the loop may have unfinished async generators to shut down (always true of foreign loops)."""
     return bool(getattr(loop, "_asyncgens", True))
@@ -201,6 +200,9 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.script: Any = None
         self.trace: list[Any] = []
         self._start: list[list[int]] | None = None
+        #: The number of the last task that was there when the run began.
+        self.first_number = 0
+        self._by_callback: list[bool] = [False]
         #: For each task by number: its parent's number, its ordinal there.
         self.parents: list[int] = [0]
         self.ordinals: list[int] = [0]
@@ -215,32 +217,31 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._inbox.clear()
 
     def rewind(self) -> None:
-        """Begin a new run on what is there: tasks and counts go on where they stood when this was first called."""
+        """Begin a new run on what is there, and name what it makes as the first such run did.
+
+        Tasks that earlier runs left (a server's, for a connection that is kept) live on under names of their own.
+        """
         if self._start is None:
             self._start = [list(counters) for counters in self._counters]
         first = len(self._start)
-        self.parents = self.parents[:first]
-        self.ordinals = self.ordinals[:first]
-        self.task_names = self.task_names[:first]
-        self.task_codes = self.task_codes[:first]
-        self._counters = [list(counters) for counters in self._start]
-        self._number = first - 1
+        self.parents = list(self.parents)
+        self.ordinals = self.ordinals[:first] + [-number for number in range(first, self._number + 1)]
+        self.task_names = list(self.task_names)
+        self.task_codes = list(self.task_codes)
+        self._counters[:first] = [list(counters) for counters in self._start]
+        self.first_number = self._number
         self.trace = []
         self._steps = self._busy = 0
         self.forced_deadlines = 0
-        self._is_hurried = False
-        self._outside.reset()
-        if not self._jobs:
-            self._jobs = Jobs()
 
     def forget_start(self) -> None:
         """Let the next ``rewind`` find a new start: wider fixtures came or went."""
         self._start = None
 
-    @property
-    def first_number(self) -> int:
-        """The number of the last task that was there when the run began."""
-        return len(self._start) - 1 if self._start else 0
+    def is_of_this_run(self, task: Any) -> bool:
+        """Whether the run itself made that task, rather than a callback of something that lives longer (a server)."""
+        number = getattr(task, "number", 0)
+        return bool(number > self.first_number and not self._by_callback[number])
 
     @property
     def steps(self) -> int:
@@ -397,6 +398,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.parents.append(origin)
         self.ordinals.append(counters[2])
         self._counters.append([0, 0, 0, 0])
+        in_callback = self._thread_id is not None and asyncio.current_task(self) is None
+        self._by_callback.append(self._by_callback[origin] or in_callback)
         self.task_names.append(name if name is not None else f"Task-{number}")
         self.task_codes.append(getattr(coro, "cr_code", None))
         return number
@@ -591,11 +594,18 @@ class TurnLoop(asyncio.SelectorEventLoop):
             callback = step._callback
             owner = getattr(callback, "__self__", None)
             if owner.__class__ in tasks:
-                self._origin = origin = owner.number
-                note(origin)
+                origin = owner.number
+                if origin > self._number:  # an abandoned task of an earlier run
+                    origin = 0
+                    note(-1)
+                else:
+                    note(origin)
             else:
-                self._origin = origin = step.origin
+                origin = step.origin
+                if origin > self._number:
+                    origin = 0
                 note(-origin - 1)
+            self._origin = origin
             try:
                 if is_plain:
                     step._context.run(callback, *step._args)
@@ -683,7 +693,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         decider = self.decider
         if ready and self._busy > _BUSY_TURNS:
             self._creep()
-        elif ready and decider is not None and threads.are_there(self.resting_threads):
+        elif decider is not None and threads.are_there(self.resting_threads) and (ready or self._collect_inbox()):
             self._wait_at_choice()
         arrived = self._poll() if self._inbox or self._is_watching() else []
         jobs = self._collect_inbox() if self._inbox or self._jobs else []
@@ -865,7 +875,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
             timers = [
                 timer
                 for timer in timers
-                if timer.stands_for in (DEADLINE, CODE_SLEEP) or (timer.stands_for == NESTED_SLEEP and self._has_yields())
+                if timer.stands_for in (DEADLINE, CODE_SLEEP)
+                or (timer.stands_for == NESTED_SLEEP and self._has_yields())
             ]
         since = natural._when if natural.__class__ is Timer else self._now
         limit = since + _MOST_LATE_SECONDS
@@ -883,7 +894,11 @@ class TurnLoop(asyncio.SelectorEventLoop):
             if type(callback).__name__ == "TaskStepMethWrapper" or getattr(callback, "__name__", "") == "__step":
                 task = getattr(callback, "__self__", None)
                 coro = task.get_coro() if isinstance(task, asyncio.Task) else None
-                if coro is not None and inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_SUSPENDED:
+                if (
+                    coro is not None
+                    and inspect.iscoroutine(coro)
+                    and inspect.getcoroutinestate(coro) == inspect.CORO_SUSPENDED
+                ):
                     return True
         return False
 

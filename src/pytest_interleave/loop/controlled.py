@@ -65,26 +65,26 @@ class ControlledLoop(TurnLoop):
         self.time_limit = self.time() + 3600
         self.real_limit = perf_counter() + 1
 
-    def clear(self, grace_steps: int = 10_000, since: int = 0) -> None:
+    def clear(self, grace_steps: int = 10_000, *, of_this_run: bool = False) -> None:
         """End a run: cancel its tasks and give them a few steps; what goes on all the same is abandoned.
 
-        ``since`` is the number of the last task that is to live on.
+        ``of_this_run``: only those that the run itself made; what it found, and servers' tasks, live on.
         """
         self.relax(grace_steps)
         for _ in range(3):
-            tasks = [task for task in asyncio.all_tasks(self) if getattr(task, "number", since + 1) > since]
+            tasks = self._leftovers(of_this_run)
             if not tasks:
                 break
+            self.relax(grace_steps)
             self.set_exception_handler(_ignore)
             for task in tasks:
                 task.cancel()
             with contextlib.suppress(RunEnded):
                 self.run_until_complete(asyncio.wait(tasks, timeout=60))
         else:
-            for task in tasks:
-                if not task.done():
-                    self.abandon(task)
-        if since:
+            for task in self._leftovers(of_this_run):
+                self.abandon(task)
+        if of_this_run:
             self.set_exception_handler(None)
             return
         if has_async_generators(self):
@@ -92,9 +92,12 @@ class ControlledLoop(TurnLoop):
                 self.run_until_complete(self.shutdown_asyncgens())
         self.set_exception_handler(None)
 
+    def _leftovers(self, of_this_run: bool) -> list[asyncio.Task[object]]:
+        return [task for task in asyncio.all_tasks(self) if not of_this_run or self.is_of_this_run(task)]
+
     def clear_run(self) -> None:
         """End a run that was begun again: what was there before lives on."""
-        self.clear(since=self.first_number)
+        self.clear(of_this_run=True)
 
     def blocked_places(self) -> tuple[str, ...]:
         """Return where each task that has not ended stands, in its own code."""

@@ -174,6 +174,8 @@ class Host:
             except BaseException as error:
                 self._error = error
             del job
+            if self._task is not asyncio.current_task():
+                return  # abandoned meanwhile: another task serves
             self._end_job()
 
     def _end_job(self) -> None:

@@ -63,10 +63,14 @@ class Jobs:
     def __bool__(self) -> bool:
         return bool(self._asked or self._letters)
 
-    def add(self, job: Job, future: asyncio.Future[Any], executor: Any) -> None:
-        """Note a job that was given to an executor, and let it begin."""
+    def are_asked(self) -> bool:
+        """Whether a job has not answered yet."""
+        return bool(self._asked)
+
+    def add(self, job: Job, future: Any, executor: Any) -> None:
+        """Note a job that was given to an executor, number it and its future, and let it begin."""
         self._number += 1
-        job.number = self._number
+        job.number = future.number = self._number
         job.future = future
         job.executor = executor
         self._asked[future] = job

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import linecache
 import re
+import select
 import socket
 import sys
 import threading
@@ -24,10 +25,7 @@ from pytest_interleave.loop import outside
 _RESTS_IN = re.compile(r"\.(get|wait|acquire|result|recv|recv_into|recvfrom|accept|read|readline|select|poll|join)\(")
 #: Of these, the ones that rest only if whoever they listen to is in this process.
 _TALKS = {"recv", "recv_into", "recvfrom", "accept", "read", "readline"}
-_RESTING_FUNCTIONS = {
-    ("threading", "join"),
-    ("threading", "_wait_for_tstate_lock"),
-}
+_JOINS = {("threading", "join"), ("threading", "_wait_for_tstate_lock")}
 _calls: dict[tuple[CodeType, int], str] = {}
 
 
@@ -77,24 +75,31 @@ def _rests(frame: FrameType, is_awaited: bool, horizon: float) -> bool:
         timeout = frame.f_locals.get("timeout")
         if is_awaited and timeout is not None and timeout < horizon:
             return False
-        return waiter is None or waiter in getattr(condition, "_waiters", (waiter,))
+        return waiter is not None and waiter in getattr(condition, "_waiters", (waiter,))
     if function == ("selectors", "select"):
         return _selector_rests(frame, is_awaited, horizon)
-    if function in _RESTING_FUNCTIONS:
-        return True
+    if function in _JOINS:
+        joined = frame.f_locals.get("self")
+        return joined is None or joined.ident in sys._current_frames()
     key = code, frame.f_lasti
     call = _calls.get(key)
     if call is None:
         call = _calls[key] = _source_of_call(code, frame.f_lasti)
     match = _RESTS_IN.search(call)
-    if match is None:
-        return False
-    if match[1] == "get":
+    return match is not None and _call_rests(match[1], _evaluate(call[: match.start()], frame), frame)
+
+
+def _call_rests(name: str, of: Any, frame: FrameType) -> bool:
+    """Whether the method of that name really waits: what it waits for may be here, and the thread only be asleep."""
+    if name == "get":
         # A queue in C. It is emptied only once its reader runs again.
-        is_empty = getattr(_evaluate(call[: match.start()], frame), "empty", None)
+        is_empty = getattr(of, "empty", None)
         return is_empty is None or bool(is_empty())
-    if match[1] in _TALKS:
-        return not any(map(_leads_outside, (_evaluate(call[: match.start()], frame), frame.f_locals.get("self"))))
+    if name == "acquire":
+        is_locked = getattr(of, "locked", None)
+        return is_locked is None or bool(is_locked())
+    if name in _TALKS:
+        return not any(map(_may_speak, (of, frame.f_locals.get("self"))))
     return True
 
 
@@ -108,14 +113,19 @@ def _selector_rests(frame: FrameType, is_awaited: bool, horizon: float) -> bool:
     if timeout is not None and 0 <= timeout < horizon:
         return False  # a loop with a timer
     selector = frame.f_locals.get("self")
-    return not is_awaited or selector is None or not outside.leads_outside(*(key.fd for key in selector.get_map().values()))
+    return (
+        not is_awaited
+        or selector is None
+        or not outside.leads_outside(*(key.fd for key in selector.get_map().values()))
+    )
 
 
-def _leads_outside(channel: Any) -> bool:
+def _may_speak(channel: Any) -> bool:
+    """Whether there is something to be read, or another process may send it."""
     if not isinstance(channel, (socket.socket, io.IOBase)):
         return False
     try:
-        return outside.leads_outside(channel.fileno())
+        return bool(select.select([channel], [], [], 0)[0]) or outside.leads_outside(channel.fileno())
     except (OSError, ValueError):
         return False
 
