@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from types import CodeType
 
+from pytest_interleave.explore.execution import Limits
 from pytest_interleave.loop.controlled import ControlledLoop, RunLimits
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace
@@ -47,6 +48,7 @@ class LoopPool:
         self._wide = [loop for loop in self._wide if not loop.is_closed()]
         loop = ControlledLoop()
         loop.resting_threads = self._pooled.resting_threads
+        _limit(loop, Limits())
         self._wide.append(loop)
         return loop
 
@@ -71,8 +73,7 @@ class LoopPool:
             trace = self.loop.begin_again(decider, script=script, stretch=stretch, limits=limits)
         for loop in self._wide:
             if loop is not self.loop:  # fixtures of wider scope than the test's loop run there, as asyncio would
-                loop.relax(limits.steps)
-                loop.real_limit += limits.real_seconds
+                _limit(loop, limits)
         self._start = self.loop.time()
         return trace
 
@@ -88,3 +89,9 @@ class LoopPool:
     def close(self) -> None:
         """Close the pooled loop; the others are closed by their hosts."""
         self._pooled.really_close()
+
+
+def _limit(loop: ControlledLoop, limits: RunLimits) -> None:
+    """Let the loop run in asyncio's own order, but not for ever."""
+    loop.relax(limits.steps)
+    loop.real_limit += limits.real_seconds

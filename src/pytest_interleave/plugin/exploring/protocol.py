@@ -13,6 +13,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks
 
+from pytest_interleave.errors import StepLimit
 from pytest_interleave.explore.execution import Limits
 from pytest_interleave.explore.explain import explain
 from pytest_interleave.explore.exploration import Exploration
@@ -38,6 +39,7 @@ from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.schedule import Decider, Fifo
 
+_STEPS_OF_LIVELOCK = 2_000
 _WIDER = ("class", "module", "package", "session")
 
 
@@ -158,7 +160,7 @@ class Explorer:
                     if settings.replay is not None:
                         explored = replay(run, settings, settings.replay)
                     else:
-                        explored = self._search(item, run, settings)
+                        explored = self._search(execution, run, settings)
                 except NotExplored as reason:
                     nothing = Exploration(seed=settings.seed, mode=settings.mode)
                     explored = Explored(nothing, reason=str(reason))
@@ -167,13 +169,13 @@ class Explorer:
         explored.phase = execution.phase
         return explored
 
-    def _search(self, item: pytest.Function, run: Run, settings: ExploreSettings) -> Explored:
+    def _search(self, execution: ItemExecution, run: Run, settings: ExploreSettings) -> Explored:
         search = Search(
             run,
             seed=settings.seed,
             mode=settings.mode,
             budget=Budget(settings.runs, settings.seconds),
-            saved=saved.deciders(item),
+            saved=saved.deciders(execution.item),
             is_repeated_by_caller=True,
             order_only=settings.order_only,
         )
@@ -182,10 +184,17 @@ class Explorer:
         if failure is None and settings.order_only == "fail":
             failure = next(iter(exploration.notes), None)
         found = failure or next(iter(exploration.notes), None)
+        limits = execution.limits
+        if found is not None and isinstance(found.error, StepLimit):
+            execution.limits = Limits(steps=_STEPS_OF_LIVELOCK)  # a close look is slow, and all rounds are alike
+        try:
+            explanation = explain(run, found, exploration) if found is not None else None
+        finally:
+            execution.limits = limits
         return Explored(
             exploration,
             failure=failure,
-            explanation=explain(run, found, exploration) if found is not None else None,
+            explanation=explanation,
             decider=Search.decider_for(failure) if failure is not None else Fifo(),
         )
 

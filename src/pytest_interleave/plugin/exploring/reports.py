@@ -198,6 +198,9 @@ class _Current:
             record["outcome"] = "skipped"
         if report.when == "teardown":
             report.interleave = record
+            if self.has_failed and record["token"]:  # what a JUnit file can hold
+                summary = f"{record['sentence']}; {record['label']}; --interleave-replay={record['token']}"
+                report.user_properties.append(("interleave", summary))
 
 
 def _wider_fixtures(item: pytest.Function) -> str:

@@ -1,0 +1,322 @@
+"""What a test does besides passing: fail, skip, hang, refuse to end, end the session."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+def test_skips_and_xfails_are_as_without_exploration(explore) -> None:
+    result = explore(
+        """
+        async def test_skips():
+            await work()
+            pytest.skip("inside")
+
+        @pytest.fixture
+        async def skips():
+            pytest.skip("in a fixture")
+
+        async def test_fixture(skips):
+            pass
+
+        @pytest.mark.skipif(True, reason="condition")
+        async def test_skipif():
+            raise AssertionError
+
+        async def test_importorskip():
+            pytest.importorskip("there_is_no_such_module")
+
+        @pytest.mark.xfail
+        async def test_xfail():
+            await work()
+            assert False
+
+        async def test_xfail_inside():
+            await work()
+            pytest.xfail("inside")
+
+        async def test_xfail_marked_late(request):
+            request.applymarker(pytest.mark.xfail)
+            await work()
+            assert False
+
+        async def test_skips_under_one_schedule_only():
+            state = {"n": 0}
+            await lose_update(state)
+            if state["n"] != 2:
+                pytest.skip("under some schedule")
+        """
+    )
+
+    result.assert_outcomes(skipped=4, xfailed=3, passed=1)
+    result.stdout.fnmatch_lines(["*::test_skips: not explored: inside", "0 explored *; 6 not explored"])
+
+
+def test_failures_of_every_phase_are_reported_where_they_happen(explore, tmp_path: Path) -> None:
+    result = explore(
+        """
+        @pytest.fixture
+        async def bad_set_up():
+            await work()
+            raise LookupError("set-up")
+
+        @pytest.fixture
+        async def bad_tear_down():
+            yield
+            await work()
+            raise LookupError("tear-down")
+
+        @pytest.fixture
+        async def sometimes_bad_tear_down():
+            state = {"n": 0}
+            yield
+            await lose_update(state)
+            assert state["n"] == 2
+
+        @pytest.fixture
+        async def sometimes_bad_set_up():
+            state = {"n": 0}
+            await lose_update(state)
+            assert state["n"] == 2
+
+        async def test_set_up(bad_set_up):
+            raise AssertionError
+
+        async def test_tear_down(bad_tear_down):
+            await work()
+
+        async def test_sometimes_tear_down(sometimes_bad_tear_down):
+            pass
+
+        async def test_sometimes_set_up(sometimes_bad_set_up):
+            pass
+
+        async def test_fails():
+            await work()
+            pytest.fail("own words")
+
+        async def test_own_exception():
+            class Own(Exception):
+                pass
+            await work()
+            raise Own("mine")
+        """,
+        f"--interleave-json={tmp_path / 'out.json'}",
+        f"--junitxml={tmp_path / 'out.xml'}",
+    )
+
+    result.assert_outcomes(errors=4, failed=2, passed=2)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at setup of test_set_up*", "E * LookupError: set-up", "*ERROR at teardown of test_tear_down*"]
+    )
+    tests = {
+        test["nodeid"].partition("::")[2]: test for test in json.loads((tmp_path / "out.json").read_text())["tests"]
+    }
+    assert {name: (test["outcome"], test["verdict"], test["label"]) for name, test in tests.items()} == {
+        "test_set_up": ("failed", "failed", "stock"),
+        "test_tear_down": ("failed", "failed", "stock"),
+        "test_sometimes_tear_down": ("failed", "failed", "latency"),
+        "test_sometimes_set_up": ("failed", "failed", "latency"),
+        "test_fails": ("failed", "failed", "stock"),
+        "test_own_exception": ("failed", "failed", "stock"),
+    }
+    assert all(test["found_in_run"] == 1 for test in tests.values() if test["label"] == "stock")
+    xml = (tmp_path / "out.xml").read_text()
+    assert 'errors="4"' in xml
+    assert 'failures="2"' in xml
+    assert xml.count('<property name="interleave" value="fails ') == 6
+
+
+def test_nothing_can_hang_us(explore) -> None:
+    result = explore(
+        """
+        async def swallow():
+            while True:
+                try:
+                    await asyncio.sleep(1)
+                except asyncio.CancelledError:
+                    pass
+
+        async def test_left_behind():
+            asyncio.create_task(swallow())
+            await work()
+
+        async def test_swallows():
+            await swallow()
+
+        async def test_livelock():
+            while True:
+                await asyncio.sleep(0)
+
+        async def test_deadlock():
+            one, two = asyncio.Lock(), asyncio.Lock()
+            async def take(first, second):
+                async with first:
+                    await asyncio.sleep(0)
+                    async with second:
+                        pass
+            await asyncio.gather(take(one, two), take(two, one))
+
+        @pytest.fixture
+        async def hangs():
+            await asyncio.Event().wait()
+
+        @pytest.fixture
+        async def hangs_at_the_end():
+            yield
+            await asyncio.Event().wait()
+
+        @pytest.fixture(scope="module")
+        async def spins():
+            while True:
+                await asyncio.sleep(0)
+
+        async def test_fixture(hangs):
+            pass
+
+        async def test_fixture_at_the_end(hangs_at_the_end):
+            pass
+
+        async def test_wider_fixture(spins):
+            pass
+
+        async def test_next():
+            await work()
+        """,
+        "--interleave-runs=20",
+    )
+
+    result.assert_outcomes(passed=3, failed=3, errors=3)
+    result.stdout.fnmatch_lines(
+        [
+            "Blocked: Deadlock at virtual time 0 s*",
+            "    at test_it.py:*",
+            "*Deadlock*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*/loop/_base.py*")
+
+
+@pytest.mark.parametrize(
+    ("statement", "line"),
+    [("raise KeyboardInterrupt", "*KeyboardInterrupt*"), ("pytest.exit('enough')", "*Exit: enough*")],
+)
+def test_the_session_can_be_ended_in_a_silent_run(explore, statement: str, line: str) -> None:
+    result = explore(
+        f"""
+        runs = 0
+
+        @pytest.fixture
+        async def closes():
+            yield
+            print("CLOSED")
+
+        async def test_ends(closes):
+            global runs
+            runs += 1
+            await work()
+            if runs == 5:
+                {statement}
+
+        async def test_never():
+            raise AssertionError
+        """,
+        fresh=True,
+    )
+
+    result.stdout.fnmatch_lines([line])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    result.assert_outcomes()
+
+
+def test_a_failure_that_pytest_does_not_see_again_is_a_failure_all_the_same(explore) -> None:
+    result = explore(
+        """
+        runs = 0
+
+        async def test_fails_in_silence(capsys):
+            global runs
+            runs += 1
+            state = {"n": 0}
+            await lose_update(state)
+            if os.isatty(1) or runs < 60:
+                assert state["n"] == 2
+        """,
+        "-p",
+        "no:randomly",
+    )
+
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    result.assert_outcomes(failed=1)
+
+
+def test_tests_with_a_loop_of_their_own_are_run_plainly(explore) -> None:
+    result = explore(
+        """
+        class OwnLoop(asyncio.SelectorEventLoop):
+            pass
+
+        async def test_policy():
+            assert type(asyncio.get_running_loop()) is OwnLoop
+            await work()
+
+        class OwnPolicy(asyncio.DefaultEventLoopPolicy):
+            def new_event_loop(self):
+                return OwnLoop()
+
+        @pytest.fixture
+        def event_loop_policy():
+            return OwnPolicy()
+        """,
+        "-W",
+        "ignore::DeprecationWarning",
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*::test_policy: not explored: its own event_loop_policy makes the loop"])
+
+
+def test_a_loop_factory(explore, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import asyncio
+
+        class OwnLoop(asyncio.SelectorEventLoop):
+            pass
+
+        def pytest_asyncio_loop_factories(config, item):
+            return {"asyncio": asyncio.new_event_loop, "own": OwnLoop}
+        """
+    )
+
+    result = explore("async def test_factory(): await work()")
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_factory?asyncio?: 200 runs*",
+            "*test_factory?own?: not explored: its loop factory OwnLoop makes the loop",
+        ]
+    )
+
+
+def test_a_fixture_event_loop(explore) -> None:
+    result = explore(
+        """
+        @pytest.fixture
+        def event_loop():
+            loop = asyncio.SelectorEventLoop()
+            yield loop
+            loop.close()
+
+        async def test_legacy(event_loop):
+            assert asyncio.get_running_loop() is event_loop
+            await work()
+        """
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_legacy: not explored: its own fixture event_loop makes the loop"])
