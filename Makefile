@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test check bench clean
 
 demo: $(VENV)/.ready
-	$(BIN)/python -m pytest examples
+	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest $(ARGS)
@@ -17,12 +17,13 @@ check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --quiet --strict
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv-* benchmarks/.venv-* site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pytest-interleave needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.13" % sys.version.split()[0])'
