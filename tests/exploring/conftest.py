@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 
 import pytest
@@ -36,15 +37,17 @@ def explore(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Explo
     for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(source: str, *options: str, flag: bool = True, ini: str = "", fresh: bool = False) -> pytest.RunResult:
-        import textwrap
-
+    def run(
+        source: str, *options: str, flag: bool = True, ini: str = "", fresh: bool = False, cache: bool = False
+    ) -> pytest.RunResult:
         pytester.makefile(".ini", pytest=f"[pytest]\nasyncio_mode = auto\n{textwrap.dedent(ini)}")
         pytester.makepyfile(helpers=HELPERS)
         pytester.makepyfile(test_it="from helpers import *\n" + textwrap.dedent(source))
         arguments = [*(["--interleave"] if flag else []), *options]
+        if not cache:
+            arguments += ["-p", "no:cacheprovider"]
         if fresh:
             return pytester.runpytest_subprocess(*arguments)
-        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+        return pytester.runpytest_inprocess(*arguments)
 
     return run

@@ -86,9 +86,9 @@ def read_settings(config: pytest.Config) -> ExploreSettings:
         except TokenError as error:
             raise pytest.UsageError(f"--interleave-replay: {error}") from None
     seed = _value(config, "seed")
-    if seed is None:
-        # Kept as if it had been given: the workers of pytest-xdist get the options of their controller.
-        seed = config.option.interleave_seed = str(secrets.randbits(32))
+    if seed is None:  # the same for all workers of pytest-xdist, and kept for the marks, which are read later
+        given_by_controller = getattr(config, "workerinput", {}).get("interleave_seed")
+        seed = config.option.interleave_seed = given_by_controller or str(secrets.randbits(32))
     settings = ExploreSettings(
         enabled=_is_enabled(config) or token is not None,
         runs=runs,

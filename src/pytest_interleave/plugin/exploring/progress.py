@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from time import perf_counter
 from typing import Any
 
@@ -13,12 +14,16 @@ _FIRST_SECONDS = 2.0
 _SECONDS = 0.5
 
 
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "dumb") == "dumb"  # it cannot take a line back
+
+
 class Progress:
     """Counts the runs of one test."""
 
     def __init__(self, item: pytest.Item, silence: Silence) -> None:
         reporter: Any = item.config.pluginmanager.get_plugin("terminalreporter")
-        is_shown = reporter is not None and reporter.isatty and reporter.hasmarkup and reporter.verbosity >= 0
+        is_shown = reporter is not None and reporter.isatty and reporter.verbosity >= 0 and not _is_dumb()
         self._reporter: Any = reporter if is_shown else None
         self._silence = silence
         self._name = item.name

@@ -115,6 +115,11 @@ class Reporter:
             record["text"] = explored.replayed
         return record
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give the seed to a worker of pytest-xdist."""
+        node.workerinput["interleave_seed"] = str(self.settings.seed)
+
     # -- the session ---------------------------------------------------------------------------------------------
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
