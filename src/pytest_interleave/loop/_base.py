@@ -53,6 +53,8 @@ _LEAST_PATIENCE = 0.05
 #: More alternatives at one choice point than this are not offered.
 _MOST_TIMERS = 32
 _NEVER = float("inf")
+#: A transport needs two turns to close its socket, TLS some more.
+_LAST_TURNS = 4
 #: Selectors round shorter times up to this.
 _SELECTOR_SECONDS = 0.001
 #: Nothing is late by more than this. Deadlines beyond it are the libraries' own (aiohttp's 300 s); one that the test's
@@ -132,7 +134,7 @@ class ControlledTask(asyncio.Task[Any]):
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
-        return self.number
+        return int(self.number)
 
 
 class _JobFuture(asyncio.Future[Any]):
@@ -168,12 +170,13 @@ class TurnLoop(asyncio.SelectorEventLoop):
         #: Threads that never owe an answer: those of the test runner itself.
         self.resting_threads: frozenset[int] = frozenset()
         self.start_of_time = 0.0
+        self._first_debug = self.get_debug()
         self.reset()
 
     # -- a run ---------------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Forget the last run. Watched descriptors and the default executor stay."""
+        """Forget the last run. The default executor stays."""
         self._now = self.start_of_time
         self._timers: list[Timer] = []
         self._cancelled_timers = 0
@@ -210,6 +213,24 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.task_codes: list[Any] = [None]
         self._counters = [[0, 0, 0, 0]]
         self._number = 0
+        self._hashed = 0
+        self.set_task_factory(None)
+        self.set_debug(self._first_debug)
+        for number in list(self._signal_handlers):
+            self.remove_signal_handler(number)
+
+    def drop_descriptors(self) -> None:
+        """Forget what is watched, and close the connections: what runs leave open would speak in the next ones."""
+        for fd in [key.fd for key in self._selector.get_map().values() if key.fd != self._self_pipe_fd]:
+            transport = self._transports.get(fd)
+            if transport is not None:
+                transport.abort()
+            self._remove_reader(fd)
+            self._remove_writer(fd)
+        self._watches = {key: watch for key, watch in self._watches.items() if watch.fd == self._self_pipe_fd}
+        for _ in range(_LAST_TURNS):
+            self.call_soon(self.stop)
+            self.run_forever()
 
     def close(self) -> None:
         super().close()
@@ -231,8 +252,12 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._counters[:first] = [list(counters) for counters in self._start]
         self.first_number = self._number
         self.trace = []
-        self._steps = self._busy = 0
+        self._steps = self._busy = self._hashed = 0
         self.forced_deadlines = 0
+        self._is_hurried = False
+        self._outside.reset()
+        if not self._jobs:
+            self._jobs = Jobs()
 
     def forget_start(self) -> None:
         """Let the next ``rewind`` find a new start: wider fixtures came or went."""
@@ -618,7 +643,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
             except BaseException as error:
                 self._report_callback(step, error)
         self._origin = 0
-        step = callback = owner = None  # break reference cycles
+        step = callback = owner = cast(Any, None)  # break reference cycles
 
     def _run_timed(self, step: Step) -> None:
         """Run it as in asyncio's debug mode, which complains of what blocks: in real time, for virtual time stands."""
@@ -627,7 +652,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         try:
             step._context.run(step._callback, *step._args)
         finally:
-            self._current_handle = None
+            self._current_handle = cast(Any, None)
             seconds = perf_counter() - start
             if seconds >= self.slow_callback_duration:
                 base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(step), seconds)

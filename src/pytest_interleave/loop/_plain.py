@@ -140,7 +140,7 @@ class SpareLoop(asyncio.SelectorEventLoop):
         reader, _ = selector.get_key(self._ssock).data
         reader.cancel()  # it holds the loop
         SpareLoop._spares.append((os.getpid(), selector, self._ssock, self._csock))
-        self._ssock = self._csock = self._selector = None
+        self._ssock = self._csock = self._selector = None  # type: ignore[assignment]
         self._internal_fds -= 1
 
     @classmethod

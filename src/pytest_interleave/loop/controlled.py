@@ -90,6 +90,8 @@ class ControlledLoop(TurnLoop):
         if has_async_generators(self):
             with contextlib.suppress(RunEnded):
                 self.run_until_complete(self.shutdown_asyncgens())
+        with contextlib.suppress(RunEnded):
+            self.drop_descriptors()
         self.set_exception_handler(None)
 
     def _leftovers(self, of_this_run: bool) -> list[asyncio.Task[object]]:

@@ -264,7 +264,7 @@ class Host:
         self._cancel_tasks()
         if _plain.needs_shutdown_of_async_generators(loop):
             loop.run_until_complete(loop.shutdown_asyncgens())
-        if _plain.needs_shutdown_of_executor(loop):
+        if not getattr(loop, "keeps_executor", False) and _plain.needs_shutdown_of_executor(loop):
             loop.run_until_complete(loop.shutdown_default_executor())
         for _ in range(_LAST_ITERATIONS):
             if not _plain.has_callbacks(loop):

@@ -167,7 +167,7 @@ def ending_with_the_process() -> Iterator[None]:
             thread.daemon = True
         start(thread)
 
-    threading.Thread.start = start_as_daemon  # type: ignore[method-assign]
+    threading.Thread.start = start_as_daemon  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:

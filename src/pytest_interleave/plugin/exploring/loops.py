@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import CodeType
+from typing import Any
 
 from pytest_interleave.explore.execution import Limits
 from pytest_interleave.loop.controlled import ControlledLoop, RunLimits
@@ -14,9 +15,24 @@ from pytest_interleave.trace import Trace
 class PooledLoop(ControlledLoop):
     """A loop that ``close`` only empties: making one for each of some hundred runs would cost more than the run."""
 
+    #: Its threads are there for the next run.
+    keeps_executor = True
+    _is_clear = False
+
+    def begin(self, decider: Decider | None, *, script: CodeType | None, stretch: bool, limits: RunLimits) -> Trace:
+        """Start a run from nothing."""
+        self._is_clear = False
+        return super().begin(decider, script=script, stretch=stretch, limits=limits)
+
+    def clear(self, *args: Any, **options: Any) -> None:
+        """End a run."""
+        super().clear(*args, **options)
+        self._is_clear = True
+
     def close(self) -> None:
         """End what runs in the loop, and keep it."""
-        self.clear()
+        if not self._is_clear:
+            self.clear()
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Keep the threads for the next run."""

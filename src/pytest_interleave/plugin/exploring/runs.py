@@ -61,8 +61,15 @@ class ItemExecution:
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         """Make one run, which nobody hears if ``repeating`` is on."""
-        with self.controlled(decider, observer):
-            error = self._run_phases()
+        if observer is not None:
+            with self.controlled(decider, observer):
+                error = self._run_phases()
+        else:
+            self._begin(decider)
+            try:
+                error = self._run_phases()
+            finally:
+                self.pool.end()
         result = self.result(error)
         if not result.steps and self.phase == "call" and error is None:
             raise NotExplored("it runs in a loop that was made for another test")
@@ -85,19 +92,22 @@ class ItemExecution:
     @contextmanager
     def controlled(self, decider: Decider, observer: Observer | None = None) -> Iterator[None]:
         """Let what happens inside be one run under the decider."""
-        loop = self.pool.loop
-        self._recorder = recorder = Recorder(decider)
-        self._trace = trace = self.pool.begin(recorder, script=self.script, stretch=self.stretch, limits=self.limits)
-        recorder.attach(trace)
         state = random.getstate() if self._leftovers is None else None
-        random.seed(0)
+        trace = self._begin(decider)
         try:
-            with observer.watching(loop, trace) if observer is not None else nullcontext():
+            with observer.watching(self.pool.loop, trace) if observer is not None else nullcontext():
                 yield
         finally:
             if state is not None:
                 random.setstate(state)
             self.pool.end()
+
+    def _begin(self, decider: Decider) -> Trace:
+        self._recorder = recorder = Recorder(decider)
+        self._trace = trace = self.pool.begin(recorder, script=self.script, stretch=self.stretch, limits=self.limits)
+        recorder.attach(trace)
+        random.seed(0)
+        return trace
 
     def result(self, error: BaseException | None) -> RunResult:
         """Return what the last run came to."""
