@@ -160,4 +160,4 @@ def test_failures_are_kept_and_tried_first(explore, pytester: pytest.Pytester) -
         )
         result.assert_outcomes(failed=1)
 
-    result.stdout.fnmatch_lines(["Found in run 3 of 3;*"])
+    result.stdout.fnmatch_lines(["Found in run ? of ?;*"])

@@ -121,26 +121,29 @@ class Watch:
 
 
 class ControlledTask(asyncio.Task[Any]):
-    """A task whose hash is its creation number.
+    """A task whose hash is its creation number within the run.
 
     Tasks hash by address otherwise, and ``TaskGroup``, ``asyncio.wait`` and ``all_tasks`` iterate sets of them: no run
     could be repeated.
     """
 
-    __slots__ = ("number",)
+    __slots__ = ("number", "rank")
 
-    def __init__(self, coro: Any, *, number: int, **options: Any) -> None:
-        self.number = number  # first: the base class registers the task in a set
-        super().__init__(coro, **options)
+    def __init__(self, coro: Any, *, number: int, loop: TurnLoop, **options: Any) -> None:
+        self.number = number
+        self.rank = number - loop.first_number  # before the base class registers the task in a set
+        super().__init__(coro, loop=loop, **options)
 
     def __hash__(self) -> int:
-        return int(self.number)
+        return self.rank
 
 
 class _JobFuture(asyncio.Future[Any]):
     """The future of a thread's result, which hashes by the job's number: ``asyncio.wait`` has sets of these, too."""
 
     __slots__ = ("number",)
+
+    number: int
 
     def __hash__(self) -> int:
         return self.number
@@ -158,7 +161,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._origin = 0
         self._sequence = 0
         self._counters: list[list[int]] = [[0, 0, 0, 0]]
-        ordered.install(TurnLoop)
+        ordered.order_as_completed(TurnLoop)
         super().__init__(selector)  # watches its own pipe already
         self._ready: deque[Any]
         self._signal_handlers: dict[int, Any]
@@ -214,6 +217,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._counters = [[0, 0, 0, 0]]
         self._number = 0
         self._hashed = 0
+        ordered.order_cancel_scopes(TurnLoop)
         self.set_task_factory(None)
         self.set_debug(self._first_debug)
         for number in list(self._signal_handlers):
@@ -221,7 +225,10 @@ class TurnLoop(asyncio.SelectorEventLoop):
 
     def drop_descriptors(self) -> None:
         """Forget what is watched, and close the connections: what runs leave open would speak in the next ones."""
-        for fd in [key.fd for key in self._selector.get_map().values() if key.fd != self._self_pipe_fd]:
+        fds = [key.fd for key in self._selector.get_map().values() if key.fd != self._self_pipe_fd]
+        if not fds:
+            return
+        for fd in fds:
             transport = self._transports.get(fd)
             if transport is not None:
                 transport.abort()
@@ -245,10 +252,14 @@ class TurnLoop(asyncio.SelectorEventLoop):
         if self._start is None:
             self._start = [list(counters) for counters in self._counters]
         first = len(self._start)
-        self.parents = list(self.parents)
-        self.ordinals = self.ordinals[:first] + [-number for number in range(first, self._number + 1)]
-        self.task_names = list(self.task_names)
-        self.task_codes = list(self.task_codes)
+        # What nothing alive was made by is forgotten: the numbers of ten thousand runs would only grow.
+        self._number = last = max(first - 1, self._last_origin_alive())
+        self.parents = self.parents[: last + 1]
+        self.ordinals = self.ordinals[:first] + [-number for number in range(first, last + 1)]
+        self.task_names = self.task_names[: last + 1]
+        self.task_codes = self.task_codes[: last + 1]
+        del self._counters[last + 1 :]
+        del self._by_callback[last + 1 :]
         self._counters[:first] = [list(counters) for counters in self._start]
         self.first_number = self._number
         self.trace = []
@@ -259,6 +270,13 @@ class TurnLoop(asyncio.SelectorEventLoop):
         if not self._jobs:
             self._jobs = Jobs()
 
+    def _last_origin_alive(self) -> int:
+        numbers = [getattr(task, "number", 0) for task in asyncio.all_tasks(self)]
+        numbers += [step.origin for step in (*self._ready, *self._timers)]
+        watched = self._selector.get_map()
+        numbers += [watch.origin for watch in self._watches.values() if watch.fd in watched]
+        return max(numbers, default=0)
+
     def forget_start(self) -> None:
         """Let the next ``rewind`` find a new start: wider fixtures came or went."""
         self._start = None
@@ -267,6 +285,11 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Whether the run itself made that task, rather than a callback of something that lives longer (a server)."""
         number = getattr(task, "number", 0)
         return bool(number > self.first_number and not self._by_callback[number])
+
+    def next_hash(self) -> int:
+        """Return a hash for something that would be hashed by its address."""
+        self._hashed += 1
+        return self._hashed
 
     @property
     def steps(self) -> int:
@@ -534,7 +557,13 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Sort what other threads sent; return what could come in next."""
         while self._inbox:
             self._jobs.post(*self._inbox.popleft())
-        return self._jobs.heads() if self._jobs else []
+        return self._jobs.heads()
+
+    def _has_letters(self) -> bool:
+        """Whether other threads have sent anything that was not delivered yet."""
+        while self._inbox:
+            self._jobs.post(*self._inbox.popleft())
+        return self._jobs.has_letters()
 
     def _settle_threads(self, patience: float, horizon: float) -> bool:
         """Wait, in real time, until every thread that may owe an answer has given it or rests.
@@ -553,7 +582,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
                 found = self._selector.select(pause)
             if any(key.fd != self._self_pipe_fd for key, _ in found):
                 return True
-            if self._collect_inbox():  # others may be about to answer
+            if self._has_letters():  # others may be about to answer
                 end = min(end, start if self._is_hurried else start + _LEAST_PATIENCE)
             is_calm = not self._jobs.is_one_to_begin() and not threads.are_busy(
                 self.resting_threads, self._jobs.threads(), horizon
@@ -718,7 +747,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         decider = self.decider
         if ready and self._busy > _BUSY_TURNS:
             self._creep()
-        elif decider is not None and threads.are_there(self.resting_threads) and (ready or self._collect_inbox()):
+        elif decider is not None and threads.are_there(self.resting_threads) and (ready or self._has_letters()):
             self._wait_at_choice()
         arrived = self._poll() if self._inbox or self._is_watching() else []
         jobs = self._collect_inbox() if self._inbox or self._jobs else []
@@ -931,7 +960,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Let time pass under work that never rests: someone polls, and waits for a deadline or a thread."""
         if threads.are_there(self.resting_threads):
             self._settle_threads(_LEAST_PATIENCE, 0)
-            if self._collect_inbox():
+            if self._has_letters():
                 return
         self._now += _CREEP_SECONDS
         if self._now > self.time_limit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_interleave.explore.exploration import Explanation, Exploration, Failure
+from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure
 from pytest_interleave.schedule import Decider, Fifo
 
 

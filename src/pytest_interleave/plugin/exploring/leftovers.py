@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 
+_MOST_FINALIZERS = 50
+
+
 class Leftovers:
     """Remembers how an item was before its runs."""
 
@@ -20,6 +23,8 @@ class Leftovers:
         self._filters = list(warnings.filters)
         self._factory: Any = getattr(item.config, "_tmp_path_factory", None)
         self._folders: list[Path] = []
+        definitions = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values() if found]
+        self._wider: list[Any] = [definition for definition in definitions if definition.scope != "function"]
         self._is_first = True
 
     def note_folders(self) -> None:
@@ -59,9 +64,18 @@ class Leftovers:
                 pass  # makes the interpreter forget what it decided under the test's filters
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+        for definition in self._wider:
+            if len(definition._finalizers) > _MOST_FINALIZERS:
+                definition._finalizers[:] = [each for each in definition._finalizers if not _is_of_run(each)]
         # Of the first run, folders may belong to fixtures of wider scope.
         if not self._is_first:
             for other in self._folders:
                 shutil.rmtree(other, ignore_errors=True)
         self._folders.clear()
         self._is_first = False
+
+
+def _is_of_run(finalizer: Any) -> bool:
+    """Whether this only ends a fixture of function scope, which is long over, before the one that it used."""
+    definition = getattr(getattr(finalizer, "func", None), "__self__", None)
+    return isinstance(definition, pytest.FixtureDef) and definition.scope == "function"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import CodeType
 from typing import Any
 
-from pytest_interleave.explore.execution import Limits
+from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.loop.controlled import ControlledLoop, RunLimits
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace

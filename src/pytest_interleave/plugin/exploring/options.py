@@ -11,7 +11,7 @@ import pytest
 from pytest_interleave.settings import MODES
 
 if TYPE_CHECKING:
-    from pytest_interleave.explore.token import Token
+    from pytest_interleave.exploration.token import Token
 
 ORDER_ONLY = ("note", "fail", "off")
 #: Runs and seconds for each test, whichever ends first.
@@ -79,7 +79,7 @@ def read_settings(config: pytest.Config) -> ExploreSettings:
     replay = config.getoption("interleave_replay")
     token = None
     if replay is not None:
-        from pytest_interleave.explore.token import Token, TokenError
+        from pytest_interleave.exploration.token import Token, TokenError
 
         try:
             token = Token.decode(replay)

@@ -14,12 +14,12 @@ from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks
 
 from pytest_interleave.errors import StepLimit
-from pytest_interleave.explore.execution import Limits
-from pytest_interleave.explore.explain import explain
-from pytest_interleave.explore.exploration import Exploration
-from pytest_interleave.explore.result import RunResult
-from pytest_interleave.explore.search import Budget, Search
-from pytest_interleave.explore.token import test_number
+from pytest_interleave.exploration.execution import Limits
+from pytest_interleave.exploration.explain import explain
+from pytest_interleave.exploration.outcomes import Exploration
+from pytest_interleave.exploration.result import RunResult
+from pytest_interleave.exploration.search import Budget, Search
+from pytest_interleave.exploration.token import test_number
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring import saved

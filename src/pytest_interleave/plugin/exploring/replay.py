@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pytest_interleave.explore.explain import explain
-from pytest_interleave.explore.exploration import Exploration, Failure
-from pytest_interleave.explore.result import RunResult
-from pytest_interleave.explore.search import Search
-from pytest_interleave.explore.token import Token
+from pytest_interleave.exploration.explain import explain
+from pytest_interleave.exploration.outcomes import Exploration, Failure
+from pytest_interleave.exploration.result import RunResult
+from pytest_interleave.exploration.search import Search
+from pytest_interleave.exploration.token import Token
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring.explored import Explored
 from pytest_interleave.plugin.exploring.options import ExploreSettings

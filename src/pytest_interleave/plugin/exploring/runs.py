@@ -18,9 +18,9 @@ from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_record
 from _pytest.tmpdir import tmppath_result_key
 
 from pytest_interleave.errors import RunEnded
-from pytest_interleave.explore.execution import Limits
-from pytest_interleave.explore.recorder import Recorder
-from pytest_interleave.explore.result import RunResult
+from pytest_interleave.exploration.execution import Limits
+from pytest_interleave.exploration.recorder import Recorder
+from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring import subtests
 from pytest_interleave.plugin.exploring.hypothesis_items import original_error

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_interleave.explore.exploration import Failure
-from pytest_interleave.explore.token import Token, TokenError, test_number
+from pytest_interleave.exploration.outcomes import Failure
+from pytest_interleave.exploration.token import Token, TokenError, test_number
 from pytest_interleave.schedule import Decider, Vector
 from pytest_interleave.strategies.guided import Guided
 
