@@ -16,7 +16,8 @@ RACE = "events/tests/test_booking.py::test_the_last_seat_is_sold_once"
 def run_pytest(*arguments: str) -> int:
     """Run pytest in this folder, show what it prints, and return its exit code."""
     print(f"\n$ pytest {' '.join(arguments)}\n", flush=True)
-    return subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments], cwd=EXAMPLES).returncode
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=EXAMPLES).returncode
 
 
 def main() -> int:

@@ -22,8 +22,8 @@ from typing import Protocol, TypeAlias
 EventId: TypeAlias = tuple[Hashable, ...]
 
 
-#: What a timer stands for: a deadline (a timeout, ``call_later``), a sleep in code or in a double of outside work, a sleep
-#: in the test's own frame, and one in the first frame of a task whose code stands in the test.
+#: What a timer stands for: a deadline (a timeout, ``call_later``), a sleep in code or in a double of outside work, a
+#: sleep in the test's own frame, and one in the first frame of a task whose code stands in the test.
 DEADLINE, CODE_SLEEP, SCRIPT_SLEEP, NESTED_SLEEP = range(4)
 
 

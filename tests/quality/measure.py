@@ -101,7 +101,7 @@ def measure(
     as ``mode``.
     """
     if explore is None:
-        from pytest_interleave.explore import explore
+        from pytest_interleave.exploration import explore
     wanted = set(kinds)
     rows = []
     for kind, program in programs():

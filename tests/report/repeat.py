@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from pytest_interleave.explore.execution import Execution, Limits
-from pytest_interleave.explore.explain import explain
-from pytest_interleave.explore.exploration import Exploration, Failure
+from pytest_interleave.exploration.execution import Execution, Limits
+from pytest_interleave.exploration.explain import explain
+from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.schedule import EventId
 from pytest_interleave.strategies.guided import Guided
 

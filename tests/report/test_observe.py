@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pytest_interleave.detectors.deadlock import find
-from pytest_interleave.explore.execution import Execution, Limits
-from pytest_interleave.explore.result import RunResult
+from pytest_interleave.exploration.execution import Execution, Limits
+from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import Guided

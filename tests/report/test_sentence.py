@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_interleave.explore.exploration import Explanation
+from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.sentence import sentence
 from pytest_interleave.schedule import EventId
 from pytest_interleave.trace import Observation

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_interleave.explore.exploration import Exploration
-from pytest_interleave.explore.result import RunResult
+from pytest_interleave.exploration.outcomes import Exploration
+from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.report.script import explore
 from pytest_interleave.report.text import render_summary_line
 from pytest_interleave.trace import Trace

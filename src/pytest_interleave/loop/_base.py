@@ -216,8 +216,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.task_codes: list[Any] = [None]
         self._counters = [[0, 0, 0, 0]]
         self._number = 0
-        self._hashed = 0
-        ordered.order_cancel_scopes(TurnLoop)
+        ordered.order_cancel_scopes()
         self.set_task_factory(None)
         self.set_debug(self._first_debug)
         for number in list(self._signal_handlers):
@@ -263,7 +262,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._counters[:first] = [list(counters) for counters in self._start]
         self.first_number = self._number
         self.trace = []
-        self._steps = self._busy = self._hashed = 0
+        self._steps = self._busy = 0
         self.forced_deadlines = 0
         self._is_hurried = False
         self._outside.reset()
@@ -285,11 +284,6 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Whether the run itself made that task, rather than a callback of something that lives longer (a server)."""
         number = getattr(task, "number", 0)
         return bool(number > self.first_number and not self._by_callback[number])
-
-    def next_hash(self) -> int:
-        """Return a hash for something that would be hashed by its address."""
-        self._hashed += 1
-        return self._hashed
 
     @property
     def steps(self) -> int:
@@ -453,7 +447,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         return number
 
     def adopt(self, task: Any, name: str) -> None:
-        """Number a task that was not made by ``create_task``: the runner's own. Its class needs room for ``number``."""
+        """Give a number to a task that was not made by ``create_task``: the runner's own."""
         task.number = self._enroll(name, task.get_coro())
         self._task_classes.add(type(task))
 

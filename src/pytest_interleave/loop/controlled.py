@@ -119,4 +119,4 @@ class ControlledLoop(TurnLoop):
 
 
 def _ignore(loop: asyncio.AbstractEventLoop, context: object) -> None:
-    """The verdict is in: what dies now is no news."""
+    """Say nothing: the verdict is in, and what dies now is no news."""

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 #: Messages that a job sends before its result are numbered within the job.
 _MESSAGES = 10_000
@@ -58,7 +58,7 @@ class Jobs:
         self._asked: dict[asyncio.Future[Any], Job] = {}
         self._letters: dict[Any, deque[Job]] = {}
         self._number = 0
-        self._strangers = 0
+        self._strangers: dict[int, tuple[int, int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._asked or self._letters)
@@ -91,17 +91,29 @@ class Jobs:
                 letter = Job(job.origin, job.ordinal * _MESSAGES + job.messages, job.number)
                 break
         else:
-            self._strangers += 1
-            letter = Job(0, self._strangers, float("inf"))
+            letter = Job(0, 0, float("inf"))
             letter.thread = sender
         letter.handle = handle
         self._letters.setdefault(sender if letter.number == float("inf") else letter.number, deque()).append(letter)
 
+    def has_letters(self) -> bool:
+        """Whether anything could come in."""
+        return bool(self._letters)
+
     def heads(self) -> list[Job]:
-        """Return what could come in next: of each sender its first message, the oldest job first."""
+        """Return what could come in next: of each sender its first message, the oldest job first.
+
+        Threads that are no job's are numbered when their first message is asked for, in the order of their creation.
+        """
         letters = [queue[0] for queue in self._letters.values()]
         if len(letters) > 1:
             letters.sort(key=lambda job: (job.number, job.thread or 0))
+        for letter in letters:
+            if not letter.ordinal:
+                sender = cast(int, letter.thread)
+                number, messages = self._strangers.get(sender, (len(self._strangers) + 1, 0))
+                self._strangers[sender] = number, messages + 1
+                letter.ordinal = number * _MESSAGES + messages + 1
         return letters
 
     def take(self, letter: Job) -> None:

@@ -1,7 +1,6 @@
-"""``asyncio.as_completed`` in an order that can be repeated.
+"""What iterates a set of things that hash by their address, made to go through them in an order that can be repeated.
 
-It makes a set of what it is given, and then tasks in the order of that set: for coroutines, that of their addresses.
-Given tasks of the controlled loop, which hash by their number, it keeps the order. So the tasks are made first.
+Tasks of the controlled loop hash by their number, but these two have sets of something else.
 """
 
 from __future__ import annotations
@@ -9,33 +8,80 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-_original: Callable[..., Any] = asyncio.as_completed
+_as_completed: Callable[..., Any] = asyncio.as_completed
 
 
-def install(loop_class: type[asyncio.AbstractEventLoop]) -> None:
-    """Take the place of ``asyncio.as_completed``, for loops of that class only."""
-    if asyncio.as_completed is not _original:
+def _running(loop_class: type[asyncio.AbstractEventLoop]) -> Any:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return loop if isinstance(loop, loop_class) else None
+
+
+def order_as_completed(loop_class: type[asyncio.AbstractEventLoop]) -> None:
+    """Take the place of ``asyncio.as_completed``, for loops of that class only.
+
+    It makes a set of the coroutines that it is given, and tasks in the order of that set. So the tasks are made first.
+    """
+    if asyncio.as_completed is not _as_completed:
         return
 
     def make_tasks(given: Iterable[Any]) -> Iterable[Any]:
-        try:
-            is_ours = isinstance(asyncio.get_running_loop(), loop_class)
-        except RuntimeError:
-            is_ours = False
-        if not is_ours or not isinstance(given, Iterable) or inspect.isawaitable(given):
+        if _running(loop_class) is None or not isinstance(given, Iterable) or inspect.isawaitable(given):
             return given
         return [asyncio.ensure_future(awaitable) for awaitable in dict.fromkeys(given)]
 
-    @functools.wraps(_original)
+    @functools.wraps(_as_completed)
     def as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any:
-        return _original(make_tasks(fs), timeout=timeout)
+        return _as_completed(make_tasks(fs), timeout=timeout)
 
-    @functools.wraps(_original)
+    @functools.wraps(_as_completed)
     def as_completed_lazily(fs: Iterable[Any], *, timeout: float | None = None) -> Iterator[Any]:
-        yield from _original(make_tasks(fs), timeout=timeout)
+        yield from _as_completed(make_tasks(fs), timeout=timeout)
 
-    replacement: Any = as_completed_lazily if inspect.isgeneratorfunction(_original) else as_completed
+    replacement: Any = as_completed_lazily if inspect.isgeneratorfunction(_as_completed) else as_completed
     asyncio.as_completed = asyncio.tasks.as_completed = replacement
+
+
+class InsertionOrdered(set[Any]):
+    """A set that is iterated in the order of insertion."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order: dict[Any, None] = {}
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._order)
+
+    def add(self, element: Any) -> None:
+        super().add(element)
+        self._order[element] = None
+
+    def discard(self, element: Any) -> None:
+        super().discard(element)
+        self._order.pop(element, None)
+
+    def remove(self, element: Any) -> None:
+        super().remove(element)
+        del self._order[element]
+
+
+def order_cancel_scopes() -> None:
+    """Let anyio's cancel scopes, if anyio is in use, keep the order of those within them: they are cancelled in it."""
+    scope_class = getattr(sys.modules.get("anyio._backends._asyncio"), "CancelScope", None)
+    initialize = getattr(scope_class, "__init__", None)
+    if scope_class is None or initialize is None or hasattr(initialize, "__wrapped__"):
+        return
+
+    @functools.wraps(initialize)
+    def with_order(self: Any, *args: Any, **options: Any) -> None:
+        initialize(self, *args, **options)
+        if getattr(self, "_child_scopes", None) == set():
+            self._child_scopes = InsertionOrdered()
+
+    scope_class.__init__ = with_order

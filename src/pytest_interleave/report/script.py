@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from pytest_interleave.explore import Exploration
-from pytest_interleave.explore import explore as search
+from pytest_interleave.exploration import Exploration
+from pytest_interleave.exploration import explore as search
 from pytest_interleave.report.text import render_exploration, render_failure, render_note
 
 

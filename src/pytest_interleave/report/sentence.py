@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-from pytest_interleave.explore.exploration import Explanation
+from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.reading import TEST, Reading, cut, lines_of, location, meets, seconds
 from pytest_interleave.schedule import EventId
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place

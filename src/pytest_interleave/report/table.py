@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_interleave.explore.exploration import Explanation
+from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.reading import TEST, Reading, cut, file_name, seconds
 from pytest_interleave.report.sentence import Order
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place

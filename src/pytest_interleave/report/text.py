@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from pytest_interleave.errors import Blocked
-from pytest_interleave.explore.exploration import Explanation, Exploration, Failure
+from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure
 from pytest_interleave.report.deadlock import render_deadlock
 from pytest_interleave.report.reading import Reading, location, wrap
 from pytest_interleave.report.sentence import read_orders, sentence

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-
 _MOST_FINALIZERS = 50
 
 

@@ -34,7 +34,7 @@ _ENDS_SESSION = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _NO_VERDICT = (pytest.skip.Exception, pytest.xfail.Exception)
 
 
-class NotExplored(Exception):  # noqa: N818 - no error: it says what to do
+class NotExplored(Exception):
     """The item cannot be explored; what it did instead of running is left to pytest."""
 
 

@@ -6,10 +6,10 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from pytest_interleave.explore.execution import Execution, Limits
-from pytest_interleave.explore.explain import explain
-from pytest_interleave.explore.exploration import Exploration, Failure
-from pytest_interleave.explore.search import Budget, Search
+from pytest_interleave.exploration.execution import Execution, Limits
+from pytest_interleave.exploration.explain import explain
+from pytest_interleave.exploration.outcomes import Exploration, Failure
+from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.settings import MODES
 
 __all__ = ["Exploration", "Failure", "explain", "explore"]

@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 from pytest_interleave.detectors import deadlock
 from pytest_interleave.errors import Blocked
-from pytest_interleave.explore.exploration import Explanation, Exploration, Failure
-from pytest_interleave.explore.result import RunResult
-from pytest_interleave.explore.search import Search
+from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure
+from pytest_interleave.exploration.result import RunResult
+from pytest_interleave.exploration.search import Search
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.trace import Observation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pytest_interleave.detectors.deadlock import Deadlock
-from pytest_interleave.explore.result import RunResult, Signature
+from pytest_interleave.exploration.result import RunResult, Signature
 from pytest_interleave.schedule import EventId
 from pytest_interleave.trace import Observation
 

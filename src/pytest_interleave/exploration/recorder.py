@@ -58,6 +58,7 @@ class Recorder:
         return choice
 
     def data(self, alternatives: int) -> int:
+        self.points += 1
         return self._note(self.decider.data(alternatives), alternatives)
 
     def constraints(self) -> dict[EventId, EventId]:

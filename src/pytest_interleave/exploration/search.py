@@ -20,9 +20,9 @@ from itertools import cycle
 from random import Random
 from time import perf_counter
 
-from pytest_interleave.explore.exploration import Exploration, Failure
-from pytest_interleave.explore.result import Execute, RunResult, Signature
-from pytest_interleave.explore.shrink import ddmin, shrink_vector
+from pytest_interleave.exploration.outcomes import Exploration, Failure
+from pytest_interleave.exploration.result import Execute, RunResult, Signature
+from pytest_interleave.exploration.shrink import ddmin, shrink_vector
 from pytest_interleave.schedule import Decider, EventId, Fifo, Vector
 from pytest_interleave.strategies.guided import Guided
 from pytest_interleave.strategies.latency import Latency

@@ -9,8 +9,8 @@ from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from pytest_interleave.errors import RunEnded
-from pytest_interleave.explore.recorder import Recorder
-from pytest_interleave.explore.result import RunResult
+from pytest_interleave.exploration.recorder import Recorder
+from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.loop.threads import ending_with_the_process
@@ -42,6 +42,7 @@ class Execution:
         self._world.enter_context(ending_with_the_process())
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
+        """Make one run; ``observer`` looks closely, and makes it slow."""
         loop = self.loop
         recorder = Recorder(decider)
         trace = loop.begin(
