@@ -24,7 +24,7 @@ def test_the_example_passes_plainly_and_fails_under_exploration_as_shown(pyteste
     printed = [line.rstrip() for line in explored.outlines]
     start = printed.index(shown[0])
     # Line numbers differ by the comment with the file's name, which pytester's file has too.
-    assert [line for line in printed[start : start + len(shown)]] == shown
+    assert printed[start : start + len(shown)] == shown
 
 
 def test_the_replay_command_of_the_report_fails_in_the_same_way(pytester: pytest.Pytester) -> None:

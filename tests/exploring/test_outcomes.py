@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_interleave.exploration.execution import Limits
+
 
 def test_skips_and_xfails_are_as_without_exploration(explore) -> None:
     result = explore(
@@ -130,7 +132,10 @@ def test_failures_of_every_phase_are_reported_where_they_happen(explore, tmp_pat
     assert xml.count('<property name="interleave" value="fails ') == 6
 
 
-def test_nothing_can_hang_us(explore) -> None:
+def test_nothing_can_hang_us(explore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("protocol", "loops"):  # the same limits, sooner
+        monkeypatch.setattr(f"pytest_interleave.plugin.exploring.{module}.Limits", lambda steps=10_000: Limits(steps))
+
     result = explore(
         """
         async def swallow():

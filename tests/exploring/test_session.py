@@ -193,8 +193,13 @@ def test_without_the_asyncio_plugin(explore) -> None:
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
-def test_no_progress_but_on_a_terminal(explore) -> None:
-    result = explore("async def test_long(): await work()", "--interleave-time=2.3", "--interleave-runs=1000000")
+_IMPATIENT = "from pytest_interleave.plugin.exploring import progress\nprogress._FIRST_SECONDS = 0.2\n"
+
+
+def test_no_progress_but_on_a_terminal(explore, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_interleave.plugin.exploring.progress._FIRST_SECONDS", 0.2)
+
+    result = explore("async def test_long(): await work()", "--interleave-time=0.5", "--interleave-runs=1000000")
 
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*test_long: * runs, */s")
@@ -203,9 +208,10 @@ def test_no_progress_but_on_a_terminal(explore) -> None:
 def test_progress_on_a_terminal(explore, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pexpect = pytest.importorskip("pexpect")
     explore("async def test_long(): await work()", "--collect-only")
-
+    pytester.makeconftest(_IMPATIENT)
     monkeypatch.setenv("TERM", "xterm")
-    child = pytester.spawn_pytest("--interleave --interleave-time=2.6 --interleave-runs=1000000 -p no:cacheprovider")
+
+    child = pytester.spawn_pytest("--interleave --interleave-time=1 --interleave-runs=1000000 -p no:cacheprovider")
 
     child.expect(r"test_long: \d+ runs, \d+/s", timeout=20)
     child.expect("1 passed", timeout=20)

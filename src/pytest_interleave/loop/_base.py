@@ -266,6 +266,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.forced_deadlines = 0
         self._is_hurried = False
         self._outside.reset()
+        ordered.order_cancel_scopes()
         if not self._jobs:
             self._jobs = Jobs()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -59,21 +60,30 @@ class InsertionOrdered(set[Any]):
         return iter(self._order)
 
     def add(self, element: Any) -> None:
+        """Add it at the end, unless it is there."""
         super().add(element)
         self._order[element] = None
 
     def discard(self, element: Any) -> None:
+        """Remove it, if it is there."""
         super().discard(element)
         self._order.pop(element, None)
 
     def remove(self, element: Any) -> None:
+        """Remove it, or raise ``KeyError``."""
         super().remove(element)
         del self._order[element]
 
 
 def order_cancel_scopes() -> None:
     """Let anyio's cancel scopes, if anyio is in use, keep the order of those within them: they are cancelled in it."""
-    scope_class = getattr(sys.modules.get("anyio._backends._asyncio"), "CancelScope", None)
+    if "anyio" not in sys.modules:
+        return
+    try:
+        backend = importlib.import_module("anyio._backends._asyncio")
+    except ImportError:
+        return
+    scope_class = getattr(backend, "CancelScope", None)
     initialize = getattr(scope_class, "__init__", None)
     if scope_class is None or initialize is None or hasattr(initialize, "__wrapped__"):
         return

@@ -1,0 +1,62 @@
+"""Same decisions, same run: also in another process, with another hash seed and among other objects."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytest_interleave
+from parity.loops import on_asyncio
+from parity.outcomes import PROGRAMS, failing_group, outcomes
+
+SOURCES = Path(pytest_interleave.__file__).parent.parent
+SCRIPT = Path(__file__).with_name("outcomes.py")
+
+
+def test_the_order_of_a_set_of_tasks_differs_on_asyncio():
+    """Else the tests below would show nothing."""
+    seen = set()
+    ballast = []
+    for number in range(300):
+        ballast.append([object() for _ in range(number * 7 % 50)])
+        seen.add(repr(on_asyncio(failing_group)))
+
+    assert len(seen) > 1
+
+
+@pytest.fixture(scope="module")
+def here():
+    return outcomes(1, 40)
+
+
+@pytest.mark.parametrize("program", [program.__name__ for program in PROGRAMS])
+def test_forty_runs_have_one_outcome_and_one_trace(here, program):
+    assert len(here[program]) == 2
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_fresh_processes_agree(here, seed):
+    run = subprocess.run(
+        [sys.executable, SCRIPT, SOURCES, str(seed), "5"],
+        env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert run.stdout.strip() == repr(here), run.stderr
+
+
+def test_tasks_hash_by_their_number():
+    async def program():
+        return [hash(asyncio.create_task(asyncio.sleep(0))) for _ in range(3)]
+
+    from parity.loops import on_controlled
+
+    first, second, third = on_controlled(program)
+
+    assert (second - first, third - second) == (1, 1)
