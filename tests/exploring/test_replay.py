@@ -80,7 +80,7 @@ def _run(command: list[str], folder: Path, **environment: str) -> str:
 def test_the_printed_command_fails_in_the_same_way(explore, pytester: pytest.Pytester) -> None:
     folder = pytester.mkdir("tests")
     (folder / "conftest.py").touch()
-    first = explore(_LOSES_UPDATE, "-p", "no:cacheprovider").stdout.str()
+    first = explore(_LOSES_UPDATE, fresh=True).stdout.str()
 
     again = _run(_command(first), pytester.path)
 

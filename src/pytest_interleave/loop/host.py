@@ -114,10 +114,13 @@ class Host:
             if self._job is not None:  # somebody else called loop.stop()
                 self._abandon_job()
                 raise RuntimeError(_STOPPED)
-        except (KeyboardInterrupt, SystemExit, RunEnded):
-            if self._job is not None:  # out of a callback or the loop itself, not out of the job
+        except (KeyboardInterrupt, SystemExit):
+            if self._job is not None:  # out of a callback, not out of the job
                 self._abandon_job()
             raise
+        except RunEnded as ended:
+            self._abandon_job()
+            raise ended.with_traceback(None) from None  # the frames are the loop's, and say nothing of the test
         finally:
             Host.running.pop()
         error = self._error

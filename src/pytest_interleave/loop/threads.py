@@ -29,9 +29,13 @@ _JOINS = {("threading", "join"), ("threading", "_wait_for_tstate_lock")}
 _calls: dict[tuple[CodeType, int], str] = {}
 
 
+#: ``threading.active_count()`` takes a lock to count these, in each turn of the loop.
+_active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+
+
 def are_there(resting: AbstractSet[int]) -> bool:
     """Whether there is any thread but this one and those named."""
-    if threading.active_count() == 1:
+    if len(_active) == 1:
         return False
     me = threading.get_ident()
     return any(thread.ident != me and thread.ident not in resting for thread in threading.enumerate())
