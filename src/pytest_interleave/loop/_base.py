@@ -84,7 +84,7 @@ class Step(asyncio.Handle):
 class Timer(asyncio.TimerHandle):
     """A timer as an outside event."""
 
-    __slots__ = ("kind", "ordinal", "origin", "place", "sort", "stands_for")
+    __slots__ = ("armed", "kind", "late_before", "ordinal", "origin", "place", "sort", "stands_for")
 
     kind: str
     origin: int
@@ -92,6 +92,9 @@ class Timer(asyncio.TimerHandle):
     sort: tuple[float, int]
     stands_for: int
     place: tuple[str, int] | None
+    #: When it was set, and by how much events had been late in this run until then.
+    armed: float
+    late_before: float
 
     def _repr_info(self) -> list[str]:
         return ["TimerHandle", *super()._repr_info()[1:]]
@@ -196,6 +199,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._steps = 0
         self.turns = 0
         self.forced_deadlines = 0
+        self._late_seconds = 0.0
         self.decider: Decider | None = None
         #: Runs each step in the loop's place, and may look at it before and after. None when exploring: it costs time.
         self.observer: Any = None
@@ -264,6 +268,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.trace = []
         self._steps = self._busy = 0
         self.forced_deadlines = 0
+        self._late_seconds = 0.0
         self._is_hurried = False
         self._outside.reset()
         ordered.order_cancel_scopes()
@@ -358,6 +363,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         timer.origin = origin
         timer.ordinal = counters[0]
         timer.sort = (when, self._sequence)
+        timer.armed = self._now
+        timer.late_before = self._late_seconds
         self._classify(timer, callback)
         timers = self._timers
         if when == _NEVER:
@@ -775,8 +782,13 @@ class TurnLoop(asyncio.SelectorEventLoop):
             self._busy = 0
             delivered = delivered or chosen.__class__ is not Timer or chosen.stands_for == CODE_SLEEP
             if chosen.__class__ is Timer:
-                if chosen is not natural or jobs or arrived:
-                    self.forced_deadlines += chosen.stands_for == DEADLINE
+                is_forced = chosen is not natural or bool(jobs or arrived)
+                if is_forced and chosen._when > self._now:
+                    self._late_seconds += chosen._when - self._now
+                if chosen.stands_for == DEADLINE:
+                    # Also when its time came by itself, if lateness used up a good part of it before.
+                    late = self._late_seconds - chosen.late_before
+                    self.forced_deadlines += is_forced or late * 4 >= chosen._when - chosen.armed > 0
                 arrived = []  # asyncio looks for I/O before it looks at its timers
                 self._fire(chosen)
                 # Sleeps and deadlines that are due at the very same time come in together; outside work may lag.
