@@ -66,6 +66,6 @@ def test_the_note_tells_how_to_model_two_callers_and_that_makes_it_a_failure() -
     noted = explore(programs.start_order, runs=50, seed=1)
     modelled = explore(programs.start_order_modelled, runs=50, seed=1)
 
-    assert "arrives(one), arrives(other)" in str(noted.notes[0])
+    assert "arrives(one()), arrives(other())" in str(noted.notes[0])
     assert not noted.failures
     assert modelled.failures[0].label == "latency"

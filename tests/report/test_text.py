@@ -218,7 +218,7 @@ test's order always holds. To say that they are independent, let each arrive by 
         await asyncio.sleep(0.01)      # as long as you like: which one arrives first is explored
         return await call
 
-    await asyncio.gather(arrives(one), arrives(other))
+    await asyncio.gather(arrives(one()), arrives(other()))
 
 See it:  pytest "test_bank.py::test_transfers" --interleave-replay=x1.AAEC
 """

@@ -105,6 +105,9 @@ class Search:
         counter = Fifo()
         first = self._run(counter)
         done.baseline, done.steps = first, first.steps
+        if first.gave_up:
+            done.reason = str(first.error)
+            return "inconclusive"
         if first.error is not None:
             self._found(first, label="stock")
             return "failed"

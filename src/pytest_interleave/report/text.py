@@ -24,7 +24,7 @@ async def arrives(call):           # beside the test, not inside it
     await asyncio.sleep(0.01)      # as long as you like: which one arrives first is explored
     return await call
 
-await asyncio.gather(arrives(one), arrives(other))"""
+await asyncio.gather(arrives(one()), arrives(other()))"""
 
 
 def sentence_of(failure: Failure) -> str:
