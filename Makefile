@@ -4,10 +4,10 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 VENV := .venv-$(VERSION)
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench clean
 
 demo: $(VENV)/.ready
-	$(BIN)/python examples/demo.py
+	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest $(ARGS)
@@ -16,17 +16,23 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
+	@$(MAKE) --no-print-directory docs
+
+docs: $(VENV)/.ready
 	$(BIN)/mkdocs build --quiet --strict
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf .venv-* benchmarks/.venv-* site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv-* benchmarks/.venv-* site build dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis examples/.pytest_cache
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pytest-interleave needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.13" % sys.version.split()[0])'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo "Making $(VENV), with what demo, tests and checks need: about half a minute, once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
