@@ -29,8 +29,9 @@ def main() -> int:
         print("\nThe lost update should have been found, and it was not.")
         return 1
     print(
-        "\nThat failure is the demonstration, and make is content with it: the test passes every time under plain pytest, and"
-        "\n--interleave shows how two bookings sell the same seat. examples/README.md says where the bug is."
+        "\nThat failure is the demonstration, so this is a success: the test passes every time under plain pytest, and"
+        "\n--interleave shows how two bookings sell the same seat. examples/README.md says where the bug is. To replay"
+        f"\nit, activate {Path(sys.prefix).name}, go to {EXAMPLES.name}/ and paste the line above."
     )
     return 0
 
