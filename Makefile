@@ -27,8 +27,8 @@ bench: $(VENV)/.ready
 
 clean:
 	rm -rf .venv-* benchmarks/.venv-* site build dist
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis examples/.pytest_cache
-	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests examples benchmarks -type d \( -name __pycache__ -o -name .hypothesis -o -name .pytest_cache \) -prune -exec rm -rf {} +
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pytest-interleave needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.13" % sys.version.split()[0])'
