@@ -144,6 +144,7 @@ def test_nothing_leaks_into_the_next_test(explore) -> None:
         """,
         "--interleave-order-only=off",
         ini="filterwarnings = error",
+        fresh=True,  # in this process, what it leaves would be collected in the tests after it
     )
 
     # Only what the run that was reported left: that is the test's own.
