@@ -1,1 +1,1 @@
-"""Placeholder, filled by the controlled loop."""
+"""Room for wall clocks that follow virtual time, which are not built; ``loop.time()`` is the loop's own."""

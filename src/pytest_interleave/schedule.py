@@ -3,7 +3,7 @@
 A run of the controlled loop asks its ``Decider`` at every *choice point*. Each answer is a small integer, and **0 is
 always what asyncio itself would do**, so a run that answers nothing but zeros is asyncio's own.
 
-The loop asks three kinds of question:
+It is asked four kinds of question:
 
 ``deliver``  between two turns of the loop: which outside event (I/O, a timer, a thread's result) comes in next, or
              ``None``: none, run what is queued. This is all that the world outside asyncio can choose.
@@ -58,30 +58,20 @@ class Decider(Protocol):
 
 
 class Fifo:
-    """Asyncio's own choices. Counts how many there were, and their alternatives."""
+    """Asyncio's own choices."""
 
     holds_steps = False
 
-    def __init__(self) -> None:
-        self.points = 0
-        self.starts = 0
-        self.widths: list[int] = []
-
     def deliver(self, options: Sequence[Event | None]) -> int:
-        self.points += 1
-        self.widths.append(len(options))
         return 0
 
     def order(self, origins: Sequence[int]) -> int:
-        self.starts += 1
         return 0
 
     def hold(self, origin: int, turns: int) -> int:
         return 0
 
     def data(self, alternatives: int) -> int:
-        self.points += 1
-        self.widths.append(alternatives)
         return 0
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 
 import aiosqlite
 import anyio
@@ -10,9 +9,7 @@ import anyio.from_thread
 import anyio.to_thread
 import fastapi
 import httpx
-import pytest
 import redis.asyncio
-import trustme
 import uvicorn
 import websockets.asyncio.client
 import websockets.asyncio.server
@@ -20,17 +17,6 @@ from aiohttp import ClientSession, ClientTimeout, WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from parity.loops import parity
-
-
-@pytest.fixture(scope="module")
-def certificates():
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
-
 
 # -- anyio -----------------------------------------------------------------------------------------------------------
 

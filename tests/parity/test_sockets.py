@@ -5,9 +5,6 @@ import os
 import socket
 import ssl
 
-import pytest
-import trustme
-
 from parity.loops import parity
 
 LOCALHOST = "127.0.0.1"
@@ -32,16 +29,6 @@ async def talk(reader, writer, lines=3):
     writer.close()
     await writer.wait_closed()
     return log
-
-
-@pytest.fixture(scope="module")
-def certificates():
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
 
 
 @parity

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
-from pytest_interleave.errors import RunEnded
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
@@ -51,7 +50,6 @@ class Execution:
         recorder.attach(trace)
         random.seed(0)
         error: BaseException | None = None
-        blocked_at: tuple[str, ...] = ()
         try:
             with observer.watching(loop, trace) if observer is not None else nullcontext():
                 loop.run_until_complete(loop.create_task(self.function()))
@@ -59,21 +57,7 @@ class Execution:
             raise
         except BaseException as raised:
             error = raised
-            if isinstance(raised, RunEnded):
-                blocked_at = raised.places
-        result = RunResult(
-            error=error,
-            trace=trace,
-            vector=recorder.vector,
-            widths=recorder.widths,
-            points=recorder.points,
-            starts=recorder.starts,
-            steps=loop.steps,
-            forced_deadlines=loop.forced_deadlines,
-            virtual_seconds=loop.time() - loop.start_of_time,
-            blocked_at=blocked_at,
-            constraints=recorder.constraints,
-        )
+        result = recorder.result(error, steps=loop.steps, forced_deadlines=loop.forced_deadlines)
         loop.clear()
         return result
 

@@ -9,9 +9,9 @@ from pytest_interleave.detectors import deadlock
 from pytest_interleave.errors import Blocked
 from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
-from pytest_interleave.exploration.search import Search
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.schedule import Decider, Fifo
+from pytest_interleave.strategies.guided import repeat
 from pytest_interleave.trace import Observation
 
 #: Makes one run under the given decider while ``observer.watching`` is on.
@@ -21,7 +21,7 @@ ExecuteObserved: TypeAlias = Callable[[Decider, Observer], RunResult]
 def explain(execute_observed: ExecuteObserved, failure: Failure, exploration: Exploration) -> Explanation:
     """Run the failure, and asyncio's own order beside it, each once under an observer."""
     observer = Observer()
-    result = execute_observed(Search.decider_for(failure), observer)
+    result = execute_observed(repeat(failure), observer)
     failing = observer.result(result.error)
     constraints = failure.constraints if failure.constraints is not None else result.constraints()
     passing = None

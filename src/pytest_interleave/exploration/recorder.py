@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.schedule import Decider, Event, EventId
 from pytest_interleave.trace import Reader, Trace
 
@@ -60,6 +61,21 @@ class Recorder:
     def data(self, alternatives: int) -> int:
         self.points += 1
         return self._note(self.decider.data(alternatives), alternatives)
+
+    def result(self, error: BaseException | None, *, steps: int, forced_deadlines: int) -> RunResult:
+        """Return what the run came to."""
+        assert self._trace is not None
+        return RunResult(
+            error=error,
+            trace=self._trace,
+            vector=self.vector,
+            widths=self.widths,
+            constraints=self.constraints,
+            points=self.points,
+            starts=self.starts,
+            steps=steps,
+            forced_deadlines=forced_deadlines,
+        )
 
     def constraints(self) -> dict[EventId, EventId]:
         """Return the run as ordering constraints: each moved event waits for what came just before it."""

@@ -35,9 +35,6 @@ class RunResult:
     steps: int = 0
     #: A timeout fired although what it was to guard was only late: then a TimeoutError says nothing.
     forced_deadlines: int = 0
-    virtual_seconds: float = 0.0
-    #: Where the blocked tasks stood, when nothing could run any more.
-    blocked_at: tuple[str, ...] = ()
 
     @property
     def is_honest_timeout(self) -> bool:
@@ -60,7 +57,7 @@ class RunResult:
         if self.error is None:
             return None
         if isinstance(self.error, RunEnded):
-            return type(self.error).__name__, " ".join(self.blocked_at)
+            return type(self.error).__name__, " ".join(self.error.places)
         return type(self.error).__name__, place_of(self.error)
 
 

@@ -24,7 +24,7 @@ from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
 from pytest_interleave.schedule import Decider, EventId, Fifo, Vector
-from pytest_interleave.strategies.guided import Guided
+from pytest_interleave.strategies.guided import Guided, repeat
 from pytest_interleave.strategies.latency import Latency
 from pytest_interleave.strategies.order import RandomOrder
 from pytest_interleave.strategies.pct import Pct
@@ -102,8 +102,7 @@ class Search:
 
     def _stages(self) -> str:
         done = self.exploration
-        counter = Fifo()
-        first = self._run(counter)
+        first = self._run(Fifo())
         done.baseline, done.steps = first, first.steps
         if first.gave_up:
             done.reason = str(first.error)
@@ -240,11 +239,10 @@ class Search:
         """Keep the run if it failed. True if it ends the search."""
         if not result.failed:
             return False
-        failure = self._found(result)
-        return failure is not None and failure in self.exploration.failures
+        return not self._found(result)
 
-    def _found(self, result: RunResult, label: str | None = None) -> Failure | None:
-        """Shrink the failure, repeat it, and put it where it belongs."""
+    def _found(self, result: RunResult, label: str | None = None) -> bool:
+        """Shrink the failure, repeat it, and put it where it belongs. True: it is but a note."""
         done = self.exploration
         assert result.error is not None
         signature = result.signature
@@ -264,19 +262,12 @@ class Search:
         )
         failure.repeats = _REPEATS
         for _ in range(_REPEATS):
-            failure.reproduced += self.execute(self.decider_for(failure)).signature == signature
+            failure.reproduced += self.execute(repeat(failure)).signature == signature
         if label is None:
             failure.label = self.label_for(failure, done.mode)
         is_note = failure.label == "order-only" and done.mode != "permissive"
         (done.notes if is_note else done.failures).append(failure)
-        return failure
-
-    @staticmethod
-    def decider_for(failure: Failure) -> Decider:
-        """Return a decider that repeats the failure."""
-        if failure.constraints is not None:
-            return Guided(failure.constraints)
-        return Vector(failure.vector, holds_steps=failure.holds_steps)
+        return is_note
 
     def _shrink(
         self, result: RunResult, signature: Signature

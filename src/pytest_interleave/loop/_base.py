@@ -62,16 +62,6 @@ _SELECTOR_SECONDS = 0.001
 _MOST_LATE_SECONDS = 10.0
 
 
-def has_async_generators(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the loop may have unfinished async generators to shut down (always true of foreign loops)."""
-    return bool(getattr(loop, "_asyncgens", True))
-
-
-def has_default_executor(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the loop may have a default executor to shut down (always true of foreign loops)."""
-    return getattr(loop, "_default_executor", loop) is not None
-
-
 class Step(asyncio.Handle):
     """A callback in the queue that remembers in whose name it was scheduled."""
 

@@ -9,7 +9,8 @@ from types import CodeType
 from typing import Protocol
 
 from pytest_interleave.errors import RunEnded
-from pytest_interleave.loop._base import TurnLoop, has_async_generators, has_default_executor
+from pytest_interleave.loop import _plain
+from pytest_interleave.loop._base import TurnLoop
 from pytest_interleave.loop.frames import user_place
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace
@@ -87,7 +88,7 @@ class ControlledLoop(TurnLoop):
         if of_this_run:
             self.set_exception_handler(None)
             return
-        if has_async_generators(self):
+        if _plain.needs_shutdown_of_async_generators(self):
             with contextlib.suppress(RunEnded):
                 self.run_until_complete(self.shutdown_asyncgens())
         with contextlib.suppress(RunEnded):
@@ -107,15 +108,11 @@ class ControlledLoop(TurnLoop):
 
     def finish(self) -> None:
         """Close the loop, and the threads of its default executor."""
-        self.finish_executor()
-        self.close()
-
-    def finish_executor(self) -> None:
-        """End the threads of the default executor."""
         self.relax(1_000_000)
         self.real_limit = perf_counter() + 10
-        if has_default_executor(self):
+        if _plain.needs_shutdown_of_executor(self):
             self.run_until_complete(self.shutdown_default_executor())
+        self.close()
 
 
 def _ignore(loop: asyncio.AbstractEventLoop, context: object) -> None:

@@ -6,8 +6,9 @@ A constraint survives edits elsewhere in the code, and is its own explanation, w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from pytest_interleave.schedule import Event, EventId
+from pytest_interleave.schedule import Decider, Event, EventId, Vector
 from pytest_interleave.trace import Reader, Trace
 
 
@@ -74,3 +75,19 @@ class Guided:
 
     def data(self, alternatives: int) -> int:
         return 0
+
+
+class Recorded(Protocol):
+    """A schedule in both of its forms: what a failure keeps, and what a token says."""
+
+    #: None: it cannot be said that way.
+    constraints: dict[EventId, EventId] | None
+    vector: list[int]
+    holds_steps: bool
+
+
+def repeat(schedule: Recorded) -> Decider:
+    """Return a decider that plays the schedule: its constraints if there are any, its exact choices otherwise."""
+    if schedule.constraints is not None:
+        return Guided(schedule.constraints)
+    return Vector(schedule.vector, holds_steps=schedule.holds_steps)

@@ -52,8 +52,6 @@ class LoopPool:
         #: The loop that anyio keeps for fixtures of wider scope.
         self.anyio_loop: ControlledLoop | None = None
         self.steps = 0
-        self.seconds = 0.0
-        self._start = 0.0
         #: ``make``, always the same object: loops that another factory made do not fit, and are closed.
         self.factory = self.make
 
@@ -90,14 +88,12 @@ class LoopPool:
         for loop in self._wide:
             if loop is not self.loop:  # fixtures of wider scope than the test's loop run there, as asyncio would
                 _limit(loop, limits)
-        self._start = self.loop.time()
         return trace
 
     def end(self) -> None:
         """End the run."""
         loop = self.loop
         self.steps = loop.steps
-        self.seconds = loop.time() - self._start
         loop.observer = None
         if loop is not self._pooled:
             loop.clear_run()

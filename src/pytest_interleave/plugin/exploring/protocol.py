@@ -38,6 +38,7 @@ from pytest_interleave.plugin.exploring.timers import Timers
 from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.schedule import Decider, Fifo
+from pytest_interleave.strategies.guided import repeat
 
 _STEPS_OF_LIVELOCK = 2_000
 _WIDER = ("class", "module", "package", "session")
@@ -195,7 +196,7 @@ class Explorer:
             exploration,
             failure=failure,
             explanation=explanation,
-            decider=Search.decider_for(failure) if failure is not None else Fifo(),
+            decider=repeat(failure) if failure is not None else Fifo(),
         )
 
     def _control_wider_loop(self, item: pytest.Function, execution: ItemExecution) -> None:

@@ -12,8 +12,8 @@ from pytest_interleave.exploration.token import Token
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring.explored import Explored
 from pytest_interleave.plugin.exploring.options import ExploreSettings
-from pytest_interleave.schedule import Decider, Fifo, Vector
-from pytest_interleave.strategies.guided import Guided
+from pytest_interleave.schedule import Decider, Fifo
+from pytest_interleave.strategies.guided import repeat
 
 _REPEATS = 5
 
@@ -30,19 +30,13 @@ def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
     exploration.baseline = first = run(Fifo())
     exploration.points = first.points + first.starts
     exploration.runs = 2
-    is_by_constraints = token.constraints is not None
-    form = "ordering constraints" if is_by_constraints else "exact choices"
+    form = "ordering constraints" if token.constraints is not None else "exact choices"
 
-    def decider() -> Decider:
-        if token.constraints is not None:
-            return Guided(token.constraints)
-        return Vector(token.vector, holds_steps=token.holds_steps)
-
-    result = run(decider())
+    result = run(repeat(token))
     if not result.failed:
         exploration.verdict = "sampled"
         line = f"replayed from the token's {form}, and it does not fail any more"
-        return Explored(exploration, replayed=line, decider=decider())
+        return Explored(exploration, replayed=line, decider=repeat(token))
     assert result.error is not None
     assert result.signature is not None
     failure = Failure(
@@ -57,7 +51,7 @@ def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
         holds_steps=token.holds_steps,
         repeats=_REPEATS,
     )
-    failure.reproduced = sum(run(decider()).signature == failure.signature for _ in range(_REPEATS))
+    failure.reproduced = sum(run(repeat(token)).signature == failure.signature for _ in range(_REPEATS))
     if failure.label != "stock":
         failure.label = Search.label_for(failure, token.mode)
     exploration.verdict = "failed"
@@ -67,5 +61,5 @@ def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
         failure=failure,
         explanation=explain(run, failure, exploration),
         replayed=f"replayed from the token's {form}",
-        decider=decider(),
+        decider=repeat(token),
     )

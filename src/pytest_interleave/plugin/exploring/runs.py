@@ -17,7 +17,6 @@ import pytest
 from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_records_key, catching_logs
 from _pytest.tmpdir import tmppath_result_key
 
-from pytest_interleave.errors import RunEnded
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
@@ -56,7 +55,6 @@ class ItemExecution:
         self._has_subtests = subtests.NAME in item.fixturenames
         self._is_method = isinstance(item.parent, pytest.Class)
         self._recorder: Recorder | None = None
-        self._trace: Trace | None = None
         self._random: Any = None
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
@@ -104,29 +102,16 @@ class ItemExecution:
 
     def _begin(self, decider: Decider) -> Trace:
         self._recorder = recorder = Recorder(decider)
-        self._trace = trace = self.pool.begin(recorder, script=self.script, stretch=self.stretch, limits=self.limits)
+        trace = self.pool.begin(recorder, script=self.script, stretch=self.stretch, limits=self.limits)
         recorder.attach(trace)
         random.seed(0)
         return trace
 
     def result(self, error: BaseException | None) -> RunResult:
         """Return what the last run came to."""
-        loop, recorder, trace = self.pool.loop, self._recorder, self._trace
-        assert recorder is not None
-        assert trace is not None
-        return RunResult(
-            error=error,
-            trace=trace,
-            vector=recorder.vector,
-            widths=recorder.widths,
-            points=recorder.points,
-            starts=recorder.starts,
-            steps=self.pool.steps,
-            forced_deadlines=loop.forced_deadlines,
-            virtual_seconds=self.pool.seconds,
-            blocked_at=error.places if isinstance(error, RunEnded) else (),
-            constraints=recorder.constraints,
-        )
+        assert self._recorder is not None
+        pool = self.pool
+        return self._recorder.result(error, steps=pool.steps, forced_deadlines=pool.loop.forced_deadlines)
 
     def forget(self) -> None:
         """Leave the item as pytest expects it before its own protocol."""
@@ -152,8 +137,7 @@ class ItemExecution:
 
     def _prepare(self) -> None:
         item: Any = self.item
-        if self._is_method:
-            self._renew_instance()
+        self._renew_instance()
         self._hosting.forget_context()
         item._initrequest()
         item.stash.setdefault(tmppath_result_key, {})["call"] = True

@@ -9,8 +9,8 @@ import pytest
 
 from pytest_interleave.exploration.outcomes import Failure
 from pytest_interleave.exploration.token import Token, TokenError, test_number
-from pytest_interleave.schedule import Decider, Vector
-from pytest_interleave.strategies.guided import Guided
+from pytest_interleave.schedule import Decider
+from pytest_interleave.strategies.guided import repeat
 
 _KEY = "interleave/failures"
 _MOST_TOKENS = 5
@@ -34,10 +34,7 @@ def deciders(item: pytest.Item) -> Iterator[Decider]:
             token = Token.decode(text)
         except TokenError:
             continue
-        if token.constraints is not None:
-            yield Guided(token.constraints)
-        else:
-            yield Vector(token.vector, holds_steps=token.holds_steps)
+        yield repeat(token)
 
 
 def keep(config: pytest.Config, found: dict[str, str]) -> None:
