@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_interleave.plugin import legacy_event_loop, loop_mismatch, session, takeover
+from pytest_interleave.plugin import garbage, legacy_event_loop, loop_mismatch, session, takeover
 from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
 from pytest_interleave.plugin.collection import CollectionHooks
 from pytest_interleave.plugin.exploring.options import MARK_LINE as EXPLORE_MARK_LINE
@@ -53,8 +53,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARK_LINE)
     settings = read_settings(config)
     session.attach(config, settings)
+    if config.pluginmanager.has_plugin("pytester"):
+        # It forgets what a session in the session imports, but for C's half of asyncio: what is then imported once more
+        # does not fit what stayed.
+        import pytest_interleave.plugin.fixture_jobs
+        import pytest_interleave.plugin.hosting  # noqa: F401
     legacy_event_loop.attach(config, is_loop_scope_configured=settings.is_loop_scope_configured)
     register = config.pluginmanager.register
+    register(garbage.CollectorRest(), garbage.NAME)
     register(CollectionHooks(settings), "interleave-collection")
     register(FixtureHooks(settings), "interleave-fixtures")
     register(Explanations(settings), "interleave-explanations")
@@ -71,8 +77,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     if takeover.find_stand_in(config) is None or config.pluginmanager.has_plugin("interleave-explorer"):
         return
-    if any(isinstance(item, pytest.Function) and item.get_closest_marker("interleave") for item in session.items):
+    if _is_any_marked(session.items, "interleave"):
         _explore(config, read_explore_settings(config))
+
+
+def _is_any_marked(items: list[pytest.Item], name: str) -> bool:
+    if any(mark.name == name for item in items for mark in item.own_markers):
+        return True
+    parents = {item.parent for item in items}  # far fewer, and each asked once
+    return any(parent is not None and parent.get_closest_marker(name) is not None for parent in parents)
 
 
 def _explore(config: pytest.Config, settings: ExploreSettings) -> None:

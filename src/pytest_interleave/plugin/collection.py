@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from pytest_interleave.plugin.items import (
 )
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE, FOREIGN_MARKS, check_mark, read_loop_scope
 from pytest_interleave.plugin.options import Misuse, Mode, Settings
+from pytest_interleave.plugin.session import hosting_of
 
 if TYPE_CHECKING:
     from pytest_interleave.plugin.hosting import LoopFactory
@@ -26,22 +28,36 @@ _ASYNCIO = pytest.mark.asyncio
 _BAD_FACTORIES = "pytest_asyncio_loop_factories must return a non-empty mapping of factory names to callables."
 
 
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What the tests of one module or class have in common."""
+
+    marks: frozenset[str]
+    #: Whether a test without a mark of its own is left to another plugin, by a mark around it.
+    is_foreign: bool
+    #: Whether loop factories or a policy may parametrize an async test.
+    may_parametrize: bool
+
+
 class CollectionHooks:
-    """Finds async tests while pytest collects."""
+    """Finds async tests while pytest collects; what all tests of a module share is looked up once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._classes: dict[Any, type[PytestAsyncioFunction] | None] = {}
-        self._inherited: dict[pytest.Collector, frozenset[str]] = {}
+        self._surroundings: dict[pytest.Collector, _Surroundings] = {}
+        self._has_async_tests = False
 
     @pytest.hookimpl(tryfirst=True)  # before pytest parametrizes fixtures, for the policy is one
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Check the mark of an async test, and parametrize the test by loop factory and policy."""
-        definition = metafunc.definition
-        if self._item_class(definition) is None:
+        if self._item_class(metafunc.function) is None:
             return
+        definition = metafunc.definition
         mark = self._find_mark(definition)
         if mark is None:
+            return
+        if mark is _ASYNCIO.mark and not self._around(definition).may_parametrize:
             return
         check_mark(mark, definition.nodeid)
         policy.add_to_fixtures(metafunc)
@@ -61,20 +77,28 @@ class CollectionHooks:
         """Make the item one of ours, or remember what is wrong with it."""
         if not isinstance(item, pytest.Function):
             return
-        item_class = self._item_class(item)
+        item_class = self._item_class(item.obj)
         if isinstance(item, TestCaseFunction):
             if item_class is not None and self._settings.misuse is Misuse.FAIL:
                 misuse.check_test_case(item)
             return
         if item_class is None:
             self._check_sync(item)
-        elif self._find_mark(item) is not None:
-            convert(item, item_class)
-            if item_class is AsyncGenerator:
-                self._refuse_generator(item)
+            return
+        mark = self._find_mark(item)
+        if mark is None:
+            return
+        if mark is _ASYNCIO.mark:
+            item.add_marker(_ASYNCIO)
+        convert(item, item_class)
+        if not self._has_async_tests:
+            self._has_async_tests = True
+            hosting_of(item.config)  # imports asyncio now, while the garbage collector rests
+        if item_class is AsyncGenerator:
+            self._refuse_generator(item)
 
-    def _item_class(self, item: pytest.Function) -> type[PytestAsyncioFunction] | None:
-        function: Any = getattr(item.obj, "__func__", item.obj)
+    def _item_class(self, function: Any) -> type[PytestAsyncioFunction] | None:
+        function = getattr(function, "__func__", function)
         try:
             return self._classes[function]
         except KeyError:
@@ -84,34 +108,41 @@ class CollectionHooks:
             return find_item_class(function)
 
     def _find_mark(self, item: pytest.Function) -> pytest.Mark | None:
-        """Return the asyncio mark of an async test; in auto mode, add one, unless another plugin runs it."""
+        """Return the asyncio mark of an async test; in auto mode ours, unless another plugin runs the test."""
         for mark in item.own_markers:
             if mark.name == "asyncio":
                 return mark
-        inherited = self._inherited_marks(item)
-        if "asyncio" in inherited:
+        around = self._around(item)
+        if "asyncio" in around.marks:
             return item.get_closest_marker("asyncio")
-        if self._settings.mode is not Mode.AUTO:
+        if self._settings.mode is not Mode.AUTO or around.is_foreign:
             return None
-        if not FOREIGN_MARKS.isdisjoint(inherited) or any(mark.name in FOREIGN_MARKS for mark in item.own_markers):
-            return None
-        item.add_marker(_ASYNCIO)
+        for mark in item.own_markers:
+            if mark.name in FOREIGN_MARKS:
+                return None
         return _ASYNCIO.mark
 
-    def _inherited_marks(self, item: pytest.Function) -> frozenset[str]:
+    def _around(self, item: pytest.Function) -> _Surroundings:
         parent = item.parent
         assert parent is not None
-        names = self._inherited.get(parent)
-        if names is None:
-            names = self._inherited[parent] = frozenset(mark.name for mark in parent.iter_markers())
-        return names
+        try:
+            return self._surroundings[parent]
+        except KeyError:
+            marks = frozenset(mark.name for mark in parent.iter_markers())
+            found = self._surroundings[parent] = _Surroundings(
+                marks,
+                is_foreign=not FOREIGN_MARKS.isdisjoint(marks),
+                may_parametrize=bool(parent.ihook.pytest_asyncio_loop_factories.get_hookimpls())
+                or policy.is_overridden(item),
+            )
+            return found
 
     def _check_sync(self, item: pytest.Function) -> None:
         for mark in item.own_markers:
             if mark.name == "asyncio":
                 misuse.refuse_mark_on_sync_test(item, self._settings, is_direct=True)
                 return
-        if "asyncio" in self._inherited_marks(item):
+        if "asyncio" in self._around(item).marks:
             misuse.refuse_mark_on_sync_test(item, self._settings, is_direct=False)
 
     def _refuse_generator(self, item: pytest.Function) -> None:

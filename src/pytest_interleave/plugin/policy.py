@@ -30,6 +30,11 @@ def event_loop_policy() -> Any:
     return _plain.get_policy()
 
 
+def is_overridden(item: pytest.Item) -> bool:
+    """Whether the suite has a policy of its own where the item is."""
+    return find_overrides(NAME, item) is not None
+
+
 def add_to_fixtures(metafunc: pytest.Metafunc) -> None:
     """Make an async test request the suite's policy, so that a parametrized one parametrizes the test."""
     definitions = find_overrides(NAME, metafunc.definition)
@@ -41,7 +46,7 @@ def add_to_fixtures(metafunc: pytest.Metafunc) -> None:
 
 def apply_override(item: pytest.Function) -> Callable[[], None] | None:
     """Set the suite's policy, if there is one; return the function that puts the old one back."""
-    if find_overrides(NAME, item) is None:
+    if not is_overridden(item):
         return None
     from pytest_interleave.loop import _plain
 

@@ -1,0 +1,52 @@
+"""Keep the garbage collector off what collection makes: it lives as long as the session.
+
+Python's cyclic collector takes half of the time in which pytest collects 10,000 tests, looking again and again at items
+that cannot be garbage, and goes on with it while they run. So it works rarely while pytest collects, and
+``gc.freeze`` takes what there is by then out of its sight. What tests make is collected as ever.
+``-p no:interleave-garbage`` leaves the collector alone.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Generator
+
+import pytest
+
+NAME = "interleave-garbage"
+#: How many more containers there are before the collector works while pytest collects; CPython's own value is 700.
+_CONTAINERS = 1_000_000
+
+
+class CollectorRest:
+    """Spares the garbage collector work for one session, unless the user or an outer session has tuned it."""
+
+    def __init__(self) -> None:
+        self._froze = False
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Let the collector work rarely while pytest collects."""
+        thresholds = gc.get_threshold()
+        if not gc.isenabled() or not 0 < thresholds[0] < _CONTAINERS:
+            return (yield)
+        gc.set_threshold(_CONTAINERS)
+        try:
+            return (yield)
+        finally:
+            if gc.get_threshold()[0] == _CONTAINERS:  # else a test module has chosen its own
+                gc.set_threshold(*thresholds)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self) -> None:
+        """Hide from the collector what there is."""
+        if gc.isenabled() and not gc.get_freeze_count():
+            self._froze = True
+            gc.freeze()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Show it again: the process may live on."""
+        if self._froze:
+            self._froze = False
+            gc.unfreeze()

@@ -1,0 +1,60 @@
+"""The garbage collector is spared what lives as long as the session, and is left as it was found."""
+
+import gc
+import sys
+from textwrap import dedent
+
+import pytest
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makepyfile(
+        dedent("""\
+        import gc, weakref
+
+        AT_IMPORT = gc.get_threshold()[0]
+
+        class Node:
+            pass
+
+        def test_what_tests_make_is_collected():
+            node = Node()
+            node.itself = node
+            ghost = weakref.ref(node)
+            del node
+            gc.collect()
+            assert ghost() is None
+
+        def test_state():
+            print("at import", AT_IMPORT, "now", gc.get_threshold(), "frozen", gc.get_freeze_count() > 10_000)
+        """)
+    )
+    return pytester
+
+
+def test_collector_rests_while_pytest_collects(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess("-s")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines([f"*at import 1000000 now {gc.get_threshold()} frozen True*"])
+
+
+@pytest.mark.parametrize("choice", [("-p", "no:interleave-garbage"), ("-p", "tuned")])
+def test_users_choice_stands(suite: pytest.Pytester, choice: tuple[str, str]) -> None:
+    suite.makepyfile(tuned="import gc; gc.set_threshold(*gc.get_threshold()); gc.disable()")
+    result = suite.runpytest_subprocess("-s", *choice)
+    result.assert_outcomes(passed=2)
+    first = gc.get_threshold()[0]
+    result.stdout.fnmatch_lines([f"*at import {first} now {gc.get_threshold()} frozen False*"])
+
+
+def test_process_is_left_as_it_was_found(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        main=dedent("""\
+        import gc, pytest
+        before = gc.get_threshold()
+        assert pytest.main(["-q"]) == 0
+        print("left", gc.get_threshold() == before, gc.get_freeze_count())
+        """)
+    )
+    suite.run(sys.executable, "main.py").stdout.fnmatch_lines(["left True 0"])
