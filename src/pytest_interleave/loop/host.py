@@ -72,6 +72,7 @@ class Host:
         self._value: Any = None
         self._error: BaseException | None = None
         self._may_be_cancelled = False
+        self._is_last = False
         self._is_started = False  # whether the task has begun with the job
         self._late: Cancellation | None = None
         Host.open_hosts += 1
@@ -87,10 +88,18 @@ class Host:
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
-    def run(self, job: Awaitable[_T], context: Context | None = None, *, may_be_cancelled: bool = False) -> _T:
+    def run(
+        self,
+        job: Awaitable[_T],
+        context: Context | None = None,
+        *,
+        may_be_cancelled: bool = False,
+        is_last: bool = False,
+    ) -> _T:
         """Run the job to its end in the host's task, and return its value or raise what it raised.
 
-        ``may_be_cancelled`` says that a cancellation that came between two jobs is meant for this one.
+        ``may_be_cancelled`` says that a cancellation that came between two jobs is meant for this one. ``is_last`` says
+        that no other is expected: the task ends with it, which is cheaper; should there be one, it gets a new task.
         """
         __tracebackhide__ = True
         if _plain.get_running_loop_or_none() is not None:
@@ -102,6 +111,7 @@ class Host:
             job = _InContext(job, context)
         self._job = job
         self._may_be_cancelled = may_be_cancelled
+        self._is_last = is_last
         self._is_started = False
         self.cancellations.clear()
         task = self._prepare_task()
@@ -180,6 +190,8 @@ class Host:
             if self._task is not asyncio.current_task():
                 return  # abandoned meanwhile: another task serves
             self._end_job()
+            if self._is_last:
+                return
 
     def _end_job(self) -> None:
         task = self._task

@@ -79,6 +79,7 @@ class Hosting:
         self._context_owner: pytest.Function | None = None
         self._context: JobContext
         self._is_event_loop_overridden: bool | None = None
+        self._is_policy_overridden: bool | None = None
         self._inherited_scopes: dict[Any, ScopeName] = {}
 
     def loop_scope_of(self, item: pytest.Function) -> ScopeName:
@@ -112,14 +113,17 @@ class Hosting:
     def run_test(self, item: pytest.Function, scope: ScopeName, start: Callable[[], Any]) -> None:
         """Run the coroutine that ``start`` makes, as the body of the test."""
         __tracebackhide__ = True
-        host = self.host_for(item, scope, may_be_legacy=True).host
+        open_host = self.host_for(item, scope, may_be_legacy=True)
+        host = open_host.host
         context = self.context_of(item)
         context.take_ambient()
         self.interrupts.install()
         task = host.task
         cancellations = task.cancelling() if task is not None else 0
+        # No fixture has run in the test's own loop, so none will be torn down there. (Exploration keeps its tasks.)
+        is_last = task is None and open_host.scope == "function" and self.forced_factory is None
         try:
-            host.run(start(), context.context, may_be_cancelled=True)
+            host.run(start(), context.context, may_be_cancelled=True, is_last=is_last)
         except NestedLoopError:
             pytest.fail(crashes.describe_outer_loop("The async test"), pytrace=False)
         except BaseException as error:
@@ -195,7 +199,9 @@ class Hosting:
     def _open(
         self, item: pytest.Function, node: pytest.Item | pytest.Collector, scope: ScopeName, hosts: dict[str, OpenHost]
     ) -> OpenHost:
-        restore_policy = policy.apply_override(item)
+        if self._is_policy_overridden is None:
+            self._is_policy_overridden = is_defined_twice(item.session._fixturemanager, policy.NAME)
+        restore_policy = policy.apply_override(item) if self._is_policy_overridden else None
         factory = self._factory_for(item)
         previous = _plain.get_current_loop()
         try:

@@ -111,8 +111,9 @@ def _mix(item_class: type[PytestAsyncioFunction], current: type[pytest.Function]
 def _synchronize(item: PytestAsyncioFunction, function: Any) -> Any:
     def run_in_loop(*args: Any, **kwargs: Any) -> None:
         __tracebackhide__ = True
+        hosting = hosting_of(item.config)
         start = functools.partial(function, *args, **kwargs)
-        hosting_of(item.config).run_test(item, item._loop_scope, start)
+        hosting.run_test(item, hosting.loop_scope_of(item), start)
 
     # What functools.wraps would set, less what nobody asks of a test: it is done for each run of each test.
     run_in_loop.__wrapped__ = function  # type: ignore[attr-defined]

@@ -31,12 +31,13 @@ def settings_of(config: pytest.Config) -> Settings:
 
 def hosting_of(config: pytest.Config) -> Hosting:
     """Return the session's hosts; make them if need be."""
-    hosting = config.stash.get(_HOSTING, None)
-    if hosting is None:
+    try:
+        return config.stash[_HOSTING]
+    except KeyError:
         from pytest_interleave.plugin.hosting import Hosting
 
         config.stash[_HOSTING] = hosting = Hosting(settings_of(config))
-    return hosting
+        return hosting
 
 
 def existing_hosting_of(config: pytest.Config) -> Hosting | None:
