@@ -9,6 +9,11 @@ import pytest
 from pytest_interleave.plugin import garbage, legacy_event_loop, loop_mismatch, session, takeover
 from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
 from pytest_interleave.plugin.collection import CollectionHooks
+from pytest_interleave.plugin.detecting.hooks import NAME as DETECTING
+from pytest_interleave.plugin.detecting.hooks import DetectingHooks
+from pytest_interleave.plugin.detecting.options import MARK_LINES as DETECT_MARK_LINES
+from pytest_interleave.plugin.detecting.options import add_options as add_detect_options
+from pytest_interleave.plugin.detecting.options import read_settings as read_detect_settings
 from pytest_interleave.plugin.exploring.options import MARK_LINE as EXPLORE_MARK_LINE
 from pytest_interleave.plugin.exploring.options import ExploreSettings
 from pytest_interleave.plugin.exploring.options import add_options as add_explore_options
@@ -44,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Take the place of pytest-asyncio."""
     takeover.take_over(parser, pluginmanager)
     add_explore_options(parser)
+    add_detect_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,6 +71,9 @@ def pytest_configure(config: pytest.Config) -> None:
     register(FixtureHooks(settings), "interleave-fixtures")
     register(Explanations(settings), "interleave-explanations")
     config.addinivalue_line("markers", EXPLORE_MARK_LINE)
+    for line in DETECT_MARK_LINES:
+        config.addinivalue_line("markers", line)
+    register(DetectingHooks(config, read_detect_settings(config)), DETECTING)
     explore_settings = read_explore_settings(config)
     if explore_settings.enabled:
         _explore(config, explore_settings)

@@ -16,6 +16,7 @@ import pytest
 from _pytest.pathlib import bestrelpath
 
 from pytest_interleave.errors import RunEnded
+from pytest_interleave.plugin.detecting.hooks import findings_of
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.options import ExploreSettings
 from pytest_interleave.report.text import render_failure, render_note, render_summary_line, sentence_of
@@ -138,7 +139,12 @@ class Reporter:
         if self.settings.json_path is None:
             return
         keys = ("nodeid", "outcome", "verdict", "runs", "found_in_run", "seed", "token", "label", "sentence", "seconds")
-        tests = [{key: record[key] for key in keys} for record in self._records]
+        found = dict(findings_of(session.config))
+        tests = [
+            {**{key: record[key] for key in keys}, "findings": found.pop(record["nodeid"], [])}
+            for record in self._records
+        ]
+        tests += [{"nodeid": nodeid, "findings": values} for nodeid, values in found.items()]
         _write(self.settings.json_path, json.dumps({"tests": tests}, indent=1) + "\n")
 
     def pytest_report_header(self) -> str | None:

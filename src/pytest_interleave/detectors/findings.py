@@ -1,0 +1,57 @@
+"""What a detector says, as a value, and the names that detectors have."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+class Level(enum.Enum):
+    """What becomes of a finding: nothing, a line in the summary, or a failed test."""
+
+    OFF = "off"
+    REPORT = "report"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, for a tired person to read.
+
+    ``where`` is ``path:line``, with an absolute path or one relative to the root of the suite.
+    """
+
+    detector: str
+    summary: str
+    where: str | None = None
+    details: tuple[str, ...] = ()
+    advice: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a JSON file, and a report on its way to xdist's controller, can hold."""
+        return {**asdict(self), "details": list(self.details)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Finding:
+        """Return what ``as_json`` was made from."""
+        return cls(
+            values["detector"], values["summary"], values["where"], tuple(values["details"]), str(values["advice"])
+        )
+
+
+#: Name of each detector: its level by default, and what it finds. The levels are what 14 real suites bear.
+DETECTORS: dict[str, tuple[Level, str]] = {
+    "never-awaited": (Level.FAIL, "a coroutine that was made and never awaited"),
+    "lost-exception": (Level.FAIL, "an exception of a task or callback that nobody retrieved"),
+    "leaked-task": (Level.REPORT, "a task that is still pending after the test's fixtures are torn down"),
+    "blocked-loop": (Level.REPORT, "a call that blocks the event loop"),
+    "hang": (Level.FAIL, "a test over its time limit, or one that nothing can ever wake"),
+    "left-open": (Level.REPORT, "an async generator, transport, server, session or process that was left open"),
+    "swallowed-cancellation": (Level.REPORT, "a task that goes on after it was cancelled"),
+    "held-lock": (Level.REPORT, "a lock whose holder has ended"),
+    "lost-wakeup": (Level.REPORT, "a waiter on something that was signalled and is free"),
+    "livelock": (Level.REPORT, "steps that repeat without getting anywhere"),
+    "leaked-context": (Level.OFF, "a context variable or patched global that leaks to the next test"),
+    "unawaited-result": (Level.REPORT, "a test that returns a coroutine or another value"),
+}

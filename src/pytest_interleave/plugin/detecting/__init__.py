@@ -1,0 +1,1 @@
+"""Detectors in pytest: their levels, and what becomes of what they find."""

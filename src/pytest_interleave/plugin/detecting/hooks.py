@@ -1,0 +1,161 @@
+"""From a finding to a failed test, or to a line in the summary.
+
+Detectors call ``report_finding``. What it keeps goes out with the next report of the test, so that it reaches xdist's
+controller; what belongs to no test goes out at the end of the session.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_interleave.detectors.findings import Finding, Level
+from pytest_interleave.plugin.detecting.options import DetectSettings, describe_wrong_mark, level_of
+from pytest_interleave.plugin.detecting.rendering import relative, render, render_failures
+from pytest_interleave.plugin.misuse import refuse
+
+NAME = "interleave-detecting"
+_TITLE = "interleave findings"
+_ATTRIBUTE = "interleave_findings"
+#: More findings than this in the summary only with -v.
+_MOST = 20
+
+
+def report_finding(config: pytest.Config, item: pytest.Item | None, finding: Finding) -> None:
+    """Take a finding of a detector: of this test, in its current phase, or of the session if there is no item."""
+    hooks: DetectingHooks | None = config.pluginmanager.get_plugin(NAME)
+    if hooks is not None:
+        hooks.take(item, finding)
+
+
+def findings_of(config: pytest.Config) -> dict[str, list[dict[str, Any]]]:
+    """Return what was found in each test, as JSON values; what belongs to no test is under the empty name."""
+    hooks: DetectingHooks | None = config.pluginmanager.get_plugin(NAME)
+    return {} if hooks is None else hooks.found
+
+
+class DetectingHooks:
+    """Keeps findings until a report can bear them, and shows them in the end."""
+
+    def __init__(self, config: pytest.Config, settings: DetectSettings) -> None:
+        self.config = config
+        self.settings = settings
+        #: What reports brought, by node id, and what belongs to no test, under the empty name.
+        self.found: dict[str, list[dict[str, Any]]] = {}
+        self._pending: dict[pytest.Item, list[tuple[Level, Finding]]] = {}
+        self._of_session: list[dict[str, Any]] = []
+
+    def take(self, item: pytest.Item | None, finding: Finding) -> None:
+        """Keep the finding, unless it is off or allowed."""
+        level = level_of(finding, item, self.settings)
+        if level is Level.OFF:
+            return
+        if item is None:
+            self._of_session.append(self._as_json(level, finding))
+        else:
+            self._pending.setdefault(item, []).append((level, finding))
+
+    def _as_json(self, level: Level, finding: Finding) -> dict[str, Any]:
+        return {**finding.as_json(), "where": relative(finding, self.config.rootpath), "level": level.value}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Let a test with a wrong mark fail; marks of a class or module are looked at once."""
+        wrong: dict[Any, str | None] = {}
+        for item in session.items:
+            parent = item.parent
+            if parent not in wrong:
+                wrong[parent] = describe_wrong_mark(parent.iter_markers()) if parent is not None else None
+            reason = describe_wrong_mark(item.own_markers) or wrong[parent]
+            if reason is not None and isinstance(item, pytest.Function):
+                refuse(item, reason)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        """Add to the report what was found in its phase; the test's own failure stays first."""
+        report: Any = yield
+        if self._pending and (found := self._pending.pop(item, None)) is not None:
+            self._complete(report, found)
+        return report  # type: ignore[no-any-return]
+
+    def _complete(self, report: Any, found: list[tuple[Level, Finding]]) -> None:
+        setattr(report, _ATTRIBUTE, [self._as_json(level, finding) for level, finding in found])
+        failures = [finding for level, finding in found if level is Level.FAIL]
+        if not failures:
+            return
+        text = render_failures(failures, self.config.rootpath)
+        if report.passed and hasattr(report, "wasxfail"):
+            report.outcome = "skipped"  # it was expected to fail, and does
+        elif report.passed:
+            report.outcome = "failed"
+            report.longrepr = text
+        elif report.failed:
+            report.sections.append((_TITLE, text))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect what came with the report."""
+        found = getattr(report, _ATTRIBUTE, None)
+        if found:
+            self.found.setdefault(report.nodeid, []).extend(found)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker of xdist found outside its tests."""
+        self._of_session += (getattr(node, "workeroutput", None) or {}).get(_ATTRIBUTE, [])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Count what belongs to no test, and write the JSON file if the explorer does not."""
+        for found in self._pending.values():  # came after the last report of its test
+            self._of_session += [self._as_json(level, finding) for level, finding in found]
+        self._pending.clear()
+        config = session.config
+        if hasattr(config, "workerinput"):
+            config.workeroutput[_ATTRIBUTE] = self._of_session  # type: ignore[attr-defined]
+            return
+        if self._of_session:
+            self.found.setdefault("", []).extend(self._of_session)
+            is_failure = any(found["level"] == Level.FAIL.value for found in self._of_session)
+            if is_failure and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        path = config.getoption("interleave_json", None)
+        if path is not None and not config.pluginmanager.has_plugin("interleave-reports"):
+            _write(path, tests_with_findings(config))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """List findings that failed no test, each place once."""
+        groups: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
+        for nodeid, found in self.found.items():
+            for values in found:
+                if values["level"] == Level.REPORT.value or not nodeid:
+                    groups.setdefault((values["detector"], values["where"] or values["summary"]), []).append(
+                        (nodeid, values)
+                    )
+        if not groups:
+            return
+        terminalreporter.section(_TITLE, sep="=")
+        is_verbose = self.config.get_verbosity() > 0
+        shown = list(groups.values()) if is_verbose else list(groups.values())[:_MOST]
+        for group in shown:
+            nodeid, values = group[0]
+            terminalreporter.write_line(render(Finding.from_json(values), self.config.rootpath))
+            times = "" if len(group) == 1 else f" and {len(group) - 1} more"
+            terminalreporter.write_line(f"  in {nodeid or 'no test that is known'}{times}")
+        if len(groups) > len(shown):
+            terminalreporter.write_line(f"{len(groups) - len(shown)} more places: pytest -v shows all")
+
+
+def tests_with_findings(config: pytest.Config) -> list[dict[str, Any]]:
+    """Return an entry of the JSON file for each test in which something was found."""
+    return [{"nodeid": nodeid, "findings": found} for nodeid, found in findings_of(config).items()]
+
+
+def _write(path: str, tests: list[dict[str, Any]]) -> None:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps({"tests": tests}, indent=1) + "\n")
+    except OSError as error:
+        raise pytest.UsageError(f"--interleave-json: cannot write {path}: {error.strerror}") from None

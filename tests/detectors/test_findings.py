@@ -1,0 +1,201 @@
+"""What becomes of a finding: levels, the allow-list, the report of the test, the summary, JSON, xdist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_interleave.detectors.findings import DETECTORS, Finding
+
+CONFTEST = """
+import pytest
+from pytest_interleave.detectors.findings import Finding
+from pytest_interleave.plugin.detecting.hooks import report_finding
+
+@pytest.fixture
+def find(request):
+    def find(detector, place="worker.py:7"):
+        path = str(request.config.rootpath / place)
+        finding = Finding(detector, "it went wrong", path, ("a detail",), "Do it right.")
+        report_finding(request.config, request.node, finding)
+    return find
+"""
+TESTS = """
+import pytest
+
+def test_fails(find):
+    find("never-awaited")
+
+def test_fails_by_itself(find):
+    find("never-awaited")
+    assert 1 == 2
+
+def test_finds_two(find):
+    find("never-awaited")
+    find("lost-exception", "other.py:9")
+
+def test_reports(find):
+    find("leaked-task")
+
+def test_reports_the_same(find):
+    find("leaked-task")
+
+def test_is_quiet(find):
+    find("leaked-context")
+
+@pytest.mark.interleave_detect(leaked_task="fail")
+def test_marked(find):
+    find("leaked-task")
+
+@pytest.mark.interleave_allow("never-awaited", match=r"worker\\.py")
+def test_allowed(find):
+    find("never-awaited")
+
+@pytest.mark.interleave_allow("never-awaited", match="elsewhere")
+def test_allowed_elsewhere(find):
+    find("never-awaited")
+
+@pytest.mark.xfail(strict=False)
+def test_expected(find):
+    find("never-awaited")
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(TESTS)
+    return pytester
+
+
+def test_a_finding_fails_its_test_or_is_listed_once(suite: pytest.Pytester) -> None:
+    result = suite.runpytest("-W", "error")
+
+    result.assert_outcomes(failed=5, passed=4, xfailed=1)
+    text = result.stdout.str()
+    summary = text.partition("= interleave findings =")[2]
+    assert "never-awaited: it went wrong  (worker.py:7)\n    a detail\n  Do it right." in text
+    assert "2 findings:\n[1] never-awaited" in text
+    assert text.index("assert 1 == 2") < text.index("- interleave findings -")
+    assert summary.count("leaked-task: it went wrong") == 1
+    assert "test_reports and 1 more" in summary
+    assert "never-awaited" not in summary.partition("short test summary")[0]
+
+
+@pytest.mark.parametrize("strict", [("--interleave-strict",), ("-o", "interleave_strict=true")])
+def test_strict_lets_all_fail_but_what_is_named(suite: pytest.Pytester, strict: tuple[str, ...]) -> None:
+    result = suite.runpytest(*strict, "--interleave-detect=leaked-context=off", "-k", "reports or quiet")
+
+    result.assert_outcomes(failed=2, passed=1)
+
+
+def test_the_ini_file_sets_levels_and_allows(suite: pytest.Pytester) -> None:
+    suite.makeini(
+        "[pytest]\ninterleave_detect =\n    leaked-task = fail\ninterleave_allow =\n    never-awaited: worker\n"
+    )
+
+    result = suite.runpytest("-k", "fails or test_reports")
+
+    result.assert_outcomes(failed=3, passed=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--interleave-detect=leaked-tasks=fail"], "there is no detector 'leaked-tasks'. Did you mean 'leaked-task'?"),
+        (["--interleave-detect=leaked-task=loud"], "'loud' is not a level. Levels are: off, report, fail."),
+        (["--interleave-detect=leaked-task"], "'leaked-task' is not of the form name=level"),
+        (["-o", "interleave_allow=leaked-task: ("], "'(' is not a regular expression"),
+        (["-o", "interleave_strict=perhaps"], "'perhaps' is not a valid interleave_strict"),
+    ],
+)
+def test_wrong_settings_end_the_session_with_one_line(suite: pytest.Pytester, arguments: list[str], line: str) -> None:
+    result = suite.runpytest(*arguments)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert re.search(f"^ERROR: .*{re.escape(line)}", result.stderr.str(), re.MULTILINE)
+
+
+def test_a_wrong_mark_fails_its_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.interleave_detect(leakedtask="fail")
+        def test_name(): pass
+
+        @pytest.mark.interleave_allow("leaked-task", match="(")
+        def test_pattern(): pass
+
+        @pytest.mark.interleave_detect("leaked-task")
+        class TestClass:
+            def test_form(self): pass
+
+        def test_without(): pass
+        """
+    )
+
+    result = pytester.runpytest("--strict-markers")
+
+    result.assert_outcomes(failed=3, passed=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*no detector 'leakedtask'. Did you mean 'leaked-task'?",
+            "*'(' is not a regular expression*",
+            "*takes detectors by name*",
+        ]
+    )
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_the_json_file_has_the_findings_of_plain_runs(suite: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    result = suite.runpytest_subprocess("--interleave-json=out.json", *workers)
+
+    result.assert_outcomes(failed=5, passed=4, xfailed=1)
+    assert "test_reports" in result.stdout.str().partition("= interleave findings =")[2]
+    tests = json.loads(Path("out.json").read_text())["tests"]
+    found = {test["nodeid"].partition("::")[2]: test["findings"] for test in tests}
+    assert [entry["detector"] for entry in found["test_finds_two"]] == ["never-awaited", "lost-exception"]
+    assert found["test_reports"][0] == {
+        "detector": "leaked-task",
+        "summary": "it went wrong",
+        "where": "worker.py:7",
+        "details": ["a detail"],
+        "advice": "Do it right.",
+        "level": "report",
+    }
+    assert "test_is_quiet" not in found
+    assert "test_allowed" not in found
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_what_belongs_to_no_test_fails_the_session(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    pytester.makeconftest(
+        CONFTEST + "\n"
+        "@pytest.fixture(scope='session', autouse=True)\n"
+        "def wide(request):\n"
+        "    report_finding(request.config, None, Finding('never-awaited', 'nobody knows'))\n"
+    )
+    pytester.makepyfile("def test_it(): pass")
+
+    result = pytester.runpytest_subprocess(*workers)
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["never-awaited: nobody knows", "  in no test that is known"])
+
+
+def test_a_finding_survives_the_way_to_the_controller() -> None:
+    finding = Finding("hang", "it hangs", "a.py:1", ("one", "two"), "Wake it.")
+
+    assert Finding.from_json(json.loads(json.dumps(finding.as_json()))) == finding
+
+
+def test_the_reference_has_each_detector_with_its_level() -> None:
+    reference = Path(__file__, "../../../docs/reference.md").resolve().read_text()
+
+    assert [
+        name for name, (level, what) in DETECTORS.items() if f"| `{name}` | `{level.value}` | {what}" not in reference
+    ] == []
