@@ -61,6 +61,11 @@ def needs_shutdown_of_async_generators(loop: asyncio.AbstractEventLoop) -> bool:
     return bool(getattr(loop, "_asyncgens", True)) or _is_replaced(loop, "shutdown_asyncgens")
 
 
+def async_generators(loop: asyncio.AbstractEventLoop) -> list[Any]:
+    """Return the async generators that were begun in the loop and have not ended."""
+    return list(getattr(loop, "_asyncgens", ()))
+
+
 def needs_shutdown_of_executor(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether ``shutdown_default_executor`` has anything to do, or was replaced by the user."""
     return getattr(loop, "_default_executor", loop) is not None or _is_replaced(loop, "shutdown_default_executor")

@@ -16,10 +16,10 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Iterable
 from contextvars import Context, copy_context
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pytest_interleave.errors import InterleaveError, RunEnded
 from pytest_interleave.loop import _plain
@@ -28,6 +28,7 @@ from pytest_interleave.loop.cancellation import Cancellation, Crash, Expired, In
 __all__ = ["Cancellation", "Crash", "Expired", "Host", "Interrupt", "Interrupts", "NestedLoopError", "Requested"]
 
 _T = TypeVar("_T")
+LEFT_RUNNING = "unhandled exception in a task that was left running"
 _STOPPED = "Event loop stopped before Future completed."
 #: ``Runner.close`` gives the loop as many iterations; a transport needs two of them to close its socket.
 _LAST_ITERATIONS = 4
@@ -50,6 +51,16 @@ class _HostTask(asyncio.Task[Any]):
         return super().cancel(msg)
 
 
+class Watcher(Protocol):
+    """Wants to know what is left behind."""
+
+    def left_running(self, owner: Any, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """Take tasks that are pending, before they are cancelled."""
+
+    def left_open(self, owner: Any, generators: Iterable[Any]) -> None:
+        """Take async generators that are suspended, before they are closed."""
+
+
 class Host:
     """One event loop and the one task in which its fixtures and tests run.
 
@@ -58,6 +69,9 @@ class Host:
 
     #: Hosts that are running a job, innermost last: pytest in pytest runs one inside the other.
     running: list[Host] = []  # noqa: RUF012 - shared on purpose
+    #: Told of what the host leaves behind when it closes; ``owner`` is whatever it wants to know the host by.
+    watcher: Watcher | None = None
+    owner: Any = None
     #: Hosts that are open; with ``count_tasks``, tells whether there may be a task besides those of hosts.
     open_hosts = 0
 
@@ -278,14 +292,29 @@ class Host:
             clear()
         self._cancel_tasks()
         if _plain.needs_shutdown_of_async_generators(loop):
+            if self.watcher is not None:
+                self.watcher.left_open(self.owner, _plain.async_generators(loop))
             loop.run_until_complete(loop.shutdown_asyncgens())
         if not getattr(loop, "keeps_executor", False) and _plain.needs_shutdown_of_executor(loop):
             loop.run_until_complete(loop.shutdown_default_executor())
         for _ in range(_LAST_ITERATIONS):
             if not _plain.has_callbacks(loop):
                 break
-            loop.call_soon(loop.stop)
-            loop.run_forever()
+            self._iterate()
+
+    def _iterate(self) -> None:
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
+
+    def pending_after_grace(self, tasks: Iterable[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
+        """Return those of the tasks which do not end within a few iterations of the loop."""
+        pending = [task for task in tasks if not task.done()]
+        for _ in range(_LAST_ITERATIONS):
+            if not pending or self.loop.is_closed() or not _plain.has_callbacks(self.loop):
+                break
+            self._iterate()
+            pending = [task for task in pending if not task.done()]
+        return pending
 
     def _finish_task(self) -> None:
         # No reference cycle may stay: one in each test makes the garbage collector run often.
@@ -296,10 +325,18 @@ class Host:
             if not task.done():
                 _plain.drop_task(task, wake)
 
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks of the loop that are not done, but for the host's own."""
+        tasks = asyncio.all_tasks(self.loop)
+        return [task for task in tasks if task is not self._task and getattr(task, "host", self) is not None]
+
     def _cancel_tasks(self) -> None:
         if 0 <= _plain.count_tasks() <= Host.open_hosts:
             return
-        tasks = [task for task in asyncio.all_tasks(self.loop) if getattr(task, "host", self) is not None]
+        tasks = self.tasks()
+        if tasks and self.watcher is not None:
+            tasks = self.pending_after_grace(tasks)
+            self.watcher.left_running(self.owner, tasks)
         if not tasks:
             return
         for task in tasks:
@@ -307,8 +344,7 @@ class Host:
         self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
-                message = "unhandled exception in a task that was left running"
-                self.loop.call_exception_handler({"message": message, "exception": error, "task": task})
+                self.loop.call_exception_handler({"message": LEFT_RUNNING, "exception": error, "task": task})
 
 
 class _InContext:

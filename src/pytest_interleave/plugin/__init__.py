@@ -69,11 +69,10 @@ def pytest_configure(config: pytest.Config) -> None:
     register(garbage.CollectorRest(), garbage.NAME)
     register(CollectionHooks(settings), "interleave-collection")
     register(FixtureHooks(settings), "interleave-fixtures")
-    register(Explanations(settings), "interleave-explanations")
     config.addinivalue_line("markers", EXPLORE_MARK_LINE)
     for line in DETECT_MARK_LINES:
         config.addinivalue_line("markers", line)
-    register(DetectingHooks(config, read_detect_settings(config)), DETECTING)
+    register(DetectingHooks(config, read_detect_settings(config), Explanations(settings)), DETECTING)
     explore_settings = read_explore_settings(config)
     if explore_settings.enabled:
         _explore(config, explore_settings)

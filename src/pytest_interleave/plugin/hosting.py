@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,9 @@ from pytest_interleave.plugin.contexts import JobContext
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE, SCOPES, ScopeName, check_mark, read_loop_scope
 from pytest_interleave.plugin.options import Settings
 from pytest_interleave.plugin.overrides import is_defined_twice
+
+if TYPE_CHECKING:
+    from pytest_interleave.plugin.detecting.loops import LoopFindings
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 ScopedLoopFactory = Callable[[str], asyncio.AbstractEventLoop]
@@ -73,6 +76,8 @@ class Hosting:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.interrupts = Interrupts()
+        #: What the loops tell is found out by; None: nobody asks.
+        self.loop_findings: LoopFindings | None = None
         #: Makes the loops of all hosts while it is set (see ``use_factory``); goes before every other choice.
         self.forced_factory: ScopedLoopFactory | None = None
         self._wide: list[OpenHost] = []  # those that outlive a test
@@ -119,6 +124,7 @@ class Hosting:
         context.take_ambient()
         self.interrupts.install()
         task = host.task
+        before = self._tasks_before(open_host)
         cancellations = task.cancelling() if task is not None else 0
         # No fixture has run in the test's own loop, so none will be torn down there. (Exploration keeps its tasks.)
         is_last = task is None and open_host.scope == "function" and self.forced_factory is None
@@ -131,7 +137,22 @@ class Hosting:
                 host.forget_cancellations(cancellations)
                 raise
             raise crashes.explain(error, host, "the test", item) from None
+        finally:
+            if before is not None and _plain.count_tasks() != Host.open_hosts + len(before):
+                self._note_new_tasks(host, before)
         host.forget_cancellations(cancellations)
+
+    def _tasks_before(self, open_host: OpenHost) -> list[asyncio.Task[Any]] | None:
+        """Return what runs already in a loop that outlives the test; None if nobody wants to know."""
+        if self.loop_findings is None or open_host.scope == "function" or self.forced_factory is not None:
+            return None
+        return [] if 0 <= _plain.count_tasks() <= Host.open_hosts else open_host.host.tasks()
+
+    def _note_new_tasks(self, host: Host, before: list[asyncio.Task[Any]]) -> None:
+        assert self.loop_findings is not None
+        new = [task for task in host.tasks() if task not in before]
+        if new:
+            self.loop_findings.look_again_at(host, new)
 
     # -- look-up -------------------------------------------------------------------------------------------------
 
@@ -222,6 +243,8 @@ class Hosting:
         asyncio.set_event_loop(loop)
         is_narrow = scope == "function"
         host = Host(loop, self.context_of(item).context if is_narrow else None)
+        if self.loop_findings is not None and self.forced_factory is None:
+            self.loop_findings.watch(host, item if is_narrow else None)
 
         def close() -> None:
             hosts.pop(scope, None)

@@ -130,11 +130,9 @@ class Explanations:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    def explain(self, item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Add to the text of a failure, before the report is made from it."""
-        excinfo = call.excinfo
-        if excinfo is None or not isinstance(item, pytest.Function):
+        if not isinstance(item, pytest.Function):
             return
         error: Any = excinfo.value
         if isinstance(error, pytest.fail.Exception) and isinstance(error.msg, str):

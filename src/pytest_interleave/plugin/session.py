@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_interleave.plugin.detecting.hooks import hooks_of
 from pytest_interleave.plugin.options import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def hosting_of(config: pytest.Config) -> Hosting:
         from pytest_interleave.plugin.hosting import Hosting
 
         config.stash[_HOSTING] = hosting = Hosting(settings_of(config))
+        hooks = hooks_of(config)
+        if hooks is not None:
+            from pytest_interleave.plugin.detecting.loops import LoopFindings
+
+            hosting.loop_findings = LoopFindings(hooks)
         return hosting
 
 

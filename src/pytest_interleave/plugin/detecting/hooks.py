@@ -7,16 +7,18 @@ controller; what belongs to no test goes out at the end of the session.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_interleave.detectors.findings import Finding, Level
+from pytest_interleave.plugin.detecting.never_awaited import NeverAwaited
 from pytest_interleave.plugin.detecting.options import DetectSettings, describe_wrong_mark, level_of
 from pytest_interleave.plugin.detecting.rendering import relative, render, render_failures
-from pytest_interleave.plugin.misuse import refuse
+from pytest_interleave.plugin.misuse import Explanations, refuse
 
 NAME = "interleave-detecting"
 _TITLE = "interleave findings"
@@ -27,37 +29,55 @@ _MOST = 20
 
 def report_finding(config: pytest.Config, item: pytest.Item | None, finding: Finding) -> None:
     """Take a finding of a detector: of this test, in its current phase, or of the session if there is no item."""
-    hooks: DetectingHooks | None = config.pluginmanager.get_plugin(NAME)
+    hooks = hooks_of(config)
     if hooks is not None:
         hooks.take(item, finding)
 
 
+def hooks_of(config: pytest.Config) -> DetectingHooks | None:
+    """Return what keeps the session's findings, if anything does."""
+    hooks: DetectingHooks | None = config.pluginmanager.get_plugin(NAME)
+    return hooks
+
+
 def findings_of(config: pytest.Config) -> dict[str, list[dict[str, Any]]]:
     """Return what was found in each test, as JSON values; what belongs to no test is under the empty name."""
-    hooks: DetectingHooks | None = config.pluginmanager.get_plugin(NAME)
+    hooks = hooks_of(config)
     return {} if hooks is None else hooks.found
 
 
 class DetectingHooks:
     """Keeps findings until a report can bear them, and shows them in the end."""
 
-    def __init__(self, config: pytest.Config, settings: DetectSettings) -> None:
+    def __init__(self, config: pytest.Config, settings: DetectSettings, explanations: Explanations) -> None:
         self.config = config
         self.settings = settings
+        #: The test whose turn it is, from its set-up to the next one's.
+        self.item: pytest.Item | None = None
+        #: To be called before the last report of that test is made.
+        self.suspects: list[Callable[[], None]] = []
+        self._explanations = explanations
+        self._never_awaited = NeverAwaited(self)
+        self._never_awaited.install()
         #: What reports brought, by node id, and what belongs to no test, under the empty name.
         self.found: dict[str, list[dict[str, Any]]] = {}
         self._pending: dict[pytest.Item, list[tuple[Level, Finding]]] = {}
         self._of_session: list[dict[str, Any]] = []
 
-    def take(self, item: pytest.Item | None, finding: Finding) -> None:
-        """Keep the finding, unless it is off or allowed."""
+    def take(self, item: pytest.Item | None, finding: Finding) -> bool:
+        """Keep the finding, unless it is off or allowed; return whether it is kept."""
         level = level_of(finding, item, self.settings)
         if level is Level.OFF:
-            return
+            return False
         if item is None:
             self._of_session.append(self._as_json(level, finding))
+        elif item is self.item:
+            pending = self._pending.setdefault(item, [])
+            if (level, finding) not in pending:
+                pending.append((level, finding))
         else:
-            self._pending.setdefault(item, []).append((level, finding))
+            self._of_session.append(self._as_json(level, _too_late(item, finding)))
+        return True
 
     def _as_json(self, level: Level, finding: Finding) -> dict[str, Any]:
         return {**finding.as_json(), "where": relative(finding, self.config.rootpath), "level": level.value}
@@ -73,9 +93,21 @@ class DetectingHooks:
             if reason is not None and isinstance(item, pytest.Function):
                 refuse(item, reason)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        """Remember whose turn it is."""
+        self.item = item
+        self._never_awaited.begin()
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
-        """Add to the report what was found in its phase; the test's own failure stays first."""
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+        """Add to the report what was found in its phase; the test's own failure stays first, and is explained."""
+        if call.excinfo is not None:
+            self._explanations.explain(item, call.excinfo)
+        if self.suspects and call.when == "teardown":
+            suspects, self.suspects = self.suspects, []
+            for look_again in suspects:
+                look_again()
         report: Any = yield
         if self._pending and (found := self._pending.pop(item, None)) is not None:
             self._complete(report, found)
@@ -109,8 +141,8 @@ class DetectingHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Count what belongs to no test, and write the JSON file if the explorer does not."""
-        for found in self._pending.values():  # came after the last report of its test
-            self._of_session += [self._as_json(level, finding) for level, finding in found]
+        for item, found in self._pending.items():  # came after the last report of its test
+            self._of_session += [self._as_json(level, _too_late(item, finding)) for level, finding in found]
         self._pending.clear()
         config = session.config
         if hasattr(config, "workerinput"):
@@ -124,6 +156,11 @@ class DetectingHooks:
         path = config.getoption("interleave_json", None)
         if path is not None and not config.pluginmanager.has_plugin("interleave-reports"):
             _write(path, tests_with_findings(config))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_unconfigure(self) -> None:
+        """Look no longer."""
+        self._never_awaited.uninstall()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """List findings that failed no test, each place once."""
@@ -143,9 +180,14 @@ class DetectingHooks:
             nodeid, values = group[0]
             terminalreporter.write_line(render(Finding.from_json(values), self.config.rootpath))
             times = "" if len(group) == 1 else f" and {len(group) - 1} more"
-            terminalreporter.write_line(f"  in {nodeid or 'no test that is known'}{times}")
+            if nodeid:
+                terminalreporter.write_line(f"  in {nodeid}{times}")
         if len(groups) > len(shown):
             terminalreporter.write_line(f"{len(groups) - len(shown)} more places: pytest -v shows all")
+
+
+def _too_late(item: pytest.Item, finding: Finding) -> Finding:
+    return replace(finding, details=(*finding.details, f"This belongs to {item.nodeid}, which had ended."))
 
 
 def tests_with_findings(config: pytest.Config) -> list[dict[str, Any]]:

@@ -54,8 +54,8 @@ class Silence:
             gc.freeze()
 
     def __exit__(self, *exc: object) -> None:
+        gc.collect()
         if self._is_frozen:
-            gc.collect()
             gc.unfreeze()
         while self._saved:
             owner, name, value = self._saved.pop()

@@ -1,0 +1,133 @@
+"""What asyncio's loops tell when something is wrong: exceptions that nobody saw, tasks and generators left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import traceback
+from collections.abc import Iterable
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+from weakref import WeakSet
+
+import pytest
+
+from pytest_interleave.detectors.findings import Finding
+from pytest_interleave.loop.host import LEFT_RUNNING, Host
+from pytest_interleave.plugin.detecting.hooks import DetectingHooks
+from pytest_interleave.plugin.detecting.places import is_library
+
+
+class LoopFindings:
+    """Turns what the loops of the hosts tell into findings."""
+
+    def __init__(self, findings: DetectingHooks) -> None:
+        self._findings = findings
+        self._told: WeakSet[asyncio.Task[Any]] = WeakSet()
+
+    def watch(self, host: Host, item: pytest.Item | None) -> None:
+        """Listen to a host's loop: the loop of one test, or (None) of all that run in it."""
+        host.loop.set_exception_handler(functools.partial(self._handle, item))
+        host.watcher = self
+        host.owner = item
+
+    def look_again_at(self, host: Host, tasks: list[asyncio.Task[Any]]) -> None:
+        """Remember tasks that a test started in a loop that outlives it: its fixtures may yet end them."""
+        self._findings.suspects.append(lambda: self.left_running(None, host.pending_after_grace(tasks)))
+
+    def _handle(self, item: pytest.Item | None, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        owner = item if item is not None else self._findings.item
+        message = str(context.get("message") or "unhandled exception")
+        error = context.get("exception")
+        if error is not None:
+            finding = _lost_exception(message, error, context)
+            if message == LEFT_RUNNING:  # nobody asked for it but us, who cancelled it
+                finding = replace(finding, detector="leaked-task")
+            self._findings.take(owner, finding)
+        elif message.startswith("Task was destroyed"):
+            self._findings.take(owner, _leaked_task(context["task"], "was destroyed while it was pending"))
+        elif message.startswith("Unclosed"):
+            what = next((repr(value) for key, value in context.items() if key != "message"), "")
+            finding = Finding("left-open", f"{message}: {what}", advice="Close it where it was opened.")
+            self._findings.take(owner, finding)
+
+    def left_running(self, owner: pytest.Item | None, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """Tell of tasks that outlived their test."""
+        owner = owner or self._findings.item
+        for task in tasks:
+            if task in self._told:
+                continue
+            self._told.add(task)
+            self._findings.take(owner, _leaked_task(task, "was still running when the test had ended"))
+
+    def left_open(self, owner: pytest.Item | None, generators: Iterable[Any]) -> None:
+        """Tell of async generators that were begun and not finished."""
+        owner = owner or self._findings.item
+        for generator in generators:
+            frame = generator.ag_frame
+            if frame is None:
+                continue
+            finding = Finding(
+                "left-open",
+                f"async generator '{generator.__qualname__}' was begun and not finished",
+                f"{frame.f_code.co_filename}:{frame.f_lineno}",
+                advice="Iterate it to its end, or use it in 'async with contextlib.aclosing(...)'.",
+            )
+            self._findings.take(owner, finding)
+
+
+def _lost_exception(message: str, error: BaseException, context: dict[str, Any]) -> Finding:
+    what = context.get("task") or context.get("future") or context.get("handle")
+    if isinstance(what, asyncio.Task):
+        what = f"task {what.get_name()!r} ({getattr(what.get_coro(), '__qualname__', what.get_coro())})"
+    else:
+        what = None  # asyncio's text names the callback
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = frame.f_code.co_filename
+        if not is_library(path):
+            place = f"{path}:{line}"
+    return Finding(
+        "lost-exception",
+        message + (f": {what}" if what else ""),
+        place or None,
+        ("".join(traceback.format_exception(error)).rstrip(),),
+        "Await the task, or handle the exception in it.",
+    )
+
+
+def _leaked_task(task: asyncio.Task[Any], what: str) -> Finding:
+    coroutine: Any = task.get_coro()
+    name = getattr(coroutine, "__qualname__", repr(coroutine))
+    frames = _frames(coroutine)
+    own = [frame for frame in frames if not is_library(frame.f_code.co_filename)]
+    place = f"{own[-1].f_code.co_filename}:{own[-1].f_lineno}" if own else ""
+    lines = [f"waits at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" for frame in own]
+    origin = getattr(coroutine, "cr_origin", None)
+    if origin:
+        made = f"{origin[0][0]}:{origin[0][1]}"
+        if place:
+            lines.append(f"its coroutine was made at {made} in {origin[0][2]}")
+        else:
+            place = made
+    return Finding(
+        "leaked-task",
+        f"task {task.get_name()!r} ({name}) {what}",
+        place or None,
+        tuple(lines),
+        "Await it, or cancel it and await it; a task group does both.",
+    )
+
+
+def _frames(coroutine: Any) -> list[FrameType]:
+    """Return the frames of a suspended coroutine, outermost first."""
+    frames: list[FrameType] = []
+    while coroutine is not None and len(frames) < 20:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is None:
+            break
+        frames.append(frame)
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return frames

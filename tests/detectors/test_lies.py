@@ -1,0 +1,222 @@
+"""What a test that passes did wrong all the same, and where it is told."""
+
+from textwrap import dedent
+
+import pytest
+
+HEAD = """\
+import asyncio, gc, warnings
+import pytest
+from unittest.mock import AsyncMock
+
+kept = []
+
+async def work():
+    pass
+
+def helper():
+    work()
+
+async def fails():
+    raise LookupError("gone")
+
+@pytest.fixture
+async def forgetful():
+    work()
+
+@pytest.fixture
+async def tidy():
+    tasks = []
+    yield tasks
+    for task in tasks:
+        task.cancel()
+"""
+
+
+def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(test_it=HEAD + "\n" + dedent(body))
+    return pytester.runpytest_subprocess(*arguments)
+
+
+def line_of(text: str, body: str) -> int:
+    return (HEAD + "\n" + dedent(body)).splitlines().index(text) + 1
+
+
+@pytest.mark.parametrize(
+    ("body", "made"),
+    [
+        ("async def test_it():\n    reply = work()\n", "    reply = work()"),
+        ("def test_it():\n    helper()\n", "    work()"),
+        ("async def test_it():\n    mock = AsyncMock()\n    mock.send()\n", "    mock.send()"),
+        (
+            "async def test_it():\n    asyncio.get_running_loop().call_soon(helper)\n    await asyncio.sleep(0)\n",
+            "    work()",
+        ),
+    ],
+)
+def test_a_forgotten_await_fails_the_test_with_the_line(pytester: pytest.Pytester, body: str, made: str) -> None:
+    result = run(pytester, body + "\n\ndef test_innocent():\n    gc.collect()\n")
+    result.assert_outcomes(failed=1, passed=1)
+    line = line_of(made, body)
+    result.stdout.fnmatch_lines(
+        [f"never-awaited: coroutine '*' was never awaited  (test_it.py:{line})", f"*{made.strip()}"]
+    )
+
+
+def test_a_forgotten_await_in_a_fixture_fails_its_set_up(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "async def test_it(forgetful):\n    pass\n")
+    result.assert_outcomes(errors=1)
+
+
+@pytest.mark.parametrize("make", ["kept.append(work())", "cycle = {1: work()}; cycle[2] = cycle"])
+def test_the_test_that_made_it_is_named_not_the_one_that_dropped_it(pytester: pytest.Pytester, make: str) -> None:
+    body = f"def test_guilty():\n    {make}\n\ndef test_innocent():\n    kept.clear()\n    gc.collect()\n"
+    result = run(pytester, body)
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["never-awaited: *", f"*{make[:16]}*", "*belongs to test_it.py::test_guilty, which had ended."]
+    )
+
+
+def test_a_test_that_looks_for_the_warning_gets_it(pytester: pytest.Pytester) -> None:
+    body = """\
+    def test_expects():
+        with pytest.warns(RuntimeWarning, match="never awaited"):
+            work()
+
+    @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+    def test_ignores():
+        work()
+
+    def test_ignores_itself():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            work()
+
+    @pytest.mark.interleave_allow("never-awaited", match="helper")
+    @pytest.mark.filterwarnings("ignore:coroutine")
+    def test_allows():
+        helper()
+    """
+    run(pytester, body, "-W", "error").assert_outcomes(passed=4)
+
+
+def test_lost_exceptions_fail_the_test_with_their_traceback(pytester: pytest.Pytester) -> None:
+    body = """\
+    async def test_task():
+        asyncio.create_task(fails())
+        await asyncio.sleep(0)
+
+    async def test_callback():
+        asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+        await asyncio.sleep(0)
+
+    @pytest.mark.asyncio(loop_scope="module")
+    async def test_wider_loop():
+        asyncio.create_task(fails())
+        await asyncio.sleep(0)
+
+    async def test_own_handler():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        asyncio.create_task(fails())
+        await asyncio.sleep(0)
+
+    async def test_retrieved():
+        task = asyncio.create_task(fails())
+        await asyncio.wait([task])
+        assert task.exception()
+    """
+    result = run(pytester, body)
+    result.assert_outcomes(failed=3, passed=2)
+    line = line_of('    raise LookupError("gone")', body)
+    result.stdout.fnmatch_lines(
+        [
+            f"lost-exception: Task exception was never retrieved: task '*' (fails)  (test_it.py:{line})",
+            "*LookupError: gone",
+        ]
+    )
+    result.stdout.fnmatch_lines(["lost-exception: Exception in callback*", "*ZeroDivisionError*"])
+
+
+LEAKS = """\
+async def test_own_loop():
+    asyncio.create_task(asyncio.sleep(30), name="one")
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_wider_loop():
+    asyncio.create_task(asyncio.sleep(30), name="two")
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_does_not():
+    asyncio.create_task(asyncio.sleep(0))
+
+async def test_fixture_ends_it(tidy):
+    tidy.append(asyncio.create_task(asyncio.sleep(30)))
+
+async def test_half_a_generator():
+    async def count():
+        yield 1
+        yield 2
+    kept.append(count())
+    async for number in kept[-1]:
+        break
+"""
+
+
+def test_what_is_left_running_or_open_is_told_once(pytester: pytest.Pytester) -> None:
+    result = run(pytester, LEAKS)
+    result.assert_outcomes(passed=5)
+    assert result.ret == 0
+    line = line_of('    asyncio.create_task(asyncio.sleep(30), name="one")', LEAKS)
+    result.stdout.fnmatch_lines(
+        [
+            f"leaked-task: task 'one' (sleep) was still running when the test had ended  (test_it.py:{line})",
+            "*in test_it.py::test_own_loop",
+            "leaked-task: task 'two'*",
+            "*in test_it.py::test_wider_loop",
+            "left-open: async generator '*count' was begun and not finished*",
+            "*in test_it.py::test_half_a_generator",
+        ]
+    )
+    assert result.stdout.str().count("leaked-task:") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcomes"),
+    [
+        (("--interleave-strict",), {"passed": 5, "errors": 3}),
+        (("--interleave-detect=leaked-task=fail",), {"passed": 5, "errors": 2}),
+        (("--interleave-strict", "--interleave-detect=leaked-task=off"), {"passed": 5, "errors": 1}),
+        (("--interleave-strict", "-o", "interleave_allow=leaked-task: 'one'"), {"passed": 5, "errors": 2}),
+    ],
+)
+def test_levels(pytester: pytest.Pytester, arguments: tuple[str, ...], outcomes: dict[str, int]) -> None:
+    run(pytester, LEAKS, *arguments).assert_outcomes(**outcomes)
+
+
+def test_marks_go_before_flags(pytester: pytest.Pytester) -> None:
+    body = """\
+    @pytest.mark.interleave_detect(leaked_task="fail")
+    async def test_leaks():
+        asyncio.create_task(asyncio.sleep(30))
+
+    @pytest.mark.interleave_detect(never_awaited="off")
+    def test_forgets():
+        work()
+    """
+    run(pytester, body, "--interleave-detect=never-awaited=fail").assert_outcomes(passed=2, errors=1, warnings=1)
+
+
+def test_the_tests_own_failure_comes_first(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "def test_it():\n    work()\n    assert 1 == 2\n")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E       assert 1 == 2", "*interleave findings*", "never-awaited: *"])
+
+
+def test_workers_of_xdist_tell_too(pytester: pytest.Pytester) -> None:
+    body = "def test_guilty():\n    kept.append(work())\n\ndef test_other():\n    kept.clear()\n\n" + LEAKS
+    result = run(pytester, body, "-n", "1")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["leaked-task: task 'one'*", "*belongs to test_it.py::test_guilty, which had ended."])
