@@ -123,13 +123,20 @@ def test_lost_exceptions_fail_the_test_with_their_traceback(pytester: pytest.Pyt
         asyncio.create_task(fails())
         await asyncio.sleep(0)
 
+    async def test_reads_the_log(caplog):
+        asyncio.create_task(fails())
+        await asyncio.sleep(0)
+        gc.collect()
+        await asyncio.sleep(0)
+        assert "never retrieved" in caplog.text
+
     async def test_retrieved():
         task = asyncio.create_task(fails())
         await asyncio.wait([task])
         assert task.exception()
     """
     result = run(pytester, body)
-    result.assert_outcomes(failed=3, passed=2)
+    result.assert_outcomes(failed=3, passed=3)
     line = line_of('    raise LookupError("gone")', body)
     result.stdout.fnmatch_lines(
         [
@@ -163,6 +170,35 @@ async def test_half_a_generator():
     async for number in kept[-1]:
         break
 """
+
+
+def test_what_fails_only_because_it_is_ended_is_told_and_fails_nothing(pytester: pytest.Pytester) -> None:
+    body = """\
+    async def stubborn():
+        try:
+            yield 1
+        finally:
+            raise LookupError("cannot close")
+
+    async def test_generator():
+        kept.append(stubborn())
+        async for number in kept[-1]:
+            break
+
+    async def test_task():
+        async def work():
+            try:
+                await asyncio.sleep(30)
+            finally:
+                raise LookupError("cannot end")
+        asyncio.create_task(work())
+        await asyncio.sleep(0)
+    """
+    result = run(pytester, body)
+    result.assert_outcomes(passed=2)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["left-open: an error occurred during closing of asynchronous generator *"])
+    result.stdout.fnmatch_lines(["leaked-task: unhandled exception in a task that was left running*"])
 
 
 def test_what_is_left_running_or_open_is_told_once(pytester: pytest.Pytester) -> None:
