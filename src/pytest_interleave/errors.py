@@ -23,6 +23,10 @@ class Blocked(RunEnded):
         self.steps = steps
 
 
+class Deadlocked(RunEnded):
+    """A plain run waits for ever: the text says who waits for what."""
+
+
 class StepLimit(RunEnded):
     """A run took more steps than it may: a livelock, or simply long."""
 

@@ -52,9 +52,9 @@ def test_process_is_left_as_it_was_found(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         main=dedent("""\
         import gc, pytest
-        before = gc.get_threshold()
+        before, frozen = gc.get_threshold(), gc.get_freeze_count()
         assert pytest.main(["-q"]) == 0
-        print("left", gc.get_threshold() == before, gc.get_freeze_count())
+        print("left", gc.get_threshold() == before, gc.get_freeze_count() <= frozen)
         """)
     )
-    suite.run(sys.executable, "main.py").stdout.fnmatch_lines(["left True 0"])
+    suite.run(sys.executable, "main.py").stdout.fnmatch_lines(["left True True"])

@@ -12,7 +12,9 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 from asyncio import events
+from collections.abc import Callable
 from typing import Any
 
 try:
@@ -112,6 +114,50 @@ def _find_registry() -> tuple[Any, Any]:
 _registry, _eager = _find_registry()
 
 
+class IdleSelector(selectors.DefaultSelector):
+    """A selector that says so before it would wait without a time limit."""
+
+    #: Called with the loop that is about to wait for ever, if nothing wakes it from outside.
+    on_idle: Callable[[asyncio.AbstractEventLoop], object] | None = None
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is None and IdleSelector.on_idle is not None:
+            loop = get_running_loop_or_none()
+            if isinstance(loop, SpareLoop) and loop._selector is self:
+                IdleSelector.on_idle(loop)
+        return super().select(timeout)
+
+
+def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str]) -> bool:
+    """Whether anything outside the loop might wake it, as far as can be known; True in doubt.
+
+    Nothing can where only the loop's own pipe is registered, no signal has a handler, no alarm is set, and all threads
+    of the process but this one are ``resting_threads``; the system counts them, for those of C libraries call back too.
+    """
+    if len(loop._selector.get_map()) != 1 or loop._signal_handlers:  # type: ignore[attr-defined]
+        return True
+    if signal.getitimer(signal.ITIMER_REAL)[0] or any(callable(_getsignal(number)) for number in _SIGNALS):
+        return True
+    threads = list_threads()
+    return not threads or not threads <= resting_threads | {str(threading.get_native_id())}
+
+
+def list_threads() -> frozenset[str]:
+    """Return the system's numbers of all threads of the process; none where it does not tell."""
+    try:
+        return frozenset(os.listdir("/proc/self/task"))
+    except OSError:  # not Linux
+        return frozenset()
+
+
+#: Signals that somebody may handle and send. Ctrl-C is not one that a test waits for.
+_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGIO", "SIGTERM", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)
+
+
 class SpareLoop(asyncio.SelectorEventLoop):
     """asyncio's own loop, which leaves its selector and its self-pipe to the next one when it is closed.
 
@@ -126,7 +172,7 @@ class SpareLoop(asyncio.SelectorEventLoop):
         if spare is not None and spare[0] != os.getpid():
             spare = None  # a child process shares the parent's: it must not change what is registered there
         self._spare = spare
-        super().__init__(None if spare is None else spare[1])
+        super().__init__(IdleSelector() if spare is None else spare[1])
 
     def _make_self_pipe(self) -> None:
         if self._spare is None:
@@ -158,7 +204,7 @@ class SpareLoop(asyncio.SelectorEventLoop):
                 each.close()
 
 
-def new_short_lived_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
     """Return a loop as ``asyncio.new_event_loop`` does, cheaper where that is asyncio's own selector loop."""
     policy = _get_policy()
     if type(policy).__module__ == "asyncio.unix_events" and policy._loop_factory is asyncio.SelectorEventLoop:

@@ -122,7 +122,7 @@ class Host:
                 close()
             raise NestedLoopError("an event loop is running in this thread already")
         if context is not None and context is not self.context:
-            job = _InContext(job, context)
+            job = InContext(job, context)
         self._job = job
         self._may_be_cancelled = may_be_cancelled
         self._is_last = is_last
@@ -347,7 +347,7 @@ class Host:
                 self.loop.call_exception_handler({"message": LEFT_RUNNING, "exception": error, "task": task})
 
 
-class _InContext:
+class InContext:
     """Steps an awaitable inside a context that is not the task's own."""
 
     __slots__ = ("awaitable", "context")

@@ -16,6 +16,13 @@ import pytest
 NAME = "interleave-garbage"
 #: How many more containers there are before the collector works while pytest collects; CPython's own value is 700.
 _CONTAINERS = 1_000_000
+#: Python 3.12 starts with some frozen objects of its own.
+_FROZEN_BY_PYTHON = gc.get_freeze_count()
+
+
+def is_frozen() -> bool:
+    """Whether somebody has called ``gc.freeze``."""
+    return gc.get_freeze_count() > _FROZEN_BY_PYTHON
 
 
 class CollectorRest:
@@ -40,7 +47,7 @@ class CollectorRest:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self) -> None:
         """Hide from the collector what there is."""
-        if gc.isenabled() and not gc.get_freeze_count():
+        if gc.isenabled() and not is_frozen():
             self._froze = True
             gc.freeze()
 

@@ -111,6 +111,8 @@ class Hosting:
     def close(self) -> None:
         """Give back what outlives the loops: the handler of Ctrl-C, and sockets that are kept for the next loop."""
         self.interrupts.restore()
+        if self.loop_findings is not None:
+            self.loop_findings.close()
         _plain.SpareLoop.close_spares()
 
     # -- running a test ------------------------------------------------------------------------------------------
@@ -230,10 +232,8 @@ class Hosting:
                 loop = self.forced_factory(scope)
             elif factory is not None:
                 loop = _make_loop(factory)
-            elif scope == "function":
-                loop = _plain.new_short_lived_loop()
             else:
-                loop = asyncio.new_event_loop()
+                loop = _plain.new_loop()
         except BaseException:
             if restore_policy is not None:
                 restore_policy()

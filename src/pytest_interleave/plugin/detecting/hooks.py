@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pytest_interleave.detectors.findings import Finding, Level
+from pytest_interleave.errors import Deadlocked
 from pytest_interleave.plugin.detecting.never_awaited import NeverAwaited
 from pytest_interleave.plugin.detecting.options import DetectSettings, describe_wrong_mark, level_of
 from pytest_interleave.plugin.detecting.rendering import relative, render, render_failures
@@ -103,6 +104,8 @@ class DetectingHooks:
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         """Add to the report what was found in its phase; the test's own failure stays first, and is explained."""
         if call.excinfo is not None:
+            if isinstance(call.excinfo.value, Deadlocked):
+                call.excinfo = _without_traceback(call.excinfo.value)
             self._explanations.explain(item, call.excinfo)
         if self.suspects and call.when == "teardown":
             suspects, self.suspects = self.suspects, []
@@ -184,6 +187,14 @@ class DetectingHooks:
                 terminalreporter.write_line(f"  in {nodeid}{times}")
         if len(groups) > len(shown):
             terminalreporter.write_line(f"{len(groups) - len(shown)} more places: pytest -v shows all")
+
+
+def _without_traceback(error: BaseException) -> pytest.ExceptionInfo[BaseException]:
+    """Return a failure that is all text: the stack would be pytest's and ours."""
+    try:
+        pytest.fail(str(error), pytrace=False)
+    except BaseException as failure:
+        return pytest.ExceptionInfo.from_exception(failure)
 
 
 def _too_late(item: pytest.Item, finding: Finding) -> Finding:

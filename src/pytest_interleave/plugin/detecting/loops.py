@@ -7,7 +7,6 @@ import functools
 import traceback
 from collections.abc import Iterable
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 from weakref import WeakSet
 
@@ -15,6 +14,8 @@ import pytest
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.loop.host import LEFT_RUNNING, Host
+from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch
+from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.places import is_library
 
@@ -25,6 +26,12 @@ class LoopFindings:
     def __init__(self, findings: DetectingHooks) -> None:
         self._findings = findings
         self._told: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._deadlocks = DeadlockWatch()
+        self._deadlocks.install()
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._deadlocks.uninstall()
 
     def watch(self, host: Host, item: pytest.Item | None) -> None:
         """Listen to a host's loop: the loop of one test, or (None) of all that run in it."""
@@ -106,7 +113,7 @@ def _lost_exception(message: str, error: BaseException, context: dict[str, Any])
 def _leaked_task(task: asyncio.Task[Any], what: str) -> Finding:
     coroutine: Any = task.get_coro()
     name = getattr(coroutine, "__qualname__", repr(coroutine))
-    frames = _frames(coroutine)
+    frames = frames_of(coroutine)
     own = [frame for frame in frames if not is_library(frame.f_code.co_filename)]
     place = f"{own[-1].f_code.co_filename}:{own[-1].f_lineno}" if own else ""
     lines = [f"waits at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" for frame in own]
@@ -124,15 +131,3 @@ def _leaked_task(task: asyncio.Task[Any], what: str) -> Finding:
         tuple(lines),
         "Await it, or cancel it and await it; a task group does both.",
     )
-
-
-def _frames(coroutine: Any) -> list[FrameType]:
-    """Return the frames of a suspended coroutine, outermost first."""
-    frames: list[FrameType] = []
-    while coroutine is not None and len(frames) < 20:
-        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-        if frame is None:
-            break
-        frames.append(frame)
-        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
-    return frames

@@ -17,6 +17,8 @@ from typing import Any, TextIO
 
 import pytest
 
+from pytest_interleave.plugin.garbage import is_frozen
+
 
 class Silence:
     """``with silence: …`` around runs that nobody is to hear; ``with silence.lifted(): …`` inside, to say something."""
@@ -49,7 +51,7 @@ class Silence:
             self._replace(sys.modules["pdb"], "set_trace", _drop)
         # What the runs leave is collected here and not in the next test, which it would warn; without a look at
         # everything else that is alive.
-        self._is_frozen = gc.get_freeze_count() == 0
+        self._is_frozen = not is_frozen()
         if self._is_frozen:
             gc.freeze()
 

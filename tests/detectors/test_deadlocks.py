@@ -1,0 +1,111 @@
+"""A plain run that waits for ever fails at once; one that something may wake does not."""
+
+from textwrap import dedent
+
+import pytest
+
+HEAD = """\
+import asyncio, signal, threading
+import pytest
+
+@pytest.fixture
+async def stuck():
+    await asyncio.Event().wait()
+"""
+
+
+def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(test_it=HEAD + "\n" + dedent(body))
+    return pytester.runpytest_subprocess(*arguments, timeout=60)
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_a_deadlock_fails_at_once_and_alone(pytester: pytest.Pytester, scope: str, workers: tuple[str, ...]) -> None:
+    body = f"""\
+    pytestmark = pytest.mark.asyncio(loop_scope="{scope}")
+
+    async def transfer(source, target):
+        async with source:
+            await asyncio.sleep(0.01)
+            async with target:
+                pass
+
+    async def test_transfers():
+        mine, yours = asyncio.Lock(), asyncio.Lock()
+        await asyncio.gather(transfer(mine, yours), transfer(yours, mine))
+
+    async def test_innocent():
+        await asyncio.sleep(0)
+    """
+    result = run(pytester, body, *workers)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "Deadlock: everybody waits, and nothing can come from outside.",
+            "  the test waits for the tasks 'Task-*', 'Task-*'",
+            "    at *test_it.py:* in test_transfers: await asyncio.gather(*",
+            "  task 'Task-*' waits for <asyncio.locks.Lock object at *locked, waiters:1*",
+            "    at *test_it.py:* in transfer: async with target:",
+        ]
+    )
+
+
+def test_fixtures_clean_up_after_it_and_may_be_stuck_too(pytester: pytest.Pytester) -> None:
+    body = """\
+    @pytest.fixture
+    async def resource():
+        yield
+        await asyncio.sleep(0.01)
+        print("torn down")
+
+    async def test_waits(resource):
+        try:
+            await asyncio.Queue().get()
+        finally:
+            await asyncio.sleep(0.01)
+            print("cleaned up")
+
+    async def test_never_begins(stuck):
+        pass
+    """
+    result = run(pytester, body)
+    result.assert_outcomes(failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*waits for <Queue at *", "cleaned up", "torn down"], consecutive=False)
+
+
+def test_nothing_is_said_while_something_may_come(pytester: pytest.Pytester) -> None:
+    body = """\
+    async def test_thread():
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        threading.Timer(0.1, lambda: loop.call_soon_threadsafe(done.set)).start()
+        await done.wait()
+
+    async def test_executor():
+        assert await asyncio.to_thread(sum, (1, 2)) == 3
+
+    async def test_process():
+        process = await asyncio.create_subprocess_exec("sleep", "0.1")
+        assert await process.wait() == 0
+
+    async def test_socket():
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        assert await reader.read() == b""
+        writer.close()
+        server.close()
+
+    async def test_alarm_of_the_loop():
+        done = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGALRM, done.set)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        await done.wait()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGALRM)
+
+    async def test_timeout():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await asyncio.Event().wait()
+    """
+    run(pytester, body).assert_outcomes(passed=6)
