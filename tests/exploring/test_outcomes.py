@@ -325,3 +325,26 @@ def test_a_fixture_event_loop(explore) -> None:
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_legacy: not explored: its own fixture event_loop makes the loop"])
+
+
+def test_the_summary_of_a_large_suite_keeps_the_lines_that_matter(pytester: pytest.Pytester) -> None:
+    quiet = "".join(
+        f"async def test_{number}():\n    await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))\n"
+        for number in range(21)
+    )
+    race = (
+        "class Bank:\n    def __init__(self): self.money = 1\n"
+        "    async def pay(self):\n        seen = self.money\n"
+        "        await asyncio.sleep(0.01)\n        self.money = seen - 1\n"
+        "    async def pay_late(self):\n        await asyncio.sleep(0.02)\n        await self.pay()\n"
+        "async def test_race():\n    bank = Bank()\n    await asyncio.gather(bank.pay(), bank.pay_late())\n"
+        "    assert bank.money == -1\n"
+    )
+    pytester.makepyfile(test_it=f"import asyncio, pytest\npytestmark = pytest.mark.asyncio\n{quiet}{race}")
+    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=50", "--interleave-seed=1")
+
+    result.assert_outcomes(passed=21, failed=1)
+    result.stdout.fnmatch_lines(
+        ["test_it.py::test_race: *", "21 more tests passed in all that was tried; -v lists them"]
+    )
+    result.stdout.no_fnmatch_line("test_it.py::test_0: *")

@@ -165,9 +165,15 @@ class Reporter:
         terminalreporter.section("interleave", sep="=")
         is_verbose = self.config.get_verbosity() > 0
         shown = [record for record in records if is_verbose or record["is_shown"]]
-        if len(shown) <= _MOST_LINES or is_verbose:
-            for record in shown:
-                write(f"{record['nodeid']}: {record['line']}")
+        omitted = 0
+        if len(shown) > _MOST_LINES and not is_verbose:
+            telling = [record for record in shown if record["verdict"] not in ("exhausted", "sampled")]
+            omitted = len(shown) - len(telling)
+            shown = telling
+        for record in shown:
+            write(f"{record['nodeid']}: {record['line']}")
+        if omitted:
+            write(f"{omitted} more tests passed in all that was tried; -v lists them")
         for record in records:
             if record["note"]:
                 write("")
@@ -265,7 +271,8 @@ def _total(records: list[dict[str, Any]]) -> str:
         if (count := sum(record["verdict"] == verdict for record in explored))
     ]
     parts = [
-        f"{len(explored)} explored in {runs} runs, {seconds:.1f} s" + (f" ({', '.join(verdicts)})" if verdicts else "")
+        f"{len(explored)} explored in {runs} run{'s' * (runs != 1)}, {seconds:.1f} s"
+        + (f" ({', '.join(verdicts)})" if verdicts else "")
     ]
     if quiet:
         parts.append(f"{quiet} had nothing to explore")
