@@ -219,6 +219,41 @@ def test_what_is_left_running_or_open_is_told_once(pytester: pytest.Pytester) ->
     assert result.stdout.str().count("leaked-task:") == 2
 
 
+def test_tasks_of_a_wider_fixture_are_not_the_tests(pytester: pytest.Pytester) -> None:
+    body = """\
+    @pytest.fixture(scope="module")
+    async def address():
+        async def serve(reader, writer):
+            await reader.read()
+            writer.close()
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        yield server.sockets[0].getsockname()
+        server.close()
+
+    @pytest.fixture(scope="module")
+    async def connect(address):
+        opened = []
+        async def open_one():
+            opened.append(await asyncio.open_connection(*address))
+        yield open_one
+        for reader, writer in opened:
+            writer.close()
+            await reader.read()
+
+    @pytest.mark.asyncio(loop_scope="module")
+    async def test_connects(connect):
+        await connect()
+        await asyncio.sleep(0.05)
+
+    @pytest.mark.asyncio(loop_scope="module")
+    async def test_connects_too(connect):
+        await connect()
+        await asyncio.sleep(0.05)
+    """
+    result = run(pytester, body, "--interleave-strict")
+    result.assert_outcomes(passed=2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "outcomes"),
     [

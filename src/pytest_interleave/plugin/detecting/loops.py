@@ -40,8 +40,15 @@ class LoopFindings:
         host.owner = item
 
     def look_again_at(self, host: Host, tasks: list[asyncio.Task[Any]]) -> None:
-        """Remember tasks that a test started in a loop that outlives it: its fixtures may yet end them."""
-        self._findings.suspects.append(lambda: self.left_running(None, host.pending_after_grace(tasks)))
+        """Remember tasks that a test started in a loop that outlives it: its fixtures may yet end them.
+
+        Only those whose coroutine was made in the test's own file: others may belong to what a wider fixture has set
+        up, as the tasks of a server's connections do. If they last as long as the loop, they are told when it ends.
+        """
+        item = self._findings.item
+        own = [task for task in tasks if item is not None and _made_in(task) == str(item.path)]
+        if own:
+            self._findings.suspects.append(lambda: self.left_running(item, host.pending_after_grace(own)))
 
     def _handle(self, item: pytest.Item | None, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
@@ -67,12 +74,12 @@ class LoopFindings:
 
     def left_running(self, owner: pytest.Item | None, tasks: Iterable[asyncio.Task[Any]]) -> None:
         """Tell of tasks that outlived their test."""
-        owner = owner or self._findings.item
+        when = "the test had ended" if owner is not None else "its loop was closed"
         for task in tasks:
             if task in self._told:
                 continue
             self._told.add(task)
-            self._findings.take(owner, _leaked_task(task, "was still running when the test had ended"))
+            self._findings.take(owner or self._findings.item, _leaked_task(task, f"was still running when {when}"))
 
     def left_open(self, owner: pytest.Item | None, generators: Iterable[Any]) -> None:
         """Tell of async generators that were begun and not finished."""
@@ -108,6 +115,12 @@ def _lost_exception(message: str, error: BaseException, context: dict[str, Any])
         ("".join(traceback.format_exception(error)).rstrip(),),
         "Await the task, or handle the exception in it.",
     )
+
+
+def _made_in(task: asyncio.Task[Any]) -> str | None:
+    """Return the file in which the task's coroutine was made."""
+    origin = getattr(task.get_coro(), "cr_origin", None)
+    return origin[0][0] if origin else None
 
 
 def _leaked_task(task: asyncio.Task[Any], what: str) -> Finding:
