@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_interleave.loop.data import choose
+    from pytest_interleave.loop.interruption import Outcome, interrupt
     from pytest_interleave.plugin.decorator import fixture
     from pytest_interleave.plugin.items import is_async_test
     from pytest_interleave.report.script import explore
 
-__all__ = ["choose", "explore", "fixture", "is_async_test"]
+__all__ = ["Outcome", "choose", "explore", "fixture", "interrupt", "is_async_test"]
 __version__ = "0.1.0"
 
 # Imported when they are asked for: the engine works without pytest, and these do not.
 _LAZY = {
+    "Outcome": "pytest_interleave.loop.interruption",
     "choose": "pytest_interleave.loop.data",
     "explore": "pytest_interleave.report.script",
     "fixture": "pytest_interleave.plugin.decorator",
+    "interrupt": "pytest_interleave.loop.interruption",
     "is_async_test": "pytest_interleave.plugin.items",
 }
 

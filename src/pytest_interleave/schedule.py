@@ -3,13 +3,14 @@
 A run of the controlled loop asks its ``Decider`` at every *choice point*. Each answer is a small integer, and **0 is
 always what asyncio itself would do**, so a run that answers nothing but zeros is asyncio's own.
 
-It is asked four kinds of question:
+It is asked five kinds of question:
 
 ``deliver``  between two turns of the loop: which outside event (I/O, a timer, a thread's result) comes in next, or
              ``None``: none, run what is queued. This is all that the world outside asyncio can choose.
 ``order``    which of the tasks that were started *together* takes its first step first.
 ``hold``     how many turns a queued step stays behind (asyncio never does this: used for order-only findings).
 ``data``     a value that the test draws through ``pytest_interleave.choose``.
+``cancel``   whether an operation under ``pytest_interleave.interrupt`` is cancelled at this suspension.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ EventId: TypeAlias = tuple[Hashable, ...]
 #: What a timer stands for: a deadline (a timeout, ``call_later``), a sleep in code or in a double of outside work, a
 #: sleep in the test's own frame, and one in the first frame of a task whose code stands in the test.
 DEADLINE, CODE_SLEEP, SCRIPT_SLEEP, NESTED_SLEEP = range(4)
+
+#: How an operation may be cancelled at a suspension: while it waits, or when its wake-up is queued, and what it waited
+#: for will be lost.
+WAITING, WOKEN = 1, 2
 
 
 class Event(Protocol):
@@ -56,6 +61,12 @@ class Decider(Protocol):
     def data(self, alternatives: int) -> int:
         """Choose one of that many values."""
 
+    def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
+        """Choose whether to cancel at that suspension of the task ``origin``: 0 (not), ``WAITING`` or ``WOKEN``.
+
+        ``kind``: ``cancel``, or ``again`` for an operation that is being cancelled already.
+        """
+
 
 class Fifo:
     """Asyncio's own choices."""
@@ -72,6 +83,9 @@ class Fifo:
         return 0
 
     def data(self, alternatives: int) -> int:
+        return 0
+
+    def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
         return 0
 
 
@@ -98,4 +112,7 @@ class Vector:
         return self._take()
 
     def data(self, alternatives: int) -> int:
+        return self._take()
+
+    def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
         return self._take()

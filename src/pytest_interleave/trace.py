@@ -137,12 +137,15 @@ class OutsideEvent:
 
     index: int
     event: EventId
-    #: ``sleep``, ``timeout``, ``timer``, ``data``, ``connection``, ``writable`` or ``thread``.
+    #: ``sleep``, ``timeout``, ``timer``, ``data``, ``connection``, ``writable``, ``thread`` or ``cancellation``.
     what: str
     time: float
     turn: int
     seconds: float | None = None
     place: Place | None = None
+    #: Of a cancellation: what was cancelled, and whether what it waited for had come already.
+    subject: str = ""
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,9 @@ class Exploration:
     share_new: float = 0.0
     #: Choice points of asyncio's own run.
     points: int = 0
+    #: Where operations under ``interrupt`` could be cancelled, and at how many of these it was tried in every way.
+    suspensions: int = 0
+    suspensions_tried: int = 0
     steps: int = 0
     seconds: float = 0.0
     baseline: RunResult | None = None
@@ -85,4 +88,4 @@ class Exploration:
     @property
     def nothing_to_choose(self) -> bool:
         """Whether asyncio's order is the only one there is."""
-        return self.points == 0
+        return self.points + self.suspensions == 0

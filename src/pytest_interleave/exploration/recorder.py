@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.schedule import Decider, Event, EventId
+from pytest_interleave.strategies.guided import cancelled
 from pytest_interleave.trace import Reader, Trace
 
 
@@ -20,6 +21,7 @@ class Recorder:
         self.widths: list[int] = []
         self.points = 0
         self.starts = 0
+        self._suspensions: list[tuple[str, int, int, int]] = []
         self._moved: list[tuple[int, Any]] = []
         self._trace: Trace | None = None
 
@@ -62,6 +64,19 @@ class Recorder:
         self.points += 1
         return self._note(self.decider.data(alternatives), alternatives)
 
+    def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
+        self._suspensions.append((kind, origin, ordinal, alternatives))
+        choice = self._note(self.decider.cancel(kind, origin, ordinal, alternatives), alternatives)
+        if choice:
+            self._moved.append((3, (kind, origin, ordinal, choice)))
+        return choice
+
+    def suspensions(self) -> list[tuple[EventId, int]]:
+        """Return where an operation could have been cancelled, and in how many ways, in order."""
+        assert self._trace is not None
+        path = self._trace.path
+        return [((path(origin), kind, ordinal), ways - 1) for kind, origin, ordinal, ways in self._suspensions]
+
     def result(self, error: BaseException | None, *, steps: int, forced_deadlines: int) -> RunResult:
         """Return what the run came to."""
         assert self._trace is not None
@@ -71,6 +86,7 @@ class Recorder:
             vector=self.vector,
             widths=self.widths,
             constraints=self.constraints,
+            suspensions=self.suspensions,
             points=self.points,
             starts=self.starts,
             steps=steps,
@@ -94,6 +110,9 @@ class Recorder:
                 index = first.get(what, -1)
             elif kind == 1:
                 found[trace.path(what[0]), "start", 1] = (trace.path(what[1]), "start", 1)
+                continue
+            elif kind == 3:
+                found[trace.path(what[1]), what[0], what[2]] = cancelled(what[3])
                 continue
             else:
                 origin, position = what

@@ -30,6 +30,9 @@ class RunResult:
     widths: list[int]
     #: Says the run as ordering constraints.
     constraints: Callable[[], dict[EventId, EventId]] = dict
+    #: Says where an operation under ``interrupt`` could have been cancelled, and in how many ways.
+    suspensions: Callable[[], list[tuple[EventId, int]]] = list
+    #: Choice points, those of ``suspensions`` not counted.
     points: int = 0
     starts: int = 0
     steps: int = 0

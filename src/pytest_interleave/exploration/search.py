@@ -4,6 +4,8 @@ Stages, in this order (numbers as in the design; 2 and 4, which need to see read
 
 0. asyncio's own order, which must pass; once more at the end, when it must be the same run.
 1. schedules that failed before.
+6. operations under ``interrupt``, cancelled at each suspension in each way, then once more while they clean up. A few
+   times as many runs as there are suspensions, so it comes before all that has no end.
 3. each outside event, one at a time: held back until nothing else can come, or let in at once; then moved behind or
    before another. All schedules, where they are few.
 5. random strategies, in turn with stage 3: POS, PCT, random latency. (Measured on 23 known bugs: POS alone needs a
@@ -14,6 +16,7 @@ Then, with what is left of the budget, orders that asyncio never makes: they giv
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
@@ -23,8 +26,8 @@ from time import perf_counter
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
-from pytest_interleave.schedule import Decider, EventId, Fifo, Vector
-from pytest_interleave.strategies.guided import Guided, repeat
+from pytest_interleave.schedule import WAITING, Decider, EventId, Fifo, Vector
+from pytest_interleave.strategies.guided import Guided, cancelled, repeat
 from pytest_interleave.strategies.latency import Latency
 from pytest_interleave.strategies.order import RandomOrder
 from pytest_interleave.strategies.pct import Pct
@@ -41,6 +44,8 @@ _OUTSIDE = ("timer", "read", "write", "thread")
 NEVER: EventId = ((), "never", 0)
 #: A tree of choices is walked whole if it may be this small.
 _SMALL_TREE = 6
+#: At so many suspensions of its clean-up an operation is cancelled a second time.
+_MOST_AGAIN = 4
 
 
 @dataclass(slots=True)
@@ -75,6 +80,8 @@ class Search:
         self._orders: set[int] = set()
         self._recent_new: list[bool] = []
         self._started = perf_counter()
+        #: Every cancellation was tried, and no such run had other choice points.
+        self._tried_all_cancellations = False
 
     # -- runs ----------------------------------------------------------------------------------------------------
 
@@ -113,16 +120,22 @@ class Search:
             self._found(first, label="stock")
             return "failed"
         done.points = first.points + first.starts
-        if self.is_repeated_by_caller and not done.points:
+        done.suspensions = len(first.suspensions())
+        if self.is_repeated_by_caller and done.nothing_to_choose:
             done.runs += 1
             return "exhausted"
-        if not done.points and done.mode in ("stock", "realistic"):
+        if done.nothing_to_choose and done.mode in ("stock", "realistic"):
             return "failed" if self._differs_when_repeated(first) else "inconclusive" if done.reason else "exhausted"
         for decider in self.saved:
             if self._try(decider):
                 return "failed"
         orders_share = 0.85 if done.mode in ("stock", "realistic") else 0.3
-        if first.points:
+        if done.suspensions:
+            if self._cancel_everywhere(first, orders_share):
+                return "failed"
+            if self._tried_all_cancellations and not done.points:
+                return "failed" if self._differs_when_repeated(first) else "exhausted"
+        if first.points or done.suspensions:
             if self._walk_small_tree(first):
                 return "failed" if done.failures or self._differs_when_repeated(first) else "exhausted"
             for decider in self._mixed(first):
@@ -142,7 +155,7 @@ class Search:
 
     def _walk_small_tree(self, first: RunResult) -> bool:
         """Try every schedule, if there are few choice points. True: done, with or without a failure."""
-        if len(first.widths) > _SMALL_TREE or first.starts:
+        if len(first.widths) > _SMALL_TREE or first.starts or self.exploration.suspensions:
             return False
         prefix: list[int] = []
         while True:
@@ -157,6 +170,31 @@ class Search:
             if not vector:
                 return True
             prefix = [*vector[:-1], vector[-1] + 1]
+
+    def _cancel_everywhere(self, first: RunResult, share: float) -> bool:
+        """Cancel each operation that may be interrupted at each suspension. True: that ends the search."""
+        done = self.exploration
+        # Each with the number of suspensions that were tried when it was.
+        todo: deque[tuple[int, dict[EventId, EventId]]] = deque()
+        operations = [suspension for suspension in first.suspensions() if suspension[0][1] == "cancel"]
+        for number, (event, ways) in enumerate(operations, start=1):
+            for way in range(1, ways + 1):
+                todo.append((number if way == ways else 0, {event: cancelled(way)}))
+        has_met_others = False
+        while todo:
+            if not self._has_budget(share):
+                return False
+            number, constraints = todo.popleft()
+            result = self._run(Guided(constraints))
+            if self._judge(result):
+                return True
+            done.suspensions_tried = max(done.suspensions_tried, number)
+            has_met_others = has_met_others or result.points + result.starts > 0
+            if len(constraints) == 1:
+                again = [event for event, _ in result.suspensions() if event[1] == "again"]
+                todo += [(0, {**constraints, event: cancelled(WAITING)}) for event in again[:_MOST_AGAIN]]
+        self._tried_all_cancellations = not has_met_others
+        return False
 
     def _extremes(self, first: RunResult) -> Iterator[Decider]:
         """Hold each outside event back until nothing else can come; let each timer fire as soon as it is set."""
@@ -309,4 +347,6 @@ class Search:
         constraints = failure.constraints
         if failure.holds_steps if constraints is None else any(x[1] in ("step", "start") for x in constraints):
             return "version-fragile" if mode == "portable" else "order-only"
+        if constraints and all(event[1] in ("cancel", "again") for event in constraints):
+            return "stock"
         return "latency"

@@ -193,6 +193,12 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.decider: Decider | None = None
         #: Runs each step in the loop's place, and may look at it before and after. None when exploring: it costs time.
         self.observer: Any = None
+        #: Is told after each step whose it was (None: a plain callback's), while an operation may be interrupted.
+        self.after_step: Any = None
+        #: What may be interrupted now, who was asked how often, and what was: see ``loop/interruption.py``.
+        self.interruptions: list[Any] = []
+        self.suspensions: dict[tuple[int, str], int] = {}
+        self.strikes: dict[int, Any] = {}
         self.stretch = False
         self.step_limit = sys.maxsize
         self.time_limit = float("inf")
@@ -259,6 +265,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._steps = self._busy = 0
         self.forced_deadlines = 0
         self._late_seconds = 0.0
+        self.after_step = None
+        self.interruptions, self.suspensions, self.strikes = [], {}, {}
         self._is_hurried = False
         self._outside.reset()
         ordered.order_cancel_scopes()
@@ -630,6 +638,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         observer = self.observer
         is_timed = observer is None and self._debug
         is_plain = observer is None and not is_timed
+        after_step = self.after_step
         tasks = self._task_classes
         popleft = ready.popleft
         while todo:
@@ -663,6 +672,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
                 raise
             except BaseException as error:
                 self._report_callback(step, error)
+            if after_step is not None:
+                after_step(owner if owner.__class__ in tasks else None)
         self._origin = 0
         step = callback = owner = cast(Any, None)  # break reference cycles
 

@@ -171,6 +171,13 @@ class Observer:
                 )
             )
 
+    def struck(self, index: int, queued: int) -> None:
+        """Note that a cancellation, the entry ``index``, put there all that is in the queue behind ``queued``."""
+        run = self._run
+        if run is not None:
+            for new in _waits.queue(run.loop)[queued:]:
+                run.causes.setdefault(id(new), (new, []))[1].append(index)
+
     def idle(self) -> None:
         """Nothing can run now. Keep the tasks as they are if some wait for each other."""
         run = self._run
@@ -223,6 +230,21 @@ class Observer:
         known = len(run.events)
         self._read(run)
         arrived = [i for i in range(known, index) if isinstance(run.trace.entries[i], tuple)]
+        for entry in [i for i in arrived if i in run.loop.strikes]:
+            arrived.remove(entry)  # strikes between two steps, and queues nothing of its own
+            strike = run.loop.strikes[entry]
+            run.outside.append(
+                OutsideEvent(
+                    index=entry,
+                    event=run.events[entry],
+                    what="cancellation",
+                    time=run.loop.time() - run.start,
+                    turn=run.loop.turns,
+                    place=strike.place,
+                    subject=strike.subject,
+                    is_late=strike.is_late,
+                )
+            )
         if not arrived:
             return
         handles = [callback, *_waits.queue(run.loop)][-len(arrived) :]

@@ -36,7 +36,7 @@ class Order:
 
     event: EventId
     phrase: Phrase
-    #: ``before``, ``after`` or ``with`` (the same loop iteration).
+    #: ``before``, ``after`` or ``with`` (the same loop iteration); ``alone``: it just happens.
     relation: str
     other: Phrase | None
     #: The entries of the failing run that matter here: X first, then what changed places with it.
@@ -63,6 +63,8 @@ def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
 
 
 def _clause(order: Order) -> str:
+    if order.relation == "alone":
+        return str(order.phrase)
     if order.other is None:
         return f"{order.phrase} {'later' if order.relation == 'after' else 'sooner'} than usual"
     if order.relation == "with":
@@ -82,6 +84,8 @@ def read_orders(explanation: Explanation) -> list[Order]:
 def _order(event: EventId, condition: EventId, failing: Reading, passing: Reading) -> Order:
     if event[1] == "start":
         return _start_order(event, condition, failing)
+    if event[1] in ("cancel", "again"):
+        return _cancellation(event, failing)
     here = failing.positions.get(event)
     phrase = _phrase(event, failing, passing)
     if here is None:
@@ -110,6 +114,21 @@ def _order(event: EventId, condition: EventId, failing: Reading, passing: Readin
     met, entries = _met(overtaken_by[::-1], failing, passing, here, failing)
     paths = tuple(dict.fromkeys(failing.seen.events[index][0] for index in overtaken_by))
     return Order(event, phrase, "after", met, (here, *entries), paths)
+
+
+def _cancellation(event: EventId, failing: Reading) -> Order:
+    index = failing.positions.get(event, -1)
+    seen = failing.outside.get(index)
+    if seen is None:  # what it waited for did not come
+        return Order(event, Phrase("an operation", "would be cancelled"), "alone", None)
+    where = "" if seen.place is None else f" at {location(seen.place)}{_awaiting(seen.place)}"
+    late = ", just after that completed" if seen.is_late else ""
+    return Order(event, Phrase(f"{seen.subject}{where}{late}"), "alone", None, (index,))
+
+
+def _awaiting(place: Place) -> str:
+    text = cut(place.awaited or place.text, _CODE_WIDTH)
+    return f" (`{text}`)" if text else ""
 
 
 def _guarded_first(overtook: list[int], here: int, failing: Reading, passing: Reading) -> list[int]:

@@ -23,7 +23,7 @@ _MOST_TASKS = 5
 _MOST_LINES = 6
 _AROUND = 2
 _NOISE = ("def ", "async def ", "class ", "@", "import ", "from ", "nonlocal ", "global ")
-_MARKS = {"before": "◂ early", "after": "◂ late", "with": "◂ same loop iteration"}
+_MARKS = {"before": "◂ early", "after": "◂ late", "with": "◂ same loop iteration", "alone": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,8 @@ def _gap(skipped: Sequence[ObservedStep]) -> list[Row]:
 
 
 def _event_text(event: OutsideEvent, mark: str) -> str:
+    if event.what == "cancellation":
+        return f"─ {event.subject} {'(what it waited for is here)' if event.is_late else ''}".rstrip()
     length = "" if event.seconds is None else f" of {seconds(event.seconds)}"
     text = {
         "sleep": f"sleep{length} ends",

@@ -76,6 +76,8 @@ def _reproduced(failure: Failure) -> str:
 
 def _verdict(failure: Failure, exploration: Exploration) -> str:
     points = _count(exploration.points, "choice point")
+    if exploration.suspensions:
+        points = f"{_count(exploration.suspensions, 'suspension')} to cancel at, {points}"
     return f"Found in run {failure.found_in_run} of {exploration.runs}; {points}; seed {exploration.seed}."
 
 
@@ -113,6 +115,11 @@ def render_summary_line(exploration: Exploration) -> str:
         if not suspensions:
             return "nothing to explore: 0 suspension points (do its mocks yield?)"
         return f"nothing to explore: {_count(suspensions, 'suspension point')}, none that could end in another order"
+    if done.suspensions:
+        tried = f"{runs}, {_tried(done)}"
+        if done.verdict == "exhausted":
+            return f"{tried}: exhausted"
+        return f"{tried}; {_count(done.orders, 'distinct order')}: sampled"
     if done.verdict == "exhausted":
         return (
             f"all {done.orders} orders of what was observed: exhausted"
@@ -129,6 +136,14 @@ def render_exploration(exploration: Exploration) -> str:
     parts += [str(failure) for failure in exploration.failures]
     parts += [str(note) for note in exploration.notes]
     return "\n\n".join(parts)
+
+
+def _tried(done: Exploration) -> str:
+    """Say at how many of its suspensions what is under ``interrupt`` was cancelled."""
+    number = done.suspensions
+    if done.suspensions_tried < number:
+        return f"cancelled at {done.suspensions_tried} of {_count(number, 'suspension')}"
+    return f"cancelled at each suspension (tried all {number})" if number > 1 else "cancelled at its only suspension"
 
 
 def _suspensions(exploration: Exploration) -> int:

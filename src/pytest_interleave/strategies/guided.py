@@ -12,12 +12,22 @@ from pytest_interleave.schedule import Decider, Event, EventId, Vector
 from pytest_interleave.trace import Reader, Trace
 
 
+def cancelled(way: int) -> EventId:
+    """Return what stands as the condition of a ``cancel``: in which way it strikes."""
+    return (), "way", way
+
+
+def how(condition: EventId) -> int:
+    """Return the way from such a condition; 0 if it is none."""
+    return condition[2] if condition and condition[1] == "way" and isinstance(condition[2], int) else 0
+
+
 class Guided:
     """Lets each named event happen as soon as its condition has happened, and not before.
 
     An outside event that is named comes in at the first chance after its condition; a step is kept back until then; a
-    first step (``start``) goes behind that of its sibling. If nothing else can run, an event whose condition did not
-    happen comes in all the same.
+    first step (``start``) goes behind that of its sibling; a ``cancel`` strikes in the way that its condition names. If
+    nothing else can run, an event whose condition did not happen comes in all the same.
     """
 
     def __init__(self, constraints: Mapping[EventId, EventId]) -> None:
@@ -75,6 +85,11 @@ class Guided:
 
     def data(self, alternatives: int) -> int:
         return 0
+
+    def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
+        assert self._reader is not None
+        condition = self.constraints.get((self._reader.trace.path(origin), kind, ordinal))
+        return 0 if condition is None else how(condition)
 
 
 class Recorded(Protocol):

@@ -32,3 +32,6 @@ class RandomOrder:
 
     def data(self, alternatives: int) -> int:
         return 0
+
+    def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
+        return 0

@@ -25,6 +25,7 @@ class RandomPriority:
         # a run with an honest TimeoutError, so that half of the runs leave them alone.
         self.early_timers = random.choice((0.0, 0.1, 0.4, 1.0))
         self.early_deadlines = random.choice((0.0, 0.0, 0.05, 0.3))
+        self._cancels: float | None = None
 
     def priority(self, event: Event) -> float:
         """Return the event's priority, from 0 to 1."""
@@ -69,3 +70,8 @@ class RandomPriority:
 
     def data(self, alternatives: int) -> int:
         return self.random.randrange(alternatives)
+
+    def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
+        if self._cancels is None:  # drawn late: the other choices of a seed do not depend on it
+            self._cancels = self.random.choice((0.0, 0.05, 0.2))
+        return self.random.randrange(1, alternatives) if self.random.random() < self._cancels else 0

@@ -29,6 +29,7 @@ def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
     exploration = Exploration(seed=settings.seed, mode=token.mode)
     exploration.baseline = first = run(Fifo())
     exploration.points = first.points + first.starts
+    exploration.suspensions = len(first.suspensions())
     exploration.runs = 2
     form = "ordering constraints" if token.constraints is not None else "exact choices"
 

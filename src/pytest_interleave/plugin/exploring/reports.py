@@ -87,11 +87,13 @@ class Reporter:
             "label": found.label if found is not None else None,
             "sentence": None,
             "seconds": round(done.seconds, 4),
+            "suspensions": done.suspensions,
+            "suspensions_tried": done.suspensions_tried,
             "line": f"not explored: {explored.reason}"
             if explored.reason
             else explored.replayed or render_summary_line(done),
-            "is_explored": not explored.reason and (done.points > 0 or failure is not None),
-            "is_shown": bool(explored.reason or explored.replayed or done.points or failure),
+            "is_explored": not explored.reason and (not done.nothing_to_choose or failure is not None),
+            "is_shown": bool(explored.reason or explored.replayed or not done.nothing_to_choose or failure),
             "is_skipped": bool(explored.reason),
             "text": "",
             "note": "",
@@ -138,7 +140,20 @@ class Reporter:
             saved.keep(session.config, {nodeid: token for nodeid, token in failed.items() if token})
         if self.settings.json_path is None:
             return
-        keys = ("nodeid", "outcome", "verdict", "runs", "found_in_run", "seed", "token", "label", "sentence", "seconds")
+        keys = (
+            "nodeid",
+            "outcome",
+            "verdict",
+            "runs",
+            "found_in_run",
+            "seed",
+            "token",
+            "label",
+            "sentence",
+            "seconds",
+            "suspensions",
+            "suspensions_tried",
+        )
         found = dict(findings_of(session.config))
         tests = [
             {**{key: record[key] for key in keys}, "findings": found.pop(record["nodeid"], [])}
