@@ -10,7 +10,7 @@ from pytest_interleave.plugin import garbage, legacy_event_loop, loop_mismatch, 
 from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
 from pytest_interleave.plugin.collection import CollectionHooks
 from pytest_interleave.plugin.detecting.hooks import NAME as DETECTING
-from pytest_interleave.plugin.detecting.hooks import DetectingHooks
+from pytest_interleave.plugin.detecting.hooks import DetectingHooks, SentFindings, are_reports_sent
 from pytest_interleave.plugin.detecting.options import MARK_LINES as DETECT_MARK_LINES
 from pytest_interleave.plugin.detecting.options import add_options as add_detect_options
 from pytest_interleave.plugin.detecting.options import read_settings as read_detect_settings
@@ -72,7 +72,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", EXPLORE_MARK_LINE)
     for line in DETECT_MARK_LINES:
         config.addinivalue_line("markers", line)
-    register(DetectingHooks(config, read_detect_settings(config), Explanations(settings)), DETECTING)
+    detecting = DetectingHooks(config, read_detect_settings(config), Explanations(settings))
+    register(detecting, DETECTING)
+    if are_reports_sent(config):
+        register(SentFindings(detecting), f"{DETECTING}-sent")
     explore_settings = read_explore_settings(config)
     if explore_settings.enabled:
         _explore(config, explore_settings)

@@ -62,6 +62,7 @@ class DetectingHooks:
         self._never_awaited.install()
         #: What reports brought, by node id, and what belongs to no test, under the empty name.
         self.found: dict[str, list[dict[str, Any]]] = {}
+        self._are_reports_sent = are_reports_sent(config)
         self._pending: dict[pytest.Item, list[tuple[Level, Finding]]] = {}
         self._of_session: list[dict[str, Any]] = []
 
@@ -118,6 +119,8 @@ class DetectingHooks:
 
     def _complete(self, report: Any, found: list[tuple[Level, Finding]]) -> None:
         setattr(report, _ATTRIBUTE, [self._as_json(level, finding) for level, finding in found])
+        if not self._are_reports_sent:
+            self.collect(report)
         failures = [finding for level, finding in found if level is Level.FAIL]
         if not failures:
             return
@@ -130,16 +133,15 @@ class DetectingHooks:
         elif report.failed:
             report.sections.append((_TITLE, text))
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect what came with the report."""
+    def collect(self, report: pytest.TestReport) -> None:
+        """Keep for the end what the report brought."""
         found = getattr(report, _ATTRIBUTE, None)
         if found:
             self.found.setdefault(report.nodeid, []).extend(found)
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Take what a worker of xdist found outside its tests."""
-        self._of_session += (getattr(node, "workeroutput", None) or {}).get(_ATTRIBUTE, [])
+    def collect_of_session(self, values: dict[str, Any]) -> None:
+        """Keep for the end what another process found outside its tests."""
+        self._of_session += values.get(_ATTRIBUTE, [])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -187,6 +189,29 @@ class DetectingHooks:
                 terminalreporter.write_line(f"  in {nodeid}{times}")
         if len(groups) > len(shown):
             terminalreporter.write_line(f"{len(groups) - len(shown)} more places: pytest -v shows all")
+
+
+def are_reports_sent(config: pytest.Config) -> bool:
+    """Whether tests run in another process than the one that ends with their summary (xdist, pytest-forked)."""
+    return hasattr(config, "workerinput") or any(
+        config.getoption(name, None) for name in ("numprocesses", "tx", "forked")
+    )
+
+
+class SentFindings:
+    """Collects what is found in other processes; where tests run in this one, no hook need look at each report."""
+
+    def __init__(self, hooks: DetectingHooks) -> None:
+        self._hooks = hooks
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what came with the report."""
+        self._hooks.collect(report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker of xdist found outside its tests."""
+        self._hooks.collect_of_session(getattr(node, "workeroutput", None) or {})
 
 
 def _without_traceback(error: BaseException) -> pytest.ExceptionInfo[BaseException]:
