@@ -109,3 +109,19 @@ def test_nothing_is_said_while_something_may_come(pytester: pytest.Pytester) -> 
                 await asyncio.Event().wait()
     """
     run(pytester, body).assert_outcomes(passed=6)
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGWINCH", "SIGQUIT", "SIGRTMIN", "SIGPROF", "SIGINT"])
+def test_a_signal_with_a_handler_may_wake_it(pytester: pytest.Pytester, name: str) -> None:
+    body = f"""
+    import os, subprocess, sys
+
+    async def test_signal():
+        event, loop = asyncio.Event(), asyncio.get_running_loop()
+        signal.signal(signal.{name}, lambda *_: loop.call_soon_threadsafe(event.set))
+        send = f"import os, time; time.sleep(0.2); os.kill({{os.getpid()}}, {{int(signal.{name})}})"
+        child = subprocess.Popen([sys.executable, "-c", send])
+        await event.wait()
+        child.wait()
+    """
+    run(pytester, body).assert_outcomes(passed=1)

@@ -291,3 +291,68 @@ def test_workers_of_xdist_tell_too(pytester: pytest.Pytester) -> None:
     result = run(pytester, body, "-n", "1")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["leaked-task: task 'one'*", "*belongs to test_it.py::test_guilty, which had ended."])
+
+
+KEPT = """
+async def test_guilty():
+    kept.append(work())
+
+async def test_guilty_too():
+    kept.append(asyncio.create_task(fails()))
+    await asyncio.sleep(0)
+
+async def test_begun_later():
+    kept.append(asyncio.create_task(work()))
+    await kept[-1]
+
+def test_innocent():
+    pass
+"""
+
+
+def test_what_is_kept_until_the_end_is_told(pytester: pytest.Pytester) -> None:
+    result = run(pytester, KEPT)
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines_random(
+        [
+            "never-awaited: coroutine 'work' was never awaited  (test_it.py:29)",
+            "lost-exception: Task exception was never retrieved: task * (fails)  (test_it.py:14)",
+        ]
+    )
+    result.stdout.fnmatch_lines_random(["*belongs to test_it.py::test_guilty, which had ended*"])
+    assert "RuntimeWarning" not in result.stderr.str()
+    assert "TypeError" not in result.stderr.str()
+
+
+def test_what_is_awaited_in_the_end_is_not_told(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        "import asyncio\n\n"
+        "def pytest_sessionfinish(session):\n"
+        "    if hasattr(session.config, 'kept'):\n"
+        "        asyncio.run(session.config.kept)\n"
+    )
+    result = run(pytester, "async def test_it(request):\n    request.config.kept = work()\n")
+
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_a_message_without_an_exception_is_a_lost_one_too(pytester: pytest.Pytester) -> None:
+    body = """
+    async def test_guilty():
+        asyncio.get_running_loop().call_exception_handler({"message": "the pool is broken", "pool": 7})
+
+    async def test_reads_the_log(caplog):
+        asyncio.get_running_loop().call_exception_handler({"message": "the pool is broken", "pool": 7})
+        assert "the pool is broken" in caplog.text
+
+    async def test_has_its_own():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: kept.append(context))
+        loop.call_exception_handler({"message": "the pool is broken"})
+    """
+    result = run(pytester, body)
+
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines(["lost-exception: the pool is broken", "    pool: 7"])

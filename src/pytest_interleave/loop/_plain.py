@@ -96,6 +96,13 @@ def drop_task(task: asyncio.Task[Any], waited_for: asyncio.Future[Any] | None) -
         coroutine.close()
 
 
+def take_lost_exception(future: asyncio.Future[Any]) -> BaseException | None:
+    """Return the exception that nobody has asked the future for; it is asked for now."""
+    if not getattr(future, "_log_traceback", False):
+        return None
+    return future.exception()
+
+
 def count_tasks() -> int:
     """Return an upper bound of the number of living tasks in all loops, cheaply; -1 if it is not known.
 
@@ -128,15 +135,18 @@ class IdleSelector(selectors.DefaultSelector):
         return super().select(timeout)
 
 
-def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str]) -> bool:
+def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_interrupt_handler: bool) -> bool:
     """Whether anything outside the loop might wake it, as far as can be known; True in doubt.
 
-    Nothing can where only the loop's own pipe is registered, no signal has a handler, no alarm is set, and all threads
-    of the process but this one are ``resting_threads``; the system counts them, for those of C libraries call back too.
+    Nothing can where only the loop's own pipe is registered, no signal has a handler of the user's, no alarm is set,
+    and all threads of the process but this one are ``resting_threads``; the system counts them, because those of C
+    libraries call back too.
     """
     if len(loop._selector.get_map()) != 1 or loop._signal_handlers:  # type: ignore[attr-defined]
         return True
     if signal.getitimer(signal.ITIMER_REAL)[0] or any(callable(_getsignal(number)) for number in _SIGNALS):
+        return True
+    if not has_usual_interrupt_handler:
         return True
     threads = list_threads()
     return not threads or not threads <= resting_threads | {str(threading.get_native_id())}
@@ -150,12 +160,8 @@ def list_threads() -> frozenset[str]:
         return frozenset()
 
 
-#: Signals that somebody may handle and send. Ctrl-C is not one that a test waits for.
-_SIGNALS = tuple(
-    getattr(signal, name)
-    for name in ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGIO", "SIGTERM", "SIGUSR1", "SIGUSR2")
-    if hasattr(signal, name)
-)
+#: Signals that somebody may handle and send: all but Ctrl-C, which is not one that a test waits for.
+_SIGNALS = tuple(signal.valid_signals() - {signal.SIGINT})
 
 
 class SpareLoop(asyncio.SelectorEventLoop):

@@ -401,6 +401,14 @@ class Interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         self._is_installed = False
 
+    @staticmethod
+    def has_usual_handler() -> bool:
+        """Whether Ctrl-C does what it does everywhere; a handler of the user's may do anything, as wake a loop."""
+        handler = signal.getsignal(signal.SIGINT)
+        return not callable(handler) or (
+            handler is signal.default_int_handler or getattr(handler, "__func__", None) is Interrupts._handle
+        )
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not (Host.running and Host.running[-1].interrupt()):
             raise KeyboardInterrupt

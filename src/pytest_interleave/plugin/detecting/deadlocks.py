@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_interleave.errors import Deadlocked
 from pytest_interleave.loop import _plain
-from pytest_interleave.loop.host import Host
+from pytest_interleave.loop.host import Host, Interrupts
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.places import is_library
 
@@ -42,7 +42,7 @@ class DeadlockWatch:
         if not Host.running or Host.running[-1].loop is not loop:
             return
         assert isinstance(loop, _plain.SpareLoop)
-        if not _plain.can_be_woken(loop, self._resting_threads):
+        if not _plain.can_be_woken(loop, self._resting_threads, Interrupts.has_usual_handler()):
             raise Deadlocked(describe(loop))
 
 

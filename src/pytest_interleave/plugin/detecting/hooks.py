@@ -18,6 +18,7 @@ from pytest_interleave.detectors.findings import Finding, Level
 from pytest_interleave.errors import Deadlocked
 from pytest_interleave.plugin.detecting.never_awaited import NeverAwaited
 from pytest_interleave.plugin.detecting.options import DetectSettings, describe_wrong_mark, level_of
+from pytest_interleave.plugin.detecting.remains import tell_of_remains
 from pytest_interleave.plugin.detecting.rendering import relative, render, render_failures
 from pytest_interleave.plugin.misuse import Explanations, refuse
 
@@ -143,9 +144,16 @@ class DetectingHooks:
         """Keep for the end what another process found outside its tests."""
         self._of_session += values.get(_ATTRIBUTE, [])
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Count what belongs to no test, and write the JSON file if the explorer does not."""
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """Count what belongs to no test, and write the JSON file if the explorer does not; just before the summary."""
+        result = yield
+        self._finish(session)
+        return result  # type: ignore[return-value]
+
+    def _finish(self, session: pytest.Session) -> None:
+        if self.item is not None:
+            tell_of_remains(self._never_awaited)
         for item, found in self._pending.items():  # came after the last report of its test
             self._of_session += [self._as_json(level, _too_late(item, finding)) for level, finding in found]
         self._pending.clear()

@@ -26,12 +26,14 @@ class LoopFindings:
     def __init__(self, findings: DetectingHooks) -> None:
         self._findings = findings
         self._told: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._is_closed = False
         self._deadlocks = DeadlockWatch()
         self._deadlocks.install()
 
     def close(self) -> None:
         """Listen no longer."""
         self._deadlocks.uninstall()
+        self._is_closed = True
 
     def watch(self, host: Host, item: pytest.Item | None) -> None:
         """Listen to a host's loop: the loop of one test, or (None) of all that run in it."""
@@ -52,6 +54,8 @@ class LoopFindings:
 
     def _handle(self, item: pytest.Item | None, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
+        if self._is_closed:  # the session is over, and perhaps Python
+            return
         owner = item if item is not None else self._findings.item
         message = str(context.get("message") or "unhandled exception")
         error = context.get("exception")
@@ -71,6 +75,8 @@ class LoopFindings:
             what = next((repr(value) for key, value in context.items() if key != "message"), "")
             finding = Finding("left-open", f"{message}: {what}", advice="Close it where it was opened.")
             self._findings.take(owner, finding)
+        elif "caplog" not in getattr(owner, "fixturenames", ()):
+            self._findings.take(owner, _told_to_handler(message, context))
 
     def left_running(self, owner: pytest.Item | None, tasks: Iterable[asyncio.Task[Any]]) -> None:
         """Tell of tasks that outlived their test."""
@@ -115,6 +121,12 @@ def _lost_exception(message: str, error: BaseException, context: dict[str, Any])
         ("".join(traceback.format_exception(error)).rstrip(),),
         "Await the task, or handle the exception in it.",
     )
+
+
+def _told_to_handler(message: str, context: dict[str, Any]) -> Finding:
+    rest = tuple(f"{key}: {value!r}" for key, value in context.items() if key not in ("message", "source_traceback"))
+    advice = "This was told to the loop's exception handler, and to nobody else: handle it where it arises."
+    return Finding("lost-exception", message, None, rest, advice)
 
 
 def _made_in(task: asyncio.Task[Any]) -> str | None:

@@ -55,6 +55,19 @@ class NeverAwaited:
         sys.set_coroutine_origin_tracking_depth(self._depth)
         gc.callbacks.remove(self._on_collection)
 
+    def tell_of_kept(self, coroutine: Any) -> bool:
+        """Take a coroutine that was kept until the session ends; return whether it is a finding."""
+        root = str(self._findings.config.rootpath)
+        is_inner = getattr(self._warn, "__func__", None) is NeverAwaited._found
+        if self._warn is None or (is_inner and not coroutine.cr_origin[0][0].startswith(root)):
+            return False  # the outer session's may yet be awaited
+        self.begin()  # no test is at its own business with warnings
+        self._is_collecting = True  # it may be of any test
+        try:
+            return self._is_wanted(coroutine)
+        finally:
+            self._is_collecting = False
+
     def begin(self) -> None:
         """Remember how warnings are treated when a test begins: what it changes itself is its own business."""
         self._filters = warnings.filters

@@ -131,8 +131,14 @@ class Reporter:
         if record is not None:
             self._records.append(record)
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the JSON file."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """Write the JSON file, once the detectors have looked at what is left."""
+        result = yield
+        self._finish(session)
+        return result
+
+    def _finish(self, session: pytest.Session) -> None:
         if hasattr(session.config, "workerinput"):
             return
         failed = {record["nodeid"]: record["token"] for record in self._records if record["verdict"] == "failed"}
