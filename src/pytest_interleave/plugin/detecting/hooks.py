@@ -149,7 +149,7 @@ class DetectingHooks:
         """Count what belongs to no test, and write the JSON file if the explorer does not; just before the summary."""
         result = yield
         self._finish(session)
-        return result  # type: ignore[return-value]
+        return result
 
     def _finish(self, session: pytest.Session) -> None:
         if self.item is not None:
