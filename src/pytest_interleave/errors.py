@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 
 class InterleaveError(Exception):
     """Base class of every error that pytest-interleave raises at its user."""
@@ -44,3 +46,10 @@ class TimeLimit(RunEnded):
         self.clock = clock
         self.when = when
         self.is_real = is_real
+
+
+class UndeclaredHost(InterleaveError, socket.gaierror):
+    """A name was looked up, or an address connected to, that the test's ``hosts`` do not declare.
+
+    It is what a client gets for a name that does not exist, so that libraries treat it as they would in production.
+    """

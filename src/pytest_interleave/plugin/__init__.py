@@ -21,6 +21,7 @@ from pytest_interleave.plugin.exploring.options import read_settings as read_exp
 from pytest_interleave.plugin.fixtures import FixtureHooks
 from pytest_interleave.plugin.marks import MARK_LINE
 from pytest_interleave.plugin.misuse import Explanations
+from pytest_interleave.plugin.named_hosts import hosts
 from pytest_interleave.plugin.options import read_settings
 from pytest_interleave.plugin.policy import event_loop_policy
 from pytest_interleave.plugin.surface import (
@@ -38,6 +39,7 @@ __all__ = [
     "_asyncio_loop_factory",
     "event_loop",
     "event_loop_policy",
+    "hosts",
     "unused_tcp_port",
     "unused_tcp_port_factory",
     "unused_udp_port",

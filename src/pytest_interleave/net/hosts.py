@@ -1,0 +1,358 @@
+"""Named hosts: what a test says is at ``api.example.com``, and unmodified clients find there.
+
+A name gets an address in 127.0.0.0/8 that nobody listens at. When a client connects to it, the connection goes to a
+socket of ours on the loopback interface, with a port that the system chose; so port 443 needs no rights, and two
+processes never meet. The server starts when the first client connects, in that client's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import difflib
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from pytest_interleave.errors import UndeclaredHost
+from pytest_interleave.net import interception
+from pytest_interleave.net.served import Served, as_served
+
+#: Default port of a scheme, and whether it is under TLS.
+_SCHEMES = {
+    "http": (80, False),
+    "https": (443, True),
+    "ws": (80, False),
+    "wss": (443, True),
+    "redis": (6379, False),
+    "rediss": (6379, True),
+    "postgresql": (5432, False),
+    "mysql": (3306, False),
+    "amqp": (5672, False),
+    "amqps": (5671, True),
+    "nats": (4222, False),
+    "smtp": (25, False),
+}
+_HTTP_PORTS = ((80, False), (443, True))
+
+#: Addresses by name, for the life of the process: clients that outlive a test have them in their caches.
+_addresses: dict[str, str] = {}
+_names: dict[str, str] = {}
+_FIRST_ADDRESS = int(ipaddress.IPv4Address("127.37.0.1"))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An attempt to reach what no host declares."""
+
+    target: str
+    #: ``file:line`` of the innermost line on the stack that is neither Python's nor a library's; empty if there is none.
+    place: str
+    declared: tuple[str, ...]
+
+
+class Endpoint:
+    """One port of a host: its listening socket, from the first connection on."""
+
+    def __init__(self, host: NamedHost, port: int, *, tls: bool) -> None:
+        self.host = host
+        self.port = port
+        self.tls = tls
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._listener: socket.socket | None = None
+        self._start: asyncio.Task[None] | None = None
+
+    def open(self) -> tuple[str, int]:
+        """Return where it listens; begin to, in the running loop, if this is the first time."""
+        if self._listener is None:
+            loop = self.host.hosts.find_loop()
+            listener = interception.make_listener()
+            self._listener = listener
+            self.loop = loop
+            begin = _in_context(self._begin, self.host.hosts.context)
+            if loop is interception.running_loop():
+                begin()
+            else:
+                loop.call_soon_threadsafe(begin)
+        self._check_loop()
+        address: tuple[str, int] = self._listener.getsockname()[:2]
+        return address
+
+    def _check_loop(self) -> None:
+        loop = self.loop
+        if loop is not None and loop is not interception.running_loop() and not loop.is_running():
+            raise RuntimeError(
+                f"{self.host.name} is served in another event loop than this one, which does not run now: declare it "
+                "in a fixture of the test's own loop scope"
+            )
+
+    def _begin(self) -> None:
+        assert self.loop is not None
+        self._start = self.loop.create_task(self._listen(), name=f"start {self.host.name}:{self.port}")
+
+    async def _listen(self) -> None:
+        listener = self._listener
+        assert listener is not None
+        try:
+            tls = None
+            if self.tls:
+                from pytest_interleave.net import certificates
+
+                tls = certificates.server_context(self.host.name)
+            async with self.host.starting:
+                await self.host.served.listen(listener, tls)
+        except BaseException as error:
+            listener.close()  # who has connected is thrown out
+            if not isinstance(error, Exception):
+                raise
+            self.host.hosts.errors.append(error)
+
+    async def finish_start(self) -> None:
+        """Wait for the server, unless it was never asked for."""
+        if self._start is not None:
+            await asyncio.gather(self._start, return_exceptions=True)
+
+    def drop(self) -> None:
+        """Close the socket, which a server that was started has done before."""
+        if self._listener is not None:
+            self._listener.close()
+
+
+class NamedHost:
+    """A host that a test declared."""
+
+    def __init__(self, hosts: Hosts, name: str, served: Served) -> None:
+        self.hosts = hosts
+        self.name = name
+        self.served = served
+        self.endpoints: dict[int, Endpoint] = {}
+        self.starting = asyncio.Lock()
+        #: How many connections were made to it so far.
+        self.connections = 0
+
+    @property
+    def is_started(self) -> bool:
+        """Whether any client has connected."""
+        return any(endpoint.loop is not None for endpoint in self.endpoints.values())
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that it is served in, once it is."""
+        return next((endpoint.loop for endpoint in self.endpoints.values() if endpoint.loop is not None), None)
+
+    def __repr__(self) -> str:
+        ports = ", ".join(f"{port} (TLS)" if e.tls else str(port) for port, e in self.endpoints.items())
+        return f"<host {self.name}, {'port' if len(self.endpoints) == 1 else 'ports'} {ports}>"
+
+    async def close(self) -> None:
+        """End its server."""
+        if not self.is_started:
+            return
+        for endpoint in self.endpoints.values():
+            await endpoint.finish_start()
+        await self.served.close()
+        for endpoint in self.endpoints.values():
+            endpoint.drop()
+
+
+class Hosts:
+    """The hosts that exist, as far as clients can tell, while this is active: between ``open`` and ``close``.
+
+    Also ``async with Hosts() as hosts:``. If several are active, the last one that knows a name answers for it.
+    """
+
+    def __init__(
+        self, *, loop: asyncio.AbstractEventLoop | None = None, on_refusal: Callable[[Refusal], None] | None = None
+    ) -> None:
+        #: What was attempted and refused, in order.
+        self.refusals: list[Refusal] = []
+        #: Of servers that could not start.
+        self.errors: list[Exception] = []
+        self.context = contextvars.copy_context()
+        self._hosts: list[NamedHost] = []
+        self._allowed: list[str] = []
+        self._loop = loop
+        self._on_refusal = on_refusal
+
+    # -- declaring -----------------------------------------------------------------------------------------------
+
+    def serve(self, name: str, thing: Any, *, port: int | None = None, tls: bool | None = None) -> NamedHost:
+        """Let ``thing`` answer at ``name``: an aiohttp or ASGI application, a stream handler, or routes.
+
+        ``name`` may be a URL (``https://api.example.com``), which tells port and TLS, and may have a wildcard
+        (``*.example.com``). A bare name of an application answers at ports 80 and, under TLS, 443; a stream handler has
+        no port by nature. Declared again, a name is served by what was declared last.
+        """
+        name, scheme_port, scheme_tls = _split(name)
+        served, default_port = as_served(thing)
+        port = port if port is not None else scheme_port
+        tls = tls if tls is not None else scheme_tls
+        if port is None and tls is None and default_port is not None:
+            port = default_port
+        if port == 0:
+            raise ValueError(f"at which port is {name}? Say serve({name!r}, …, port=6379), or redis://{name}")
+        host = NamedHost(self, name, served)
+        if port is not None:
+            ports: tuple[tuple[int, bool], ...] = ((port, bool(tls) if tls is not None else port == 443),)
+        elif tls is not None:
+            ports = ((443 if tls else 80, tls),)
+        else:
+            ports = _HTTP_PORTS
+        for number, is_tls in ports:
+            host.endpoints[number] = Endpoint(host, number, tls=is_tls)
+        self._hosts.append(host)
+        return host
+
+    def allow(self, *names: str) -> None:
+        """Let these names and addresses be reached for real (a database in a container); wildcards are allowed."""
+        self._allowed += [_split(name)[0] for name in names]
+
+    def allow_addresses(self, addresses: Iterable[str]) -> None:
+        """Let these addresses be reached: those of a name that may be."""
+        self._allowed += [address for address in addresses if address not in self._allowed]
+
+    def __getitem__(self, name: str) -> NamedHost:
+        found = self.find(_split(name)[0])
+        if found is None:
+            raise KeyError(f"{name} is not declared; declared: {', '.join(self.names()) or 'nothing'}")
+        return found
+
+    def names(self) -> list[str]:
+        """Return the declared names."""
+        return list(dict.fromkeys(host.name for host in self._hosts))
+
+    # -- asked by the interception -------------------------------------------------------------------------------
+
+    def find(self, name: str, port: int | None = None) -> NamedHost | None:
+        """Return the host of that name, of those with that port if there are any; the last that was declared."""
+        found = [host for host in self._hosts if host.name == name or fnmatchcase(name, host.name)]
+        fitting = [host for host in found if port in host.endpoints]
+        return (fitting or found or [None])[-1]  # type: ignore[list-item]
+
+    def is_allowed(self, name: str) -> bool:
+        """Whether that name or address may be reached for real."""
+        return any(fnmatchcase(name, pattern) for pattern in self._allowed)
+
+    def find_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop to serve in: the running one, or that of the test if a thread asks."""
+        loop = interception.running_loop() or self._loop
+        if loop is None:
+            raise RuntimeError("a named host was asked for where no event loop runs that could serve it")
+        self._loop = loop
+        return loop
+
+    def refuse(self, target: str, place: str) -> UndeclaredHost:
+        """Note the attempt; return the error for the client."""
+        declared = interception.declared_names()
+        refusal = Refusal(target, place, tuple(declared))
+        self.refusals.append(refusal)
+        if self._on_refusal is not None:
+            self._on_refusal(refusal)
+        return UndeclaredHost(socket.EAI_NONAME, describe_refusal(target, declared))
+
+    # -- being active --------------------------------------------------------------------------------------------
+
+    def open(self) -> Hosts:
+        """Begin to answer for the names."""
+        interception.activate(self)
+        return self
+
+    def loops(self) -> list[asyncio.AbstractEventLoop]:
+        """Return the loops in which hosts are served."""
+        return list(dict.fromkeys(host.loop for host in self._hosts if host.loop is not None))
+
+    async def close_served(self) -> None:
+        """End the servers of the running loop."""
+        loop = asyncio.get_running_loop()
+        errors: list[Exception] = []
+        for host in reversed(self._hosts):
+            if host.loop is loop:
+                try:
+                    await host.close()
+                except Exception as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0] if len(errors) == 1 else ExceptionGroup("named hosts could not be closed", errors)
+
+    def close(self) -> None:
+        """Forget the hosts; those that are still served lose their sockets."""
+        interception.deactivate(self)
+        for host in self._hosts:
+            for endpoint in host.endpoints.values():
+                endpoint.drop()
+
+    async def __aenter__(self) -> Hosts:
+        return self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.close_served()
+        finally:
+            self.close()
+        if self.errors and error is None:
+            raise self.errors[0]
+
+    def __repr__(self) -> str:
+        return f"<Hosts {', '.join(self.names()) or 'nothing declared'}>"
+
+
+def describe_refusal(target: str, declared: list[str]) -> str:
+    """Return one line for whoever looks at a failing test."""
+    name = target.rpartition(":")[0] or target
+    close = difflib.get_close_matches(name, declared, 1)
+    hint = f" Did you mean {close[0]}?" if close and close[0] != name else ""
+    names = f"declared are {', '.join(declared)}" if declared else "none is declared"
+    return f"{target} is no host of this test; {names}.{hint}"
+
+
+def address_of(name: str) -> str:
+    """Return the address that stands for the name."""
+    address = _addresses.get(name)
+    if address is None:
+        address = str(ipaddress.IPv4Address(_FIRST_ADDRESS + len(_addresses)))
+        _addresses[name] = address
+        _names[address] = name
+    return address
+
+
+def name_of(address: str) -> str | None:
+    """Return the name that the address stands for."""
+    return _names.get(address)
+
+
+def _split(text: str) -> tuple[str, int | None, bool | None]:
+    """Return name, port and TLS of a name or URL."""
+    if "://" not in text:
+        name, _, port = text.partition(":")
+        if not name or "/" in text or (port and not port.isdigit()):
+            raise ValueError(f"{text!r} is no name of a host: say 'api.example.com' or 'https://api.example.com'")
+        return name.lower(), int(port) if port else None, None
+    parts = urlsplit(text)
+    if parts.path.strip("/") or parts.query or not parts.hostname:
+        raise ValueError(f"{text!r} is more or less than a host: say '{parts.scheme}://{parts.hostname or 'name'}'")
+    known = _SCHEMES.get(parts.scheme.partition("+")[0])
+    if known is None and parts.port is None:
+        raise ValueError(f"the port of {parts.scheme}:// is not known: say {text!r} with a port")
+    port, tls = known or (parts.port, False)
+    return parts.hostname, parts.port or port, tls
+
+
+def _in_context(function: Callable[[], None], context: contextvars.Context) -> Callable[[], None]:
+    return lambda: context.copy().run(function)
+
+
+def iterate_names(active: list[Hosts]) -> Iterator[str]:
+    """Yield the names that are declared by any of them, once each."""
+    seen: set[str] = set()
+    for hosts in active:
+        for name in hosts.names():
+            if name not in seen:
+                seen.add(name)
+                yield name

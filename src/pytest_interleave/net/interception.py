@@ -1,0 +1,362 @@
+"""Where clients ask for names and connect, while hosts are declared.
+
+All of it is public: functions of ``socket``, three methods of ``socket.socket``, some of asyncio's loop. It is put there
+when the first ``Hosts`` opens and taken away when the last one closes, so what is not used costs nothing. Everything
+that goes by Python's sockets comes through here; what C code does with sockets of its own (libpq, c-ares, gRPC) does
+not, and finds nobody at the addresses that it may have been told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+import sys
+import sysconfig
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pytest_interleave.errors import UndeclaredHost
+
+if TYPE_CHECKING:
+    from pytest_interleave.net.hosts import Endpoint, Hosts, NamedHost
+
+_active: list[Hosts] = []
+_patches: list[tuple[Any, str, Any]] = []
+_MISSING: Any = object()
+_BACKLOG = 1024
+_STREAM = socket.SOCK_STREAM
+_LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+
+_connect = socket.socket.connect
+_connect_ex = socket.socket.connect_ex
+_sendto = socket.socket.sendto
+_getaddrinfo = socket.getaddrinfo
+_gethostbyname = socket.gethostbyname
+_gethostbyname_ex = socket.gethostbyname_ex
+_gethostbyaddr = socket.gethostbyaddr
+
+
+# -- who is active -----------------------------------------------------------------------------------------------
+
+
+def activate(hosts: Hosts) -> None:
+    """Let these hosts answer, before those that are active already."""
+    if not _active:
+        _install()
+    _active.append(hosts)
+
+
+def deactivate(hosts: Hosts) -> None:
+    """Take these hosts away."""
+    if hosts in _active:
+        _active.remove(hosts)
+        if not _active:
+            _uninstall()
+
+
+def declared_names() -> list[str]:
+    """Return every name that is declared now."""
+    from pytest_interleave.net.hosts import iterate_names
+
+    return list(iterate_names(_active))
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, if any."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def make_listener() -> socket.socket:
+    """Return a socket that listens on the loopback interface."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _find(name: str, port: int | None = None) -> NamedHost | None:
+    for hosts in reversed(_active):
+        found = hosts.find(name, port)
+        if found is not None:
+            return found
+    return None
+
+
+def _is_allowed(name: str) -> bool:
+    return any(hosts.is_allowed(name) for hosts in _active)
+
+
+# -- names -------------------------------------------------------------------------------------------------------
+
+
+def _plain(name: Any) -> str:
+    if isinstance(name, (bytes, bytearray)):
+        name = bytes(name).decode("ascii", "replace")
+    return str(name).rstrip(".").lower()
+
+
+def _is_address(name: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, name.partition("%")[0])
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _stand_in(name: Any, port: Any = None) -> str | None:
+    """Return the address that answers for the name; None if the system may be asked. Raise if nobody may."""
+    if name is None:
+        return None
+    plain = _plain(name)
+    if not plain or _is_address(plain):
+        return None
+    found = _find(plain, port if isinstance(port, int) else None)
+    if found is not None:
+        from pytest_interleave.net.hosts import address_of
+
+        return address_of(plain)
+    if plain in _LOCAL_NAMES or plain.endswith(".localhost") or _is_allowed(plain):
+        return None
+    if plain == socket.gethostname().lower():
+        return "127.0.0.1"
+    raise _refuse(plain if not port else f"{plain}:{port}")
+
+
+def _refuse(target: str) -> UndeclaredHost:
+    return _active[-1].refuse(target, _user_place())
+
+
+def _user_place() -> str:
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if not path.startswith((*_LIBRARIES, _PACKAGE, "<")):
+            return f"{path}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def _allow_answers(name: Any, answers: list[Any]) -> None:
+    """Let the addresses of a name that may be reached for real be reached."""
+    if name is not None and answers and not _is_address(_plain(name)) and _is_allowed(_plain(name)):
+        _active[-1].allow_addresses(answer[4][0] for answer in answers)
+
+
+def getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:  # noqa: A002
+    """Stand in for ``socket.getaddrinfo``."""
+    address = _stand_in(host, port)
+    answers = _getaddrinfo(host if address is None else address, port, family, type, proto, flags)
+    if address is None:
+        _allow_answers(host, answers)
+    return answers
+
+
+def gethostbyname(name: str) -> str:
+    """Stand in for ``socket.gethostbyname``."""
+    return _stand_in(name) or _gethostbyname(name)
+
+
+def gethostbyname_ex(name: str) -> Any:
+    """Stand in for ``socket.gethostbyname_ex``."""
+    address = _stand_in(name)
+    return (name, [], [address]) if address is not None else _gethostbyname_ex(name)
+
+
+def gethostbyaddr(address: str) -> Any:
+    """Stand in for ``socket.gethostbyaddr``, which would ask the network for a name."""
+    from pytest_interleave.net.hosts import name_of
+
+    found = _stand_in(address) or address
+    name = name_of(found)
+    if name is None and not found.startswith("127.") and found != "::1":
+        raise socket.herror(1, "Unknown host")
+    return (name or "localhost", [], [found])
+
+
+# -- connections -------------------------------------------------------------------------------------------------
+
+
+def _find_endpoint(address: str, port: int) -> Endpoint | None:
+    """Return what listens there; None if it is not an address of ours. Raise if nothing of ours does."""
+    from pytest_interleave.net.hosts import name_of
+
+    name = name_of(address)
+    if name is None:
+        return None
+    host = _find(name, port)
+    if host is None:
+        raise _refuse(f"{name}:{port}")
+    endpoint = host.endpoints.get(port)
+    if endpoint is None:
+        ports = ", ".join(map(str, host.endpoints))
+        raise ConnectionRefusedError(
+            errno.ECONNREFUSED, f"nobody listens at {name}:{port}; the test declares {name} at {ports}"
+        )
+    return endpoint
+
+
+def _redirect(sock: socket.socket, address: Any) -> Any:
+    """Return where a socket really connects to that wants to connect there. Raise if it must not."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or not isinstance(address, tuple):
+        return address
+    name, port, *_ = address
+    plain = _plain(name)
+    if not _is_address(plain):
+        stand_in = _stand_in(name, port)
+        if stand_in is None:
+            return address
+        plain = stand_in
+    endpoint = _find_endpoint(plain, port)
+    if endpoint is not None:
+        if sock.type != _STREAM:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{endpoint.host.name} has no UDP ports")
+        endpoint.host.connections += 1
+        return endpoint.open()
+    if not _is_local(plain) and not _is_allowed(plain):
+        raise _refuse(f"{name}:{port}")
+    return address
+
+
+def _is_local(address: str) -> bool:
+    plain = address.removeprefix("::ffff:")
+    return plain.startswith("127.") or plain in ("::1", "0.0.0.0", "::", "")
+
+
+def connect(sock: socket.socket, address: Any) -> None:
+    """Stand in for ``socket.socket.connect``."""
+    _connect(sock, _redirect(sock, address))
+
+
+def connect_ex(sock: socket.socket, address: Any) -> int:
+    """Stand in for ``socket.socket.connect_ex``."""
+    return _connect_ex(sock, _redirect(sock, address))
+
+
+def sendto(sock: socket.socket, data: Any, *rest: Any) -> int:
+    """Stand in for ``socket.socket.sendto``."""
+    address = rest[-1]
+    return _sendto(sock, data, *rest[:-1], _redirect(sock, address))
+
+
+# -- asyncio's loop ----------------------------------------------------------------------------------------------
+
+
+async def _getaddrinfo_of_loop(
+    loop: Any,
+    host: Any,
+    port: Any,
+    *,
+    family: int = 0,
+    type: int = 0,  # noqa: A002
+    proto: int = 0,
+    flags: int = 0,
+) -> Any:
+    """Stand in for ``loop.getaddrinfo``: a name of ours needs no thread."""
+    if host is not None and not _is_address(plain := _plain(host)) and plain not in _LOCAL_NAMES:
+        await asyncio.sleep(0)  # as after a thread's answer, others have had their turn
+        if not _is_allowed(plain) or _find(plain) is not None:
+            return getaddrinfo(host, port, family, type, proto, flags)
+    original = _original(loop, "getaddrinfo")
+    return await original(loop, host, port, family=family, type=type, proto=proto, flags=flags)
+
+
+async def _getnameinfo_of_loop(loop: Any, sockaddr: Any, flags: int = 0) -> Any:
+    """Stand in for ``loop.getnameinfo``, which would ask the network for a name."""
+    await asyncio.sleep(0)
+    if flags & socket.NI_NUMERICHOST:
+        return socket.getnameinfo(sockaddr, flags)
+    return gethostbyaddr(sockaddr[0])[0], str(sockaddr[1])
+
+
+def _original(loop: Any, name: str) -> Any:
+    for kind in type(loop).__mro__:
+        for owner, patched, value in _patches:
+            if owner is kind and patched == name and value is not _MISSING:
+                return value
+        if name in vars(kind) and not any(owner is kind and patched == name for owner, patched, _ in _patches):
+            return vars(kind)[name]
+    raise AttributeError(name)
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------
+
+_wrap_bio = ssl.SSLContext.wrap_bio
+_wrap_socket = ssl.SSLContext.wrap_socket
+
+
+def _trust(context: Any, is_server: Any, name: Any) -> None:
+    if not is_server and name is not None and _find(_plain(name)) is not None:
+        from pytest_interleave.net import certificates
+
+        certificates.trust(context)
+
+
+def wrap_bio(
+    context: Any,
+    incoming: Any,
+    outgoing: Any,
+    server_side: bool = False,
+    server_hostname: Any = None,
+    session: Any = None,
+) -> Any:
+    """Stand in for ``SSLContext.wrap_bio``."""
+    _trust(context, server_side, server_hostname)
+    return _wrap_bio(context, incoming, outgoing, server_side, server_hostname, session)
+
+
+def wrap_socket(
+    context: Any,
+    sock: Any,
+    server_side: bool = False,
+    do_handshake_on_connect: bool = True,
+    suppress_ragged_eofs: bool = True,
+    server_hostname: Any = None,
+    session: Any = None,
+) -> Any:
+    """Stand in for ``SSLContext.wrap_socket``."""
+    _trust(context, server_side, server_hostname)
+    return _wrap_socket(
+        context, sock, server_side, do_handshake_on_connect, suppress_ragged_eofs, server_hostname, session
+    )
+
+
+# -- putting it there --------------------------------------------------------------------------------------------
+
+
+def _install() -> None:
+    for function in (getaddrinfo, gethostbyname, gethostbyname_ex, gethostbyaddr):
+        _patch(socket, function.__name__, function)
+    for method in (connect, connect_ex, sendto):
+        _patch(socket.socket, method.__name__, method)
+    for wrap in (wrap_bio, wrap_socket):
+        _patch(ssl.SSLContext, wrap.__name__, wrap)
+    _patch(asyncio.SelectorEventLoop, "getaddrinfo", _getaddrinfo_of_loop)
+    _patch(asyncio.SelectorEventLoop, "getnameinfo", _getnameinfo_of_loop)
+    from pytest_interleave.net import libraries
+
+    libraries.install(_patch)
+
+
+def _patch(owner: Any, name: str, value: Callable[..., Any]) -> None:
+    _patches.append((owner, name, vars(owner).get(name, _MISSING)))
+    setattr(owner, name, value)
+
+
+def _uninstall() -> None:
+    while _patches:
+        owner, name, value = _patches.pop()
+        if value is _MISSING:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, value)
