@@ -46,5 +46,5 @@ DETECTORS: dict[str, tuple[Level, str]] = {
     "lost-exception": (Level.FAIL, "an exception of a task or callback that nobody retrieved"),
     "leaked-task": (Level.REPORT, "a task that is still pending after the test's fixtures are torn down"),
     "left-open": (Level.REPORT, "an async generator, or a client session of aiohttp, that was left open"),
-    "undeclared-host": (Level.FAIL, "a connection to what the test's ``hosts`` do not declare, though it was refused"),
+    "undeclared-host": (Level.FAIL, "a connection to what the test's `hosts` do not declare, though it was refused"),
 }

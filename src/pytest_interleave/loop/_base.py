@@ -946,7 +946,13 @@ class TurnLoop(asyncio.SelectorEventLoop):
         return [
             timer
             for timer in timers
-            if timer._when <= limit or (script is not None and timer.place and timer.place[0] == script.co_filename)
+            if timer._when <= limit
+            or (
+                script is not None
+                and timer.place
+                and timer.place[0] == script.co_filename
+                and timer._when <= self.time_limit  # else it would be the choice that ends the run
+            )
         ]
 
     def _has_yields(self) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 #: How long a handler that is still at work when the test ends may clean up after its cancellation, in seconds.
 _GRACE_SECONDS = 0.05
+#: Turns in which what was cancelled ends.
+_LAST_TURNS = 5
 
 
 class ServedApplication:
@@ -19,6 +22,7 @@ class ServedApplication:
     def __init__(self, application: web.Application) -> None:
         self._application = application
         self._runner: web.AppRunner | None = None
+        self._at_work: set[asyncio.Task[Any]] = set()
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         """Answer on that socket, after the application's start-up."""
@@ -28,9 +32,32 @@ class ServedApplication:
             runner = web.AppRunner(self._application, access_log=None, shutdown_timeout=_GRACE_SECONDS)
             await runner.setup()
             self._runner = runner
+            self._note_who_is_at_work(runner)
         await web.SockSite(self._runner, listener, ssl_context=tls).start()
+
+    def _note_who_is_at_work(self, runner: web.AppRunner) -> None:
+        """Keep the tasks of handlers: aiohttp forgets those whose client has gone away."""
+        server: Any = runner.server
+        handle = server.request_handler
+
+        async def handle_and_note(request: Any) -> Any:
+            task: Any = asyncio.current_task()
+            self._at_work.add(task)
+            try:
+                return await handle(request)
+            finally:
+                self._at_work.discard(task)
+
+        server.request_handler = handle_and_note
 
     async def close(self) -> None:
         """Shut the application down."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._runner is None:
+            return
+        tasks = list(self._at_work)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(_LAST_TURNS if tasks else 0):
+            await asyncio.sleep(0)
+        await self._runner.cleanup()

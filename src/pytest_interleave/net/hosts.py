@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pytest_interleave.errors import UndeclaredHost
@@ -51,7 +51,7 @@ class Refusal:
     """An attempt to reach what no host declares."""
 
     target: str
-    #: ``file:line`` of the innermost line on the stack that is neither Python's nor a library's; empty if there is none.
+    #: ``file:line`` of the innermost line on the stack that is neither Python's nor a library's, if there is one.
     place: str
     declared: tuple[str, ...]
 
@@ -257,7 +257,7 @@ class Hosts:
 
     # -- being active --------------------------------------------------------------------------------------------
 
-    def open(self) -> Hosts:
+    def open(self) -> Self:
         """Begin to answer for the names."""
         interception.activate(self)
         return self
@@ -286,7 +286,7 @@ class Hosts:
             for endpoint in host.endpoints.values():
                 endpoint.drop()
 
-    async def __aenter__(self) -> Hosts:
+    async def __aenter__(self) -> Self:
         return self.open()
 
     async def __aexit__(
@@ -330,18 +330,18 @@ def name_of(address: str) -> str | None:
 def _split(text: str) -> tuple[str, int | None, bool | None]:
     """Return name, port and TLS of a name or URL."""
     if "://" not in text:
-        name, _, port = text.partition(":")
-        if not name or "/" in text or (port and not port.isdigit()):
+        name, _, number = text.partition(":")
+        if not name or "/" in text or (number and not number.isdigit()):
             raise ValueError(f"{text!r} is no name of a host: say 'api.example.com' or 'https://api.example.com'")
-        return name.lower(), int(port) if port else None, None
+        return name.lower(), int(number) if number else None, None
     parts = urlsplit(text)
     if parts.path.strip("/") or parts.query or not parts.hostname:
         raise ValueError(f"{text!r} is more or less than a host: say '{parts.scheme}://{parts.hostname or 'name'}'")
     known = _SCHEMES.get(parts.scheme.partition("+")[0])
     if known is None and parts.port is None:
         raise ValueError(f"the port of {parts.scheme}:// is not known: say {text!r} with a port")
-    port, tls = known or (parts.port, False)
-    return parts.hostname, parts.port or port, tls
+    default, tls = known or (None, False)
+    return parts.hostname, parts.port or default, tls
 
 
 def _in_context(function: Callable[[], None], context: contextvars.Context) -> Callable[[], None]:

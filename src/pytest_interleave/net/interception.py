@@ -1,9 +1,9 @@
 """Where clients ask for names and connect, while hosts are declared.
 
-All of it is public: functions of ``socket``, three methods of ``socket.socket``, some of asyncio's loop. It is put there
-when the first ``Hosts`` opens and taken away when the last one closes, so what is not used costs nothing. Everything
-that goes by Python's sockets comes through here; what C code does with sockets of its own (libpq, c-ares, gRPC) does
-not, and finds nobody at the addresses that it may have been told.
+All of it is public: functions of ``socket``, methods of ``socket.socket`` and ``SSLContext``, some of asyncio's loop. It
+is put there when the first ``Hosts`` opens and taken away when the last one closes, so what is not used costs nothing.
+Everything that goes by Python's sockets comes through here; what C code does with sockets of its own (libpq, c-ares,
+gRPC) does not, and finds nobody at the addresses that it may have been told.
 """
 
 from __future__ import annotations
@@ -210,6 +210,11 @@ def _redirect(sock: socket.socket, address: Any) -> Any:
     """Return where a socket really connects to that wants to connect there. Raise if it must not."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6) or not isinstance(address, tuple):
         return address
+    return redirect(address, is_stream=sock.type == _STREAM)
+
+
+def redirect(address: Any, *, is_stream: bool = True) -> Any:
+    """Return the address that is really connected to. Raise if none may be."""
     name, port, *_ = address
     plain = _plain(name)
     if not _is_address(plain):
@@ -219,7 +224,7 @@ def _redirect(sock: socket.socket, address: Any) -> Any:
         plain = stand_in
     endpoint = _find_endpoint(plain, port)
     if endpoint is not None:
-        if sock.type != _STREAM:
+        if not is_stream:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{endpoint.host.name} has no UDP ports")
         endpoint.host.connections += 1
         return endpoint.open()
@@ -245,8 +250,8 @@ def connect_ex(sock: socket.socket, address: Any) -> int:
 
 def sendto(sock: socket.socket, data: Any, *rest: Any) -> int:
     """Stand in for ``socket.socket.sendto``."""
-    address = rest[-1]
-    return _sendto(sock, data, *rest[:-1], _redirect(sock, address))
+    sent: int = _sendto(sock, data, *rest[:-1], _redirect(sock, rest[-1]))  # type: ignore[call-overload]
+    return sent
 
 
 # -- asyncio's loop ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.plugin.detecting.hooks import report_finding
+from pytest_interleave.plugin.detecting.hooks import is_failure, report_finding
 from pytest_interleave.plugin.items import get_loop_scope_of
 from pytest_interleave.plugin.session import hosting_of
 
@@ -22,13 +22,16 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
     from pytest_interleave.net.hosts import Hosts
 
     item: pytest.Function = request.node
+    config = request.config
     scope = get_loop_scope_of(item)
     # Opened before this fixture is set up, the loop is closed after this fixture is torn down.
-    loop = None if scope is None else hosting_of(request.config).host_for(item, scope, may_be_legacy=True).host.loop
-
+    loop = None if scope is None else hosting_of(config).host_for(item, scope, may_be_legacy=True).host.loop
+    explorer = config.pluginmanager.get_plugin("interleave-explorer")
+    is_searched = explorer is not None and explorer.is_silent
 
     def report(refusal: Refusal) -> None:
-        report_finding(request.config, item, _finding_of(refusal))
+        if not is_searched:
+            report_finding(config, item, _finding_of(refusal))
 
     declared = Hosts(loop=loop, on_refusal=report).open()
     try:
@@ -38,6 +41,8 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
         declared.close()
     if declared.errors:
         raise declared.errors[0]
+    if is_searched and any(is_failure(config, item, _finding_of(refusal)) for refusal in declared.refusals):
+        pytest.fail(_finding_of(declared.refusals[0]).summary, pytrace=False)
 
 
 def _close_served(declared: Hosts, item: pytest.Function) -> None:

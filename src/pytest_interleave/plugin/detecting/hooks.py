@@ -36,6 +36,12 @@ def report_finding(config: pytest.Config, item: pytest.Item | None, finding: Fin
         hooks.take(item, finding)
 
 
+def is_failure(config: pytest.Config, item: pytest.Item, finding: Finding) -> bool:
+    """Whether that finding would fail the test."""
+    hooks = hooks_of(config)
+    return hooks is not None and level_of(finding, item, hooks.settings) is Level.FAIL
+
+
 def hooks_of(config: pytest.Config) -> DetectingHooks | None:
     """Return what keeps the session's findings, if anything does."""
     hooks: DetectingHooks | None = config.pluginmanager.get_plugin(NAME)

@@ -57,6 +57,11 @@ class Explorer:
         self._timers = Timers()
         config.pluginmanager.register(self._timers, "interleave-timers")
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether what runs now is a run of the search, which does not reach pytest's reports."""
+        return self._silence.is_on
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
         """Look which threads were there before any test: those of plugins (pytest-xdist, pytest-rerunfailures)."""

@@ -32,6 +32,11 @@ class Silence:
         self._catch: warnings.catch_warnings[Any] | None = None
         self._is_frozen = False
 
+    @property
+    def is_on(self) -> bool:
+        """Whether what happens now is one of many runs, which only the explorer looks at."""
+        return self._catch is not None
+
     def __enter__(self) -> None:
         self._mute_output()
         plugin = self._config.pluginmanager.get_plugin("logging-plugin")

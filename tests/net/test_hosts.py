@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from pytest_interleave.net.hosts import Hosts
+
+PROBES = Path(__file__).with_name("probes.py").read_text()
+
+
+def counted(text: str) -> int:
+    return text.count("\nasync def test_") + text.count("@both_schemes\nasync") + text.count('["ws", "wss"]')
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["-o", "asyncio_loop_scope=session"],
+        ["--interleave", "--interleave-runs=4", "--interleave-time=60"],
+        ["--interleave", "--interleave-runs=4", "--interleave-time=60", "-o", "asyncio_loop_scope=session"],
+    ],
+    ids=["plain", "wide loop", "explored", "explored in a wide loop"],
+)
+def test_unmodified_clients_find_what_is_declared(pytester: pytest.Pytester, options: list[str]) -> None:
+    pytester.makepyfile(test_probes=PROBES)
+
+    result = pytester.runpytest_subprocess("-W", "error", "--interleave-strict", *options)
+
+    result.assert_outcomes(passed=counted(PROBES))
+    assert "does not repeat" not in result.stdout.str()
+
+
+SWALLOWED = """
+    import asyncio
+    import pytest
+
+    @pytest.mark.asyncio
+    async def test_swallows(hosts):
+        hosts.serve("api.example.com:80", answer)
+        try:
+            await asyncio.open_connection("api.exmaple.com", 80)
+        except OSError:
+            pass
+
+    async def answer(reader, writer):
+        pass
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--interleave"]], ids=["plain", "explored"])
+def test_a_refusal_that_the_program_swallows_fails_the_test(pytester: pytest.Pytester, options: list[str]) -> None:
+    pytester.makepyfile(SWALLOWED)
+
+    result = pytester.runpytest_subprocess(*options)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*undeclared-host: api.exmaple.com:80 is no host of this test; declared are api.example.com. "
+            "Did you mean api.example.com?*test_a_refusal*.py:9)",
+            '  Declare it, hosts.serve("api.exmaple.com", …)*',
+        ]
+    )
+
+
+def test_the_level_of_refusals_is_a_setting(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(SWALLOWED)
+
+    result = pytester.runpytest_subprocess("--interleave-detect=undeclared-host=report")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*undeclared-host: api.exmaple.com:80 is no host*"])
+
+
+def test_an_application_that_does_not_start_shows_why(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import aiohttp, pytest
+        from aiohttp import web
+
+        async def fail(app):
+            raise LookupError("no database")
+
+        @pytest.mark.asyncio
+        async def test_it(hosts):
+            app = web.Application()
+            app.on_startup.append(fail)
+            hosts.serve("api.example.com", app)
+            async with aiohttp.ClientSession() as session:
+                with pytest.raises(aiohttp.ClientError):
+                    await session.get("http://api.example.com")
+    """)
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["E  *LookupError: no database"])
+
+
+def test_nothing_is_left_behind_and_nothing_imported_for_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import asyncio, socket, ssl, sys
+        import pytest
+
+        def places():
+            loop = asyncio.SelectorEventLoop
+            return socket.getaddrinfo, socket.socket.connect, ssl.SSLContext.wrap_bio, loop.getaddrinfo
+
+        before = places()
+
+        @pytest.mark.asyncio
+        async def test_without():
+            assert "pytest_interleave.net.hosts" not in sys.modules
+
+        @pytest.mark.asyncio
+        async def test_unused(hosts):
+            hosts.serve("api.example.com", answer, port=80)
+            assert socket.getaddrinfo is not before[0]
+            assert not {"aiohttp", "trustme", "uvicorn"} & sys.modules.keys()
+
+        async def answer(reader, writer):
+            pass
+
+        def test_after():
+            assert places() == before
+            assert "connect" not in vars(socket.socket)
+    """)
+
+    result = pytester.runpytest_subprocess("-p", "no:anyio")
+
+    result.assert_outcomes(passed=3)
+
+
+def test_anyio_finds_named_hosts_too(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import anyio, pytest
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.anyio
+        async def test_it(hosts):
+            async def answer(reader, writer):
+                writer.write(b"hello")
+            hosts.serve("cache:1", answer)
+            async with await anyio.connect_tcp("cache", 1) as stream:
+                assert await stream.receive() == b"hello"
+    """)
+
+    for options in ([], ["--interleave", "--interleave-runs=3"]):
+        result = pytester.runpytest_subprocess("-W", "error", *options)
+
+        result.assert_outcomes(passed=1)
+
+
+def test_a_fixture_may_be_sync_and_declare_for_all(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import asyncio, pytest
+
+        async def answer(reader, writer):
+            writer.write(b"hello")
+
+        @pytest.fixture(autouse=True)
+        def world(hosts):
+            hosts.serve("cache:1", answer)
+
+        @pytest.mark.asyncio
+        async def test_it():
+            reader, writer = await asyncio.open_connection("cache", 1)
+            assert await reader.read() == b"hello"
+            writer.close()
+
+        def test_with_a_loop_of_its_own():
+            asyncio.run(test_it())
+    """)
+
+    result = pytester.runpytest_subprocess("-W", "error")
+
+    result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cache", {}, "at which port is cache"),
+        ("http://example.com/path", {}, "is more or less than a host"),
+        ("what://example.com", {}, "the port of what:// is not known"),
+        ("a/b", {}, "is no name of a host"),
+        ("", {}, "is no name of a host"),
+    ],
+)
+def test_a_wrong_name_gets_one_clear_line(name: str, options: dict[str, int], message: str) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
+
+    with pytest.raises(ValueError, match=message):
+        Hosts().serve(name, handler, **options)
+
+
+@pytest.mark.parametrize("thing", [3, print, lambda a, b: None])
+def test_what_cannot_be_served_gets_one_clear_line(thing: object) -> None:
+    with pytest.raises(TypeError, match=r"cannot serve .* nor a stream handler"):
+        Hosts().serve("example.com", thing)
+
+
+def test_a_client_that_trusts_nobody_but_its_own_is_not_made_to_trust_other_names() -> None:
+    context = ssl.create_default_context()
+    before = context.cert_store_stats()
+    with socket.socket() as sock:
+        hosts = Hosts().open()
+        try:
+            context.wrap_socket(sock, server_hostname="example.org", do_handshake_on_connect=False).close()
+        finally:
+            hosts.close()
+
+    assert context.cert_store_stats() == before
+
+
+def test_uvloop_finds_named_hosts_too(pytester: pytest.Pytester) -> None:
+    if sys.version_info >= (3, 14):  # uvloop has no wheel everywhere; the dev extra names the versions
+        return
+    pytester.makeconftest(
+        textwrap.dedent("""
+        import uvloop
+        def pytest_asyncio_loop_factories(config, item):
+            return {"uvloop": uvloop.new_event_loop}
+    """)
+    )
+    pytester.makepyfile(test_probes=PROBES)
+
+    result = pytester.runpytest_subprocess("-W", "error", "--deselect=test_probes.py::test_hosts_of_a_block")
+
+    result.assert_outcomes(passed=counted(PROBES) - 1, deselected=1)
