@@ -64,7 +64,7 @@ def test_a_refusal_that_the_program_swallows_fails_the_test(pytester: pytest.Pyt
     result.stdout.fnmatch_lines(
         [
             "*undeclared-host: api.exmaple.com:80 is no host of this test; declared are api.example.com. "
-            "Did you mean api.example.com?*test_a_refusal*.py:9)",
+            "Did you mean api.example.com?*test_a_refusal*.py:8)",
             '  Declare it, hosts.serve("api.exmaple.com", …)*',
         ]
     )

@@ -1,7 +1,7 @@
 """Where clients ask for names and connect, while hosts are declared.
 
-All of it is public: functions of ``socket``, methods of ``socket.socket`` and ``SSLContext``, some of asyncio's loop. It
-is put there when the first ``Hosts`` opens and taken away when the last one closes, so what is not used costs nothing.
+All of it is public: functions of ``socket``, methods of ``socket.socket`` and ``SSLContext``, some of asyncio's loop.
+It is put there when the first ``Hosts`` opens and taken away when the last one closes, so what is not used is free.
 Everything that goes by Python's sockets comes through here; what C code does with sockets of its own (libpq, c-ares,
 gRPC) does not, and finds nobody at the addresses that it may have been told.
 """
