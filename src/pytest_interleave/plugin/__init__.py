@@ -30,6 +30,10 @@ from pytest_interleave.plugin.surface import (
     unused_udp_port,
     unused_udp_port_factory,
 )
+from pytest_interleave.plugin.virtual_options import MARK as VIRTUAL_MARK
+from pytest_interleave.plugin.virtual_options import MARK_LINE as VIRTUAL_MARK_LINE
+from pytest_interleave.plugin.virtual_options import add_options as add_virtual_options
+from pytest_interleave.plugin.virtual_options import is_for_all as is_virtual_for_all
 
 if TYPE_CHECKING:
     from pytest_interleave.plugin.exploring.reports import Reporter
@@ -52,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     takeover.take_over(parser, pluginmanager)
     add_explore_options(parser)
     add_detect_options(parser)
+    add_virtual_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,12 +77,13 @@ def pytest_configure(config: pytest.Config) -> None:
     register(CollectionHooks(settings), "interleave-collection")
     register(FixtureHooks(settings), "interleave-fixtures")
     config.addinivalue_line("markers", EXPLORE_MARK_LINE)
-    for line in DETECT_MARK_LINES:
+    for line in (*DETECT_MARK_LINES, VIRTUAL_MARK_LINE):
         config.addinivalue_line("markers", line)
     detecting = DetectingHooks(config, read_detect_settings(config), Explanations(settings))
     register(detecting, DETECTING)
     if are_reports_sent(config):
         register(SentFindings(detecting), f"{DETECTING}-sent")
+    is_virtual_for_all(config)  # complains before any test runs
     explore_settings = read_explore_settings(config)
     if explore_settings.enabled:
         _explore(config, explore_settings)
@@ -86,9 +92,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Explore the tests that are marked for it, also without the flag."""
+    """Explore the tests that are marked for it, also without the flag; let others run in virtual time."""
     config = session.config
-    if takeover.find_stand_in(config) is None or config.pluginmanager.has_plugin("interleave-explorer"):
+    if takeover.find_stand_in(config) is None:
+        return
+    is_for_all = is_virtual_for_all(config)
+    if is_for_all or _is_any_marked(session.items, VIRTUAL_MARK):
+        from pytest_interleave.plugin.virtual_time import VirtualTime
+
+        config.pluginmanager.register(VirtualTime(session, is_for_all=is_for_all), "interleave-virtual-time")
+    if config.pluginmanager.has_plugin("interleave-explorer"):
         return
     if _is_any_marked(session.items, "interleave"):
         _explore(config, read_explore_settings(config))

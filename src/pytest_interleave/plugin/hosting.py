@@ -80,6 +80,8 @@ class Hosting:
         self.loop_findings: LoopFindings | None = None
         #: Makes the loops of all hosts while it is set (see ``use_factory``); goes before every other choice.
         self.forced_factory: ScopedLoopFactory | None = None
+        #: The explorer runs the test; nobody is told of what its loops tell.
+        self.is_explored = False
         self._wide: list[OpenHost] = []  # those that outlive a test
         self._context_owner: pytest.Function | None = None
         self._context: JobContext
@@ -146,7 +148,7 @@ class Hosting:
 
     def _tasks_before(self, open_host: OpenHost) -> list[asyncio.Task[Any]] | None:
         """Return what runs already in a loop that outlives the test; None if nobody wants to know."""
-        if self.loop_findings is None or open_host.scope == "function" or self.forced_factory is not None:
+        if self.loop_findings is None or open_host.scope == "function" or self.is_explored:
             return None
         return [] if 0 <= _plain.count_tasks() <= Host.open_hosts else open_host.host.tasks()
 
@@ -194,13 +196,14 @@ class Hosting:
     # -- opening and closing -------------------------------------------------------------------------------------
 
     @contextmanager
-    def use_factory(self, factory: ScopedLoopFactory) -> Iterator[None]:
+    def use_factory(self, factory: ScopedLoopFactory, *, is_explored: bool = True) -> Iterator[None]:
         """Make every loop with ``factory``, whatever was configured; loops that were made otherwise are closed."""
-        previous, self.forced_factory = self.forced_factory, factory
+        previous = self.forced_factory, self.is_explored
+        self.forced_factory, self.is_explored = factory, is_explored
         try:
             yield
         finally:
-            self.forced_factory = previous
+            self.forced_factory, self.is_explored = previous
 
     def retire_unfit(self, item: pytest.Function) -> None:
         """Close the wider loops that another factory made than the item's.
@@ -243,7 +246,7 @@ class Hosting:
         asyncio.set_event_loop(loop)
         is_narrow = scope == "function"
         host = Host(loop, self.context_of(item).context if is_narrow else None)
-        if self.loop_findings is not None and self.forced_factory is None:
+        if self.loop_findings is not None and not self.is_explored:
             self.loop_findings.watch(host, item if is_narrow else None)
 
         def close() -> None:

@@ -37,6 +37,8 @@ from pytest_interleave.plugin.exploring.silence import Silence
 from pytest_interleave.plugin.exploring.timers import Timers
 from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction
 from pytest_interleave.plugin.session import hosting_of
+from pytest_interleave.plugin.virtual_options import MARK as VIRTUAL_MARK
+from pytest_interleave.plugin.virtual_options import read_mark as read_virtual_mark
 from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import repeat
 
@@ -137,7 +139,7 @@ class Explorer:
         with ExitStack() as stack:
             stack.enter_context(hosting_of(item.config).use_factory(self.pool.factory))
             stack.enter_context(controlled_anyio(item, self.pool))
-            execution = ItemExecution(item, self.pool, stretch=settings.mode != "stock", limits=Limits())
+            execution = ItemExecution(item, self.pool, stretch=settings.mode != "stock", limits=_limits_of(item))
             self.pool.use(None)
             explored = self._explore_in_silence(item, execution, settings)
             self.reporter.begin(item, explored, settings)
@@ -228,6 +230,16 @@ class Explorer:
         report = item.ihook.pytest_runtest_makereport(item=item, call=call)
         item.ihook.pytest_runtest_logreport(report=report)
         item.session._setupstate.teardown_exact(nextitem)
+
+
+def _limits_of(item: pytest.Item) -> Limits:
+    """Return how long one run of the item may take: what its mark gives it in a plain run, it has here, too."""
+    mark = item.get_closest_marker(VIRTUAL_MARK)
+    try:
+        seconds = read_virtual_mark(mark) if mark is not None and "limit" in mark.kwargs else None
+    except ValueError:
+        seconds = None  # it was refused
+    return Limits() if seconds is None else Limits(virtual_seconds=seconds)
 
 
 async def _nothing() -> None:

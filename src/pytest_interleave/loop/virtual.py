@@ -1,0 +1,80 @@
+"""The loop of a plain run in virtual time: asyncio's own order, nothing chosen, nothing noted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from pytest_interleave.errors import Blocked, Deadlocked, TimeLimit
+from pytest_interleave.loop.controlled import ControlledLoop
+
+
+class _Forgetful(list[Any]):
+    """A trace that nobody will read: a minute of load has a million steps."""
+
+    __slots__ = ()
+
+    def append(self, _: Any) -> None:
+        """Forget it."""
+
+
+class VirtualLoop(ControlledLoop):
+    """asyncio's selector loop, but that it jumps to the next timer where asyncio would wait for it."""
+
+    def __init__(self, *, describe_deadlock: Callable[[Any], str], resting_threads: frozenset[int]) -> None:
+        self._describe_deadlock = describe_deadlock
+        super().__init__()
+        self.resting_threads = resting_threads
+        self._limit_seconds = float("inf")
+
+    def reset(self) -> None:
+        """Forget the last run."""
+        super().reset()
+        self.trace = _Forgetful()
+
+    #: A host ends what is left as on asyncio's own loop, and tells of it.
+    clear: Any = None
+
+    def relax(self, grace_steps: int = 0) -> None:
+        """Give what is left its time once more, to clean up."""
+        self.limit(self._limit_seconds)
+
+    def limit(self, virtual_seconds: float) -> None:
+        """Let that much virtual time pass from now on, and no more."""
+        self._limit_seconds = virtual_seconds
+        self.time_limit = self.time() + virtual_seconds
+
+    def run_forever(self) -> None:
+        """Run until ``stop``; what can never end raises ``Deadlocked``, which says where everybody stands."""
+        try:
+            super().run_forever()
+        except Blocked:
+            raise Deadlocked(self._describe_deadlock(self)) from None
+        except TimeLimit as limit:
+            if limit.is_real:
+                raise
+            raise Deadlocked(self._describe_late()) from None
+
+    def _describe_late(self) -> str:
+        lines = [f"Still running after {self._limit_seconds:g} s of virtual time, the limit of a test."]
+        lines += [f"  a task waits at {place}" for place in self.blocked_places()]
+        lines.append("If what it waits for is only far away, give it more: @pytest.mark.virtual_time(limit=seconds).")
+        self.limit(self._limit_seconds)  # what is left has to be torn down
+        return "\n".join(lines)
+
+
+def running_threads() -> frozenset[int]:
+    """Return the threads that are there now, which never owe a loop of a test an answer."""
+    return frozenset(thread.ident for thread in threading.enumerate() if thread.ident is not None)
+
+
+def clock_of(loop: Any) -> str:
+    """Return which clock the loop's time is."""
+    return "virtual" if isinstance(loop, ControlledLoop) else "real"
+
+
+def real_seconds() -> float:
+    """Return real time, whatever the loop's is."""
+    return perf_counter()

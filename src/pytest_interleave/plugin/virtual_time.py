@@ -1,0 +1,89 @@
+"""Plain runs in virtual time: ``@pytest.mark.virtual_time``, and the ini key for all async tests.
+
+The test runs once, by pytest's own protocol, on a loop of its own that jumps where asyncio's would wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pytest_interleave.loop.host import Host
+from pytest_interleave.loop.virtual import VirtualLoop, running_threads
+from pytest_interleave.plugin.detecting import deadlocks
+from pytest_interleave.plugin.exploring.own_loops import describe_own_loop
+from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction
+from pytest_interleave.plugin.misuse import refuse
+from pytest_interleave.plugin.session import hosting_of
+from pytest_interleave.plugin.virtual_options import DAY_SECONDS, MARK, read_mark
+
+
+class VirtualTime:
+    """Gives the tests that ask for it a loop in virtual time."""
+
+    def __init__(self, session: pytest.Session, *, is_for_all: bool) -> None:
+        self._is_for_all = is_for_all
+        self._resting_threads = running_threads()
+        self._wide: list[VirtualLoop] = []
+        self._limit_seconds = DAY_SECONDS
+        for item in session.items:
+            self._check(item)
+
+    def _check(self, item: pytest.Item) -> None:
+        """Refuse a test that asks for virtual time and cannot have it."""
+        own = next((mark for mark in item.own_markers if mark.name == MARK), None)
+        mark = own or item.get_closest_marker(MARK)
+        if mark is None or not isinstance(item, pytest.Function):
+            return
+        try:
+            limit_seconds = read_mark(mark)
+        except ValueError as wrong:
+            refuse(item, str(wrong))
+            return
+        if own is None or limit_seconds is None:
+            return
+        if not isinstance(item, PytestAsyncioFunction):
+            refuse(item, f"mark.{MARK} is for async tests that pytest-interleave runs; this is none of them.")
+            return
+        reason = describe_own_loop(item)
+        if reason is not None:
+            refuse(item, f"mark.{MARK} gives the test a loop in virtual time, but {reason}.")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Run the test in virtual time, if it asks for that. Where it is explored, it has that anyway."""
+        limit_seconds = self._limit_of(item)
+        if limit_seconds is None:
+            return (yield)
+        self._limit_seconds = limit_seconds
+        self._wide = [loop for loop in self._wide if not loop.is_closed()]
+        for loop in self._wide:
+            loop.limit(limit_seconds)
+        with hosting_of(item.config).use_factory(self.make, is_explored=False):
+            return (yield)
+
+    def _limit_of(self, item: pytest.Item) -> float | None:
+        mark = item.get_closest_marker(MARK)
+        if mark is None and not self._is_for_all:
+            return None
+        if not isinstance(item, PytestAsyncioFunction) or isinstance(item, AsyncGenerator):
+            return None
+        try:
+            limit_seconds = read_mark(mark) if mark is not None else DAY_SECONDS
+        except ValueError:
+            return None  # it was refused
+        return limit_seconds if describe_own_loop(item) is None else None
+
+    def make(self, scope: str) -> VirtualLoop:
+        """Return a loop for a host of that scope."""
+        loop = VirtualLoop(describe_deadlock=_describe, resting_threads=self._resting_threads)
+        loop.limit(self._limit_seconds)
+        if scope != "function":
+            self._wide.append(loop)
+        return loop
+
+
+def _describe(loop: Any) -> str:
+    return deadlocks.describe(loop) if Host.running else "Deadlock: everybody waits, and nothing can come from outside."
