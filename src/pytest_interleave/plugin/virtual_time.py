@@ -28,6 +28,8 @@ class VirtualTime:
         self._resting_threads = running_threads()
         self._wide: list[VirtualLoop] = []
         self._limit_seconds = DAY_SECONDS
+        # Always the same object: loops that another factory made do not fit, and are closed.
+        self._factory = self._make
         for item in session.items:
             self._check(item)
 
@@ -61,7 +63,7 @@ class VirtualTime:
         self._wide = [loop for loop in self._wide if not loop.is_closed()]
         for loop in self._wide:
             loop.limit(limit_seconds)
-        with hosting_of(item.config).use_factory(self.make, is_explored=False):
+        with hosting_of(item.config).use_factory(self._factory, is_explored=False):
             return (yield)
 
     def _limit_of(self, item: pytest.Item) -> float | None:
@@ -76,7 +78,7 @@ class VirtualTime:
             return None  # it was refused
         return limit_seconds if describe_own_loop(item) is None else None
 
-    def make(self, scope: str) -> VirtualLoop:
+    def _make(self, scope: str) -> VirtualLoop:
         """Return a loop for a host of that scope."""
         loop = VirtualLoop(describe_deadlock=_describe, resting_threads=self._resting_threads)
         loop.limit(self._limit_seconds)
