@@ -104,7 +104,7 @@ async def test_three(born):
     result = pytester.runpytest("--timeout=60")
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(
-        ["*Still running after 4000 s of virtual time*", "  a task waits at *test_wider_loops*.py:*"]
+        ["*Still running after 4000 s of virtual time*", "    at *.py:* in test_three: await asyncio.sleep(5000)"]
     )
 
 
@@ -184,8 +184,10 @@ async def test_after():
             "*the test waits for*Lock*",
             "*.py:* in test_deadlock: await lock.acquire()",
             "Still running after 86400 s of virtual time, the limit of a test.",
-            "  a task waits at *.py:*",
-            "  a task waits at *.py:*",
+            "  the test waits for <asyncio.locks.Event*",
+            "    at *.py:* in test_heartbeat: await asyncio.Event().wait()",
+            "  task * waits for a timer",
+            "    at *.py:* in beat: await asyncio.sleep(20)",
             "*mark.virtual_time(limit=seconds).",
         ]
     )

@@ -23,8 +23,9 @@ class _Forgetful(list[Any]):
 class VirtualLoop(ControlledLoop):
     """asyncio's selector loop, but that it jumps to the next timer where asyncio would wait for it."""
 
-    def __init__(self, *, describe_deadlock: Callable[[Any], str], resting_threads: frozenset[int]) -> None:
-        self._describe_deadlock = describe_deadlock
+    def __init__(self, *, describe: Callable[[Any, float | None], str], resting_threads: frozenset[int]) -> None:
+        #: Says why the loop cannot go on: nobody can, or that many seconds of virtual time are over.
+        self._describe = describe
         super().__init__()
         self.resting_threads = resting_threads
         self._limit_seconds = float("inf")
@@ -51,18 +52,13 @@ class VirtualLoop(ControlledLoop):
         try:
             super().run_forever()
         except Blocked:
-            raise Deadlocked(self._describe_deadlock(self)) from None
+            raise Deadlocked(self._describe(self, None)) from None
         except TimeLimit as limit:
             if limit.is_real:
                 raise
-            raise Deadlocked(self._describe_late()) from None
-
-    def _describe_late(self) -> str:
-        lines = [f"Still running after {self._limit_seconds:g} s of virtual time, the limit of a test."]
-        lines += [f"  a task waits at {place}" for place in self.blocked_places()]
-        lines.append("If what it waits for is only far away, give it more: @pytest.mark.virtual_time(limit=seconds).")
-        self.limit(self._limit_seconds)  # what is left has to be torn down
-        return "\n".join(lines)
+            text = self._describe(self, self._limit_seconds)
+            self.limit(self._limit_seconds)  # what is left has to be torn down
+            raise Deadlocked(text) from None
 
 
 def running_threads() -> frozenset[int]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from pytest_interleave.loop.host import Host
 from pytest_interleave.loop.virtual import VirtualLoop, running_threads
 from pytest_interleave.plugin.detecting import deadlocks
 from pytest_interleave.plugin.exploring.own_loops import describe_own_loop
@@ -80,12 +79,17 @@ class VirtualTime:
 
     def _make(self, scope: str) -> VirtualLoop:
         """Return a loop for a host of that scope."""
-        loop = VirtualLoop(describe_deadlock=_describe, resting_threads=self._resting_threads)
+        loop = VirtualLoop(describe=_describe, resting_threads=self._resting_threads)
         loop.limit(self._limit_seconds)
         if scope != "function":
             self._wide.append(loop)
         return loop
 
 
-def _describe(loop: Any) -> str:
-    return deadlocks.describe(loop) if Host.running else "Deadlock: everybody waits, and nothing can come from outside."
+def _describe(loop: Any, limit_seconds: float | None) -> str:
+    if limit_seconds is None:
+        return deadlocks.describe(loop)
+    lines = [f"Still running after {limit_seconds:g} s of virtual time, the limit of a test."]
+    lines += deadlocks.describe_waits(loop)
+    lines.append("If what it waits for is only far away, give it more: @pytest.mark.virtual_time(limit=seconds).")
+    return "\n".join(lines)

@@ -47,10 +47,17 @@ class DeadlockWatch:
 
 
 def describe(loop: asyncio.AbstractEventLoop) -> str:
+    """Return that nothing can go on, and why."""
+    lines = ["Deadlock: everybody waits, and nothing can come from outside.", *describe_waits(loop)]
+    lines.append("With --interleave the report also says who holds what, and where it was taken.")
+    return "\n".join(lines)
+
+
+def describe_waits(loop: asyncio.AbstractEventLoop) -> list[str]:
     """Return who waits for what, a paragraph a task."""
-    own = Host.running[-1].task
+    own = Host.running[-1].task if Host.running else None
     tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (task is not own, task.get_name()))
-    lines = ["Deadlock: everybody waits, and nothing can come from outside."]
+    lines = []
     for task in tasks:
         name = "the test" if task is own else f"task {task.get_name()!r}"
         lines.append(f"  {name} waits for {_describe_wait(task, own)}")
@@ -59,8 +66,7 @@ def describe(loop: asyncio.AbstractEventLoop) -> str:
             if not is_library(path) and not path.startswith(_PACKAGE):
                 text = linecache.getline(path, frame.f_lineno).strip()
                 lines.append(f"    at {path}:{frame.f_lineno} in {frame.f_code.co_name}: {text}")
-    lines.append("With --interleave the report also says who holds what, and where it was taken.")
-    return "\n".join(lines)
+    return lines
 
 
 def _describe_wait(task: asyncio.Task[Any], own: asyncio.Task[Any] | None) -> str:
@@ -77,6 +83,8 @@ def _describe_wait(task: asyncio.Task[Any], own: asyncio.Task[Any] | None) -> st
         primitive = _primitive_of(frame)
         if primitive is not None:
             return repr(primitive)
+        if frame.f_code is asyncio.sleep.__code__:  # in virtual time only
+            return "a timer"
     return "a future that nobody completes" if future is not None else "something unknown"
 
 
