@@ -19,6 +19,7 @@ from pytest_interleave.plugin.exploring.options import ExploreSettings
 from pytest_interleave.plugin.exploring.options import add_options as add_explore_options
 from pytest_interleave.plugin.exploring.options import read_settings as read_explore_settings
 from pytest_interleave.plugin.fixtures import FixtureHooks
+from pytest_interleave.plugin.http import aiohttp_fixtures
 from pytest_interleave.plugin.marks import MARK_LINE
 from pytest_interleave.plugin.misuse import Explanations
 from pytest_interleave.plugin.named_hosts import hosts
@@ -79,6 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", EXPLORE_MARK_LINE)
     for line in (*DETECT_MARK_LINES, VIRTUAL_MARK_LINE):
         config.addinivalue_line("markers", line)
+    if not config.pluginmanager.has_plugin("aiohttp"):  # pytest-aiohttp itself
+        register(aiohttp_fixtures, "interleave-aiohttp")
     detecting = DetectingHooks(config, read_detect_settings(config), Explanations(settings))
     register(detecting, DETECTING)
     if are_reports_sent(config):

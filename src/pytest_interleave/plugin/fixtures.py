@@ -113,6 +113,7 @@ class FixtureHooks:
             loop_scope,
             is_loop_scope_explicit=explicit is not None,
             is_function_scoped=definition.scope == "function",
+            uses_loop_of_test=getattr(function, "_uses_loop_of_test", False),
             problem=_find_problem(definition, loop_scope, is_explicit=explicit is not None),
         )
 

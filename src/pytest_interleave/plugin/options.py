@@ -15,6 +15,10 @@ import pytest
 from pytest_interleave.plugin.marks import SCOPES, ScopeName
 
 _FIXTURE_SCOPE = "fixture-scope"
+LEGACY_MODE = DeprecationWarning(
+    "The 'asyncio_mode' is 'legacy', switching to 'auto' for the sake of pytest-aiohttp backward compatibility. "
+    "Please explicitly use 'asyncio_mode=strict' or 'asyncio_mode=auto' in pytest configuration file."
+)
 _FIXTURE_KEY = "asyncio_default_fixture_loop_scope"
 _TEST_KEY = "asyncio_default_test_loop_scope"
 _BOTH_KEY = "asyncio_loop_scope"
@@ -112,6 +116,9 @@ def _mode(config: pytest.Config) -> Mode:
     value = config.getoption("asyncio_mode")
     if value is None:
         value = config.getini("asyncio_mode")
+    if value == "legacy":  # of pytest-asyncio 0.17, which pytest-aiohttp still takes
+        config.issue_config_time_warning(LEGACY_MODE, stacklevel=3)
+        return Mode.AUTO
     try:
         return Mode(value)
     except ValueError:

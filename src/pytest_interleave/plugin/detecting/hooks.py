@@ -20,6 +20,7 @@ from pytest_interleave.plugin.detecting.never_awaited import NeverAwaited
 from pytest_interleave.plugin.detecting.options import DetectSettings, describe_wrong_mark, level_of
 from pytest_interleave.plugin.detecting.remains import tell_of_remains
 from pytest_interleave.plugin.detecting.rendering import relative, render, render_failures
+from pytest_interleave.plugin.http.handler_failures import HandlerFailures
 from pytest_interleave.plugin.misuse import Explanations, refuse
 
 NAME = "interleave-detecting"
@@ -67,6 +68,8 @@ class DetectingHooks:
         self._explanations = explanations
         self._never_awaited = NeverAwaited(self)
         self._never_awaited.install()
+        self.handler_failures = HandlerFailures(lambda: self.item, config.rootpath)
+        self.handler_failures.install()
         #: What reports brought, by node id, and what belongs to no test, under the empty name.
         self.found: dict[str, list[dict[str, Any]]] = {}
         self._are_reports_sent = are_reports_sent(config)
@@ -115,6 +118,7 @@ class DetectingHooks:
             if isinstance(call.excinfo.value, Deadlocked):
                 call.excinfo = _without_traceback(call.excinfo.value)
             self._explanations.explain(item, call.excinfo)
+            self.handler_failures.explain(item, call.excinfo.value)
         if self.suspects and call.when == "teardown":
             suspects, self.suspects = self.suspects, []
             for look_again in suspects:
@@ -180,6 +184,7 @@ class DetectingHooks:
     def pytest_unconfigure(self) -> None:
         """Look no longer."""
         self._never_awaited.uninstall()
+        self.handler_failures.uninstall()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """List findings that failed no test, each place once."""

@@ -1,0 +1,1 @@
+"""What tests of HTTP services and clients get: pytest-aiohttp's fixtures, and why a handler answered 500."""

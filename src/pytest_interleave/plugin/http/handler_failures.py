@@ -1,0 +1,103 @@
+"""Tell a test that failed on a bare 500 which exception the server's handler raised, and where.
+
+Servers log it, and answer 500. What they log is taken at the logger, so it does not matter who started the server.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from pytest_interleave.plugin.detecting.places import is_library as is_standard_library
+
+#: Where aiohttp and uvicorn log what a handler raised.
+_LOGGERS = ("aiohttp.server", "uvicorn.error")
+#: A test that sends a hundred requests needs no hundred reasons.
+_MOST = 3
+
+
+class HandlerFailures:
+    """Remembers what handlers raised in the test whose turn it is.
+
+    It listens as a filter of the loggers that lets everything pass: a handler is lost when uvicorn configures logging.
+    """
+
+    def __init__(self, item_now: Callable[[], pytest.Item | None], root: Path) -> None:
+        self._item_now = item_now
+        self._root = root
+        self._item: pytest.Item | None = None
+        self._notes: list[str] = []
+
+    def install(self) -> None:
+        """Listen."""
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self)
+
+    def uninstall(self) -> None:
+        """Listen no longer."""
+        for name in _LOGGERS:
+            logging.getLogger(name).removeFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take what a server logs about a handler."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            what = "".join(traceback.format_exception_only(error)).strip()
+            self.note(f"{_request_of(error)}the server's handler raised {what}{self._place_of(error)}")
+        return True
+
+    def note(self, text: str) -> None:
+        """Remember something that a failure of this test should tell."""
+        item = self._item_now()
+        if item is not self._item:
+            self._item, self._notes = item, []
+        if text not in self._notes:
+            self._notes.append(text)
+
+    def explain(self, item: pytest.Item, error: BaseException) -> None:
+        """Add to a failure what was remembered, a line each."""
+        if item is not self._item:
+            return
+        notes, self._notes = self._notes, []
+        for text in notes[:_MOST]:
+            error.add_note(text)
+        if len(notes) > _MOST:
+            error.add_note(f"and {len(notes) - _MOST} more of this kind")
+
+    def _place_of(self, error: BaseException) -> str:
+        for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+            path = frame.f_code.co_filename
+            if not is_library(path):
+                shown = Path(path).relative_to(self._root) if Path(path).is_relative_to(self._root) else path
+                return f"  ({shown}:{line} in {frame.f_code.co_qualname})"
+        return ""
+
+
+def is_library(path: str) -> bool:
+    """Whether the line is not one of the suite or of the code under test."""
+    return is_standard_library(path) or f"{os.sep}site-packages{os.sep}" in path
+
+
+def _request_of(error: BaseException) -> str:
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for value in _requests(frame):
+            return value
+    return ""
+
+
+def _requests(frame: FrameType) -> list[str]:
+    request: Any = frame.f_locals.get("request")
+    method, path = getattr(request, "method", None), getattr(request, "path", None)
+    if isinstance(method, str) and isinstance(path, str):  # aiohttp
+        return [f"{method} {path}: "]
+    scope = frame.f_locals.get("scope")
+    if isinstance(scope, dict) and "method" in scope and "path" in scope:  # ASGI
+        return [f"{scope['method']} {scope['path']}: "]
+    return []
