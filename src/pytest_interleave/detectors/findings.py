@@ -45,6 +45,7 @@ DETECTORS: dict[str, tuple[Level, str]] = {
     "never-awaited": (Level.FAIL, "a coroutine that was made and never awaited"),
     "lost-exception": (Level.FAIL, "an exception of a task or callback that nobody retrieved"),
     "leaked-task": (Level.REPORT, "a task that is still pending after the test's fixtures are torn down"),
+    "blocked-loop": (Level.REPORT, "a step that kept its loop from everything else"),
     "left-open": (Level.REPORT, "an async generator, or a client session of aiohttp, that was left open"),
     "undeclared-host": (Level.FAIL, "a connection to what the test's `hosts` do not declare, though it was refused"),
 }

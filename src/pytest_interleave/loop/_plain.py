@@ -15,6 +15,7 @@ import sys
 import threading
 from asyncio import events
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 try:
@@ -121,6 +122,14 @@ def _find_registry() -> tuple[Any, Any]:
 _registry, _eager = _find_registry()
 
 
+#: When the current turn of a loop of ours began.
+beat = [0.0]
+#: The code that calls a callback; its frame is another one for each.
+RUN_CALLBACK = events.Handle._run.__code__
+#: The system's numbers of threads of ours, which bring nothing to a loop.
+own_threads: set[str] = set()
+
+
 class IdleSelector(selectors.DefaultSelector):
     """A selector that says so before it would wait without a time limit."""
 
@@ -132,7 +141,9 @@ class IdleSelector(selectors.DefaultSelector):
             loop = get_running_loop_or_none()
             if isinstance(loop, SpareLoop) and loop._selector is self:
                 IdleSelector.on_idle(loop)
-        return super().select(timeout)
+        ready = super().select(timeout)
+        beat[0] = monotonic()
+        return ready
 
 
 def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_interrupt_handler: bool) -> bool:
@@ -149,7 +160,7 @@ def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_int
     if not has_usual_interrupt_handler:
         return True
     threads = list_threads()
-    return not threads or not threads <= resting_threads | {str(threading.get_native_id())}
+    return not threads or not threads <= resting_threads | own_threads | {str(threading.get_native_id())}
 
 
 def list_threads() -> frozenset[str]:

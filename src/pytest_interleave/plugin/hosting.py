@@ -150,6 +150,7 @@ class Hosting:
         """Return what runs already in a loop that outlives the test; None if nobody wants to know."""
         if self.loop_findings is None or open_host.scope == "function" or self.is_explored:
             return None
+        self.loop_findings.resume()
         return [] if 0 <= _plain.count_tasks() <= Host.open_hosts else open_host.host.tasks()
 
     def _note_new_tasks(self, host: Host, before: list[asyncio.Task[Any]]) -> None:

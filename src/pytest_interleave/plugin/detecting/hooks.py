@@ -7,6 +7,7 @@ controller; what belongs to no test goes out at the end of the session.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,8 @@ class DetectingHooks:
         self.item: pytest.Item | None = None
         #: To be called before the last report of that test is made.
         self.suspects: list[Callable[[], None]] = []
+        #: What another thread saw of the test that runs: to be called before its next report is made.
+        self.sightings: deque[Callable[[], object]] = deque()
         self._explanations = explanations
         self._never_awaited = NeverAwaited(self)
         self._never_awaited.install()
@@ -123,6 +126,8 @@ class DetectingHooks:
             suspects, self.suspects = self.suspects, []
             for look_again in suspects:
                 look_again()
+        while self.sightings:
+            self.sightings.popleft()()
         report: Any = yield
         if self._pending and (found := self._pending.pop(item, None)) is not None:
             self._complete(report, found)

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.loop.host import LEFT_RUNNING, Host
+from pytest_interleave.plugin.detecting.blocking import BlockedLoops
 from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
@@ -27,6 +28,7 @@ class LoopFindings:
         self._findings = findings
         self._told: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._is_closed = False
+        self._blocked = BlockedLoops(findings, self)
         self._deadlocks = DeadlockWatch()
         self._deadlocks.install()
 
@@ -34,12 +36,18 @@ class LoopFindings:
         """Listen no longer."""
         self._deadlocks.uninstall()
         self._is_closed = True
+        self._blocked.close()
 
     def watch(self, host: Host, item: pytest.Item | None) -> None:
         """Listen to a host's loop: the loop of one test, or (None) of all that run in it."""
         host.loop.set_exception_handler(functools.partial(self._handle, item))
         host.watcher = self
         host.owner = item
+        self._blocked.watch(item)
+
+    def resume(self) -> None:
+        """Go on in a loop that outlives its tests, before the next of them."""
+        self._blocked.resume()
 
     def look_again_at(self, host: Host, tasks: list[asyncio.Task[Any]]) -> None:
         """Remember tasks that a test started in a loop that outlives it: its fixtures may yet end them.

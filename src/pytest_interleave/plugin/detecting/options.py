@@ -19,6 +19,9 @@ MARK_LINES = (
     f"{ALLOW_MARK}(name, match=regex): leave out findings of this detector whose place or summary matches",
 )
 
+#: Real suites have steps of 0.1 s on slow machines (importing, TLS contexts, compiling); 0.2 s is somebody's sleep.
+_BLOCKED_SECONDS = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
@@ -40,6 +43,7 @@ class DetectSettings:
 
     levels: dict[str, Level]
     allowed: tuple[Allowed, ...]
+    blocked_seconds: float
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -57,6 +61,9 @@ def add_options(parser: pytest.Parser) -> None:
     )
     parser.addini("interleave_detect", help="lines of 'detector = level'", type="linelist", default=[])
     parser.addini("interleave_strict", help="true: as --interleave-strict", type="string", default=None)
+    parser.addini(
+        "interleave_blocked_seconds", help="a step of the loop that takes longer is blocked-loop", type="string"
+    )
     parser.addini("interleave_allow", help="lines of 'detector: regex over place or summary'", type="linelist")
 
 
@@ -67,7 +74,8 @@ def read_settings(config: pytest.Config) -> DetectSettings:
         levels = {name: Level.FAIL if is_strict else level for name, (level, _) in DETECTORS.items()}
         levels.update(_read_level("interleave_detect", line) for line in config.getini("interleave_detect"))
         levels.update(_read_level("--interleave-detect", text) for text in config.getoption("interleave_detect") or ())
-        return DetectSettings(levels, tuple(_read_allowed_line(line) for line in config.getini("interleave_allow")))
+        allowed = tuple(_read_allowed_line(line) for line in config.getini("interleave_allow"))
+        return DetectSettings(levels, allowed, _read_seconds(config.getini("interleave_blocked_seconds")))
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -132,6 +140,18 @@ def _read_strict(value: str | None) -> bool:
     if value in (None, "", "false", "true"):
         return value == "true"
     raise ValueError(f"{value!r} is not a valid interleave_strict. Valid values: true, false.")
+
+
+def _read_seconds(value: str | None) -> float:
+    if not value:
+        return _BLOCKED_SECONDS
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0.01 <= seconds <= 3600:
+        raise ValueError(f"{value!r} is not a valid interleave_blocked_seconds: seconds, from 0.01.")
+    return seconds
 
 
 def _check_name(what: str, name: Any) -> str:

@@ -1,0 +1,132 @@
+"""From a step that kept its loop from everything else to a finding: which call, on which line."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import linecache
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+from pytest_interleave.detectors.findings import Finding, Level
+from pytest_interleave.loop.host import Host
+from pytest_interleave.loop.watchdog import LongStep, Spot, Watchdog
+from pytest_interleave.plugin.detecting.hooks import DetectingHooks
+from pytest_interleave.plugin.detecting.options import DETECT_MARK
+from pytest_interleave.plugin.detecting.places import is_library
+
+_NAME = "blocked-loop"
+_SHARE_OF_A_CALL = 0.8
+_PACKAGE = str(Path(__file__).parents[2])
+
+
+class BlockedLoops:
+    """Has the loops of a session watched, from the first test for which the detector is on."""
+
+    def __init__(self, findings: DetectingHooks, watcher: object) -> None:
+        self._findings = findings
+        self._watcher = watcher
+        self._watchdog: Watchdog | None = None
+        self._is_on = findings.settings.levels[_NAME] is not Level.OFF
+
+    def watch(self, item: pytest.Item | None) -> None:
+        """Look at loops from now on, unless nobody wants to know."""
+        if self._is_on or (item is not None and item.get_closest_marker(DETECT_MARK) is not None):
+            if self._watchdog is None:
+                self._watchdog = Watchdog(self._findings.settings.blocked_seconds, self._owner, self._found)
+            self._watchdog.start()
+
+    def resume(self) -> None:
+        """Look again, if something stopped it."""
+        if self._watchdog is not None:
+            self._watchdog.start()
+
+    def close(self) -> None:
+        """Look no longer."""
+        if self._watchdog is not None:
+            self._watchdog.stop()
+
+    def _owner(self) -> pytest.Item | None:
+        running = Host.running
+        return self._findings.item if running and running[-1].watcher is self._watcher else None
+
+    def _found(self, step: LongStep) -> None:
+        # In the watchdog's thread, and the step still goes on: what is said of it waits for the test's report.
+        self._findings.sightings.append(functools.partial(self._tell, step))
+
+    def _tell(self, step: LongStep) -> None:
+        self._findings.take(step.owner, blocked_loop(step, self._findings.settings.blocked_seconds))
+
+
+def blocked_loop(step: LongStep, threshold_seconds: float) -> Finding:
+    """Return the finding: the call is on the innermost line that is the user's, or else a package's."""
+    *spots, _ = step.longest
+    if not spots:  # a function in C that the loop called itself
+        callback = getattr(step.handle, "_callback", step.handle)
+        return Finding(_NAME, _summary(step, f"callback {callback!r}"), advice=_advice(step, threshold_seconds))
+    rank = min(range(len(spots)), key=lambda index: (_distance(spots[index][0].co_filename), index))
+    code, _ = spots[rank]
+    line = line_of(spots[rank])
+    text = linecache.getline(code.co_filename, line).strip()
+    # A loop was seen now here, now there: then it is the function's work, and not that of a call in it.
+    is_one_call = step.spots[step.longest] > step.seconds * _SHARE_OF_A_CALL
+    call = (call_at(spots[rank]) or text) if is_one_call else code.co_qualname
+    details = [] if call == text else [text]
+    if is_one_call:
+        details.append(f"in {code.co_qualname}")
+    deepest = spots[0]
+    if rank:
+        details.append(f"which was at {deepest[0].co_filename}:{line_of(deepest)} in {deepest[0].co_name}")
+    return Finding(
+        _NAME,
+        _summary(step, call),
+        f"{code.co_filename}:{line}",
+        tuple(filter(None, details)),
+        _advice(step, threshold_seconds),
+    )
+
+
+def _advice(step: LongStep, threshold_seconds: float) -> str:
+    if step.computing_seconds > step.seconds / 2:
+        advice = (
+            "Do it in a thread or a process (asyncio.to_thread), or in pieces with 'await asyncio.sleep(0)' between."
+        )
+    else:
+        advice = "Await an async call in its place, or run it in a thread: await asyncio.to_thread(...)."
+    return f"{advice} interleave_blocked_seconds ({threshold_seconds:g}) says what is too long."
+
+
+def _summary(step: LongStep, what: str) -> str:
+    did = "computed" if step.computing_seconds > step.seconds / 2 else "waited"
+    return f"{what} {did} for {step.seconds:.1f} s, and nothing else could run in the loop"
+
+
+def _distance(path: str) -> int:
+    """Return how far from the user a file is: their own, a package they use, Python's or ours."""
+    if is_library(path) or path.startswith((_PACKAGE, "<frozen")):
+        return 2
+    return 1 if "site-packages" in path or "dist-packages" in path else 0
+
+
+def line_of(spot: Spot) -> int:
+    """Return the line of an instruction."""
+    line = _position(spot)[0]
+    return line if line is not None else spot[0].co_firstlineno
+
+
+def call_at(spot: Spot) -> str | None:
+    """Return the text of the expression that is evaluated at an instruction, if it is on one line."""
+    first, last, start, end = _position(spot)
+    if first is None or first != last or start is None or end is None:
+        return None
+    raw = linecache.getline(spot[0].co_filename, first).encode()
+    return raw[start:end].decode(errors="replace").strip() or None
+
+
+def _position(spot: Spot) -> tuple[Any, Any, Any, Any]:
+    code: CodeType = spot[0]
+    nothing = (None, None, None, None)
+    return next(itertools.islice(code.co_positions(), spot[1] // 2, None), nothing) if spot[1] >= 0 else nothing
