@@ -11,19 +11,45 @@ if TYPE_CHECKING:
     from pytest_interleave.plugin.decorator import fixture
     from pytest_interleave.plugin.items import is_async_test
     from pytest_interleave.report.script import explore
+    from pytest_interleave.traffic import arrivals
+    from pytest_interleave.traffic.knee import Knee, find_knee
+    from pytest_interleave.traffic.load import LoadError, Visit, load
+    from pytest_interleave.traffic.result import LoadResult
 
-__all__ = ["Hosts", "Outcome", "choose", "explore", "fixture", "interrupt", "is_async_test"]
+__all__ = [
+    "Hosts",
+    "Knee",
+    "LoadError",
+    "LoadResult",
+    "Outcome",
+    "Visit",
+    "arrivals",
+    "choose",
+    "explore",
+    "find_knee",
+    "fixture",
+    "interrupt",
+    "is_async_test",
+    "load",
+]
 __version__ = "0.1.0"
 
 # Imported when they are asked for: the engine works without pytest, and these do not.
 _LAZY = {
     "Hosts": "pytest_interleave.net.hosts",
+    "Knee": "pytest_interleave.traffic.knee",
+    "LoadError": "pytest_interleave.traffic.load",
+    "LoadResult": "pytest_interleave.traffic.result",
     "Outcome": "pytest_interleave.loop.interruption",
+    "Visit": "pytest_interleave.traffic.load",
+    "arrivals": "pytest_interleave.traffic",
     "choose": "pytest_interleave.loop.data",
     "explore": "pytest_interleave.report.script",
+    "find_knee": "pytest_interleave.traffic.knee",
     "fixture": "pytest_interleave.plugin.decorator",
     "interrupt": "pytest_interleave.loop.interruption",
     "is_async_test": "pytest_interleave.plugin.items",
+    "load": "pytest_interleave.traffic.load",
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
+from collections.abc import Iterator
 from time import perf_counter
 from types import CodeType
 from typing import Protocol
@@ -58,6 +60,23 @@ class ControlledLoop(TurnLoop):
         except RunEnded as ended:
             ended.places = ended.places or self.blocked_places()
             raise
+
+    @contextlib.contextmanager
+    def undecided(self) -> Iterator[None]:
+        """Let asyncio's own order be, however long it takes: what happens inside is not explored, and not limited."""
+        decider, steps, virtual, real = self.decider, self.steps, self.time(), perf_counter()
+        limits = self.step_limit, self.time_limit, self.real_limit
+        self.decider = None
+        if decider is not None:  # a run of an exploration
+            self.step_limit, self.time_limit, self.real_limit = sys.maxsize, float("inf"), float("inf")
+        try:
+            yield
+        finally:
+            if decider is not None:
+                self.step_limit = limits[0] + self.steps - steps
+                self.time_limit = limits[1] + self.time() - virtual
+                self.real_limit = limits[2] + perf_counter() - real
+            self.decider = decider
 
     def relax(self, grace_steps: int = 10_000) -> None:
         """Give what is left a few steps in asyncio's own order, to clean up."""
