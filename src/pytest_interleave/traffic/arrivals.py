@@ -1,7 +1,7 @@
 """When requests arrive, whatever has become of the earlier ones: open load.
 
-Each kind yields seconds from the start of the load, ascending. What is random in it comes from the ``Random`` it is given,
-so the same seed gives the same times.
+Each kind yields seconds from the start of the load, ascending. What is random in it comes from the ``Random`` it is
+given, so the same seed gives the same times.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Poisson:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A metronome: ``rate`` a second, evenly spaced. It finds fewer queues than visitors who do not agree to take turns."""
+    """A metronome: ``rate`` a second, evenly spaced. It finds fewer queues than visitors who come as they like."""
 
     rate: float
 

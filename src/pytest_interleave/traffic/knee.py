@@ -51,8 +51,8 @@ async def find_knee(
 ) -> Knee:
     """Find the highest rate at which ``holds`` says yes, to within ``precision`` of it.
 
-    ``at_rate`` runs a load at that rate, on a fresh service if need be. ``holds`` returns whether the result will do, or
-    makes assertions about it.
+    ``at_rate`` runs a load at that rate, on a fresh service if need be. ``holds`` returns whether the result will do,
+    or makes assertions about it.
     """
     low, high = between
     check_rate("lower bound of between", low)

@@ -1,8 +1,8 @@
 """Load on what a test calls: many requests, by a clock, and what became of them.
 
-In open load requests arrive when they arrive, whatever has become of the earlier ones, and latency is counted from when a
-request was *to* start. A load that waits for an answer before it asks again measures a service at its own pace, and sees
-no queue (Gil Tene calls it coordinated omission); ``users=`` does that, for what really is such a loop.
+In open load requests arrive when they arrive, whatever has become of the earlier ones, and latency is counted from when
+a request was *to* start. A load that waits for an answer before it asks again measures a service at its own pace, and
+sees no queue (Gil Tene calls it coordinated omission); ``users=`` does that, for what really is such a loop.
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ async def load(
 ) -> LoadResult:
     """Call ``user`` again and again, as many callers would, and return what came of it.
 
-    ``user`` is an async function that makes one request; it may take one argument, a ``Visit``. Its exceptions are counted
-    by kind. Requests arrive at ``rate`` a second (independent visitors), as ``arrivals`` says, or from so many ``users``,
-    each of whom waits for the answer, thinks for ``think`` seconds and asks again. It goes on for ``duration`` seconds,
-    or until so many ``requests`` were made, whichever comes first; what is still in flight then has ``drain`` seconds.
+    ``user`` is an async function that makes one request; it may take one argument, a ``Visit``. Its exceptions are
+    counted by kind. Requests arrive at ``rate`` a second (independent visitors), as ``arrivals`` says, or from so many
+    ``users``, each of whom waits for the answer, thinks for ``think`` seconds and asks again. It goes on for
+    ``duration`` seconds, or until so many ``requests`` were made, whichever comes first; what is still in flight then
+    has ``drain`` seconds.
 
     ``at`` maps seconds of the load to what is to happen then. ``check`` is called after each request, or every
     ``check_every`` seconds; whatever it raises ends the load and fails the test. ``gauges`` are read over time.
@@ -162,7 +163,7 @@ class _Load:
 
     def plan_action(self, when: float, action: Action) -> None:
         """Let something happen at that time of the load."""
-        if not 0 <= when or (self.duration is not None and when > self.duration):
+        if not when >= 0 or (self.duration is not None and when > self.duration):
             last = f" to {self.duration:g}" if self.duration is not None else " on"
             raise ValueError(f"at={{{when!r}: …}} is outside the load, which runs from 0{last} seconds.")
         self._planned.append(self._act(when, action))
@@ -206,7 +207,7 @@ class _Load:
             if self.most is not None and self._made >= self.most:
                 break
             await self._wait_until(time)
-            self._begin(self._request(time))
+            self._begin(self._request(self._next(time)))
         else:
             if self.duration is not None:
                 await self._wait_until(self.duration)
@@ -219,7 +220,7 @@ class _Load:
 
     async def _ask_again(self, think: float) -> None:
         while (self.most is None or self._made < self.most) and (self.duration is None or self.now < self.duration):
-            await self._request(self.now)
+            await self._request(self._next(self.now))
             # One turn at least: what answers at once would never let anybody else go on.
             await asyncio.sleep(think)
 
@@ -235,10 +236,12 @@ class _Load:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)  # not an Exception: pytest.fail() and its like
 
-    async def _request(self, intended: float) -> None:
-        visit = Visit(self._made, intended, self.seed)
+    def _next(self, intended: float) -> Visit:
         self._made += 1
         self._last_arrival = intended
+        return Visit(self._made - 1, intended, self.seed)
+
+    async def _request(self, visit: Visit) -> None:
         if real_seconds() > self.real_limit:
             self._fail(LoadError(self._describe_slowness()))
         kind = None
@@ -253,7 +256,7 @@ class _Load:
             if kind not in self._examples:
                 self._examples[kind] = self._describe_error(error)
         finally:
-            self._requests.append(Request(visit.number, intended, self.now, kind))
+            self._requests.append(Request(visit.number, visit.intended, self.now, kind))
         if self.check is not None:
             await self._call(self.check)
 
@@ -357,7 +360,9 @@ def _check_clock(clock: str | None, loops: str) -> None:
     if clock not in (None, "virtual", "real"):
         raise ValueError(f"{clock!r} is not a valid clock. Valid values: virtual, real.")
     if clock == "virtual" and loops == "real":
-        raise LoadError("This load is to run in virtual time, but its test does not: mark it @pytest.mark.virtual_time.")
+        raise LoadError(
+            "This load is to run in virtual time, but its test does not: mark it @pytest.mark.virtual_time."
+        )
     if clock == "real" and loops == "virtual":
         raise LoadError(
             "This load is to run in real time, but its test does not: mark it @pytest.mark.virtual_time(False) and "

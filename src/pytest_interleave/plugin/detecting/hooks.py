@@ -22,6 +22,7 @@ from pytest_interleave.plugin.detecting.options import DetectSettings, describe_
 from pytest_interleave.plugin.detecting.remains import tell_of_remains
 from pytest_interleave.plugin.detecting.rendering import relative, render, render_failures
 from pytest_interleave.plugin.http.handler_failures import HandlerFailures
+from pytest_interleave.plugin.measurements import show_measurements
 from pytest_interleave.plugin.misuse import Explanations, refuse
 
 NAME = "interleave-detecting"
@@ -131,6 +132,7 @@ class DetectingHooks:
         report: Any = yield
         if self._pending and (found := self._pending.pop(item, None)) is not None:
             self._complete(report, found)
+        show_measurements(report)
         return report  # type: ignore[no-any-return]
 
     def _complete(self, report: Any, found: list[tuple[Level, Finding]]) -> None:

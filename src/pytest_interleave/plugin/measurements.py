@@ -1,0 +1,19 @@
+"""What a test measured (a load, a knee), as sections of its report if it fails."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_MODULE = "pytest_interleave.traffic.made"
+
+
+def show_measurements(report: Any) -> None:
+    """Add what was measured in this phase to the report of a failure, and forget it."""
+    module = sys.modules.get(_MODULE)
+    if module is None:
+        return  # no test has measured anything yet
+    if report.failed:
+        for measurement in module.recent:
+            report.sections.append((measurement.title, measurement.describe()))
+    module.recent.clear()
