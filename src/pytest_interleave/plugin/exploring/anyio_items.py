@@ -18,11 +18,15 @@ import pytest
 
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.plugin.exploring.loops import LoopPool
+from pytest_interleave.plugin.items import PytestAsyncioFunction
 
 
 def is_anyio_item(item: pytest.Function) -> bool:
     """Whether anyio runs this test on asyncio."""
-    if "anyio_backend" not in item.fixturenames or item.get_closest_marker("anyio") is None:
+    if "anyio_backend" not in item.fixturenames:
+        return False
+    # anyio runs whatever coroutine has that fixture; its auto mode sets no mark.
+    if item.get_closest_marker("anyio") is None and isinstance(item, PytestAsyncioFunction):
         return False
     if not inspect.iscoroutinefunction(inspect.unwrap(item.function)):
         return False
