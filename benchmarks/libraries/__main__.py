@@ -1,8 +1,8 @@
 """The command: ``python -m benchmarks.libraries [NAME …]`` runs libraries' own tests with this checkout.
 
 Each library's source distribution is unpacked, and installed into an environment of its own, below
-``benchmarks/.libraries``. Its tests are run as they are, once plainly and once with ``--interleave``. A test counts as a
-find when it passes plainly and fails when explored; what was found out about it stands in `pins.py`.
+``benchmarks/.libraries``. Its tests are run as they are, once plainly and once with ``--interleave``. A test counts as
+a find when it passes plainly and fails when explored; what was found out about it stands in `pins.py`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.libraries", description=(__doc__ or "").split("\n\n")[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.libraries", description=(__doc__ or "").split("\n\n")[1]
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(each.name for each in LIBRARIES)}")
     parser.add_argument("--plain", action="store_true", help="only the plain sessions: what do the detectors say?")
     parser.add_argument("--runs", default="200", help="runs a test (default 200, or what a second allows)")
@@ -150,7 +152,9 @@ def _project(library: Library) -> Path:
     print(f"fetching {library.folder}", file=sys.stderr, flush=True)
     download = FOLDER / "downloads"
     pin = f"{library.name}=={library.version}"
-    _call(sys.executable, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={library.name}", "-d", download, pin)
+    _call(
+        sys.executable, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={library.name}", "-d", download, pin
+    )
     wanted = library.folder.replace("-", "_").lower()
     for archive in download.glob("*.tar.gz"):
         if archive.name.removesuffix(".tar.gz").replace("-", "_").lower() == wanted:
@@ -182,8 +186,26 @@ def _session(library: Library, project: Path, python: Path, kind: str, *options:
     xml, found, output = (project / f"{kind}{suffix}" for suffix in (".xml", ".json", ".txt"))
     for old in (xml, found):
         old.unlink(missing_ok=True)
-    command = [str(python), "-m", "pytest", *library.tests, "-q", f"--rootdir={project}", "-o", "addopts=", "-p", "no:cacheprovider"]
-    command += [f"--junitxml={xml}", "-o", "junit_family=xunit2", f"--interleave-json={found}", *library.options, *options]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        *library.tests,
+        "-q",
+        f"--rootdir={project}",
+        "-o",
+        "addopts=",
+        "-p",
+        "no:cacheprovider",
+    ]
+    command += [
+        f"--junitxml={xml}",
+        "-o",
+        "junit_family=xunit2",
+        f"--interleave-json={found}",
+        *library.options,
+        *options,
+    ]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_VARIABLES)}
     started = time.monotonic()
     with output.open("w") as file:

@@ -33,7 +33,9 @@ def explore(
     execution = Execution(function, stretch=mode != "stock", limits=Limits())
     try:
         seed = secrets.randbits(32) if seed is None else seed
-        exploration = Search(execution, seed=seed, mode=mode, budget=Budget(runs, seconds)).run()
+        exploration = Search(
+            execution, seed=seed, mode=mode, budget=Budget(runs, seconds), in_real_time=execution.in_real_time
+        ).run()
         for failure in (*exploration.failures, *exploration.notes):
             failure.explanation = explain(execution, failure, exploration)
         return exploration

@@ -13,7 +13,7 @@ from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.loop.threads import ending_with_the_process
-from pytest_interleave.schedule import Decider
+from pytest_interleave.schedule import Decider, Fifo
 
 
 class Limits:
@@ -40,7 +40,13 @@ class Execution:
         self._world.callback(random.setstate, random.getstate())
         self._world.enter_context(ending_with_the_process())
 
-    def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
+    def in_real_time(self) -> RunResult:
+        """Make one run in asyncio's own order, at the pace of the world."""
+        return self(Fifo(), is_in_real_time=True)
+
+    def __call__(
+        self, decider: Decider, observer: Observer | None = None, *, is_in_real_time: bool = False
+    ) -> RunResult:
         """Make one run; ``observer`` looks closely, and makes it slow."""
         loop = self.loop
         recorder = Recorder(decider)
@@ -48,6 +54,8 @@ class Execution:
             recorder, script=getattr(self.function, "__code__", None), stretch=self.stretch, limits=self.limits
         )
         recorder.attach(trace)
+        if is_in_real_time:
+            loop.go_in_real_time()
         random.seed(0)
         error: BaseException | None = None
         try:

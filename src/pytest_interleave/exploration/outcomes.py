@@ -68,6 +68,8 @@ class Exploration:
     verdict: str = "inconclusive"
     #: Why, where the verdict is inconclusive.
     reason: str = ""
+    #: It failed in asyncio's own order, but only in virtual time.
+    passes_in_real_time: bool = False
     #: Distinct orders of events seen, and how many of the last runs brought a new one.
     orders: int = 0
     share_new: float = 0.0

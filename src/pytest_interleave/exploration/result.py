@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import linecache
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -71,9 +73,32 @@ Execute: TypeAlias = Callable[[Decider], RunResult]
 def _all_timeouts(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_all_timeouts(inner) for inner in error.exceptions)
-    if isinstance(error, AssertionError | RunEnded):
+    if isinstance(error, AssertionError):
+        return _is_about_timeout(error)
+    if isinstance(error, RunEnded):
         return False
     return any(isinstance(link, TimeoutError) for link in _chain(error))
+
+
+def _is_about_timeout(error: AssertionError) -> bool:
+    """Whether the assertion looks at a TimeoutError that was caught, where the test expected another error."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames:
+        return False
+    frame, line = frames[-1]
+    code = frame.f_code
+    if code.co_name == "__exit__" and PurePath(code.co_filename).parts[-2:] == ("_pytest", "raises.py"):
+        caught = [error.__context__]  # raises(…, match=…)
+    else:
+        names = set(re.findall(r"[^\W\d]\w*", linecache.getline(code.co_filename, line)))
+        caught = [_caught_in(value) for name, value in frame.f_locals.items() if name in names]
+    return any(isinstance(link, TimeoutError) for each in caught if each is not None for link in _chain(each))
+
+
+def _caught_in(value: object) -> BaseException | None:
+    if type(value).__name__ == "ExceptionInfo":  # of pytest, which the engine does not know
+        value = (getattr(value, "_excinfo", None) or (None, None))[1]
+    return value if isinstance(value, BaseException) else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -20,9 +20,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import PurePath
 from random import Random
 from time import perf_counter
 
+from pytest_interleave.errors import RunEnded
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
@@ -69,10 +71,12 @@ class Search:
         saved: Iterable[Decider] = (),
         is_repeated_by_caller: bool = False,
         order_only: str = "note",
+        in_real_time: Callable[[], RunResult] | None = None,
     ) -> None:
         self.execute = execute
         self.is_repeated_by_caller = is_repeated_by_caller
         self.order_only = order_only
+        self.in_real_time = in_real_time
         self.budget = budget or Budget()
         self.saved = saved
         self.random = Random(seed)
@@ -116,10 +120,12 @@ class Search:
         if first.gave_up:
             done.reason = str(first.error)
             return "inconclusive"
+        done.points = first.points + first.starts
         if first.error is not None:
+            if self._passes_in_real_time(first):
+                return "inconclusive"
             self._found(first, label="stock")
             return "failed"
-        done.points = first.points + first.starts
         done.suspensions = len(first.suspensions())
         if self.is_repeated_by_caller and done.nothing_to_choose:
             done.runs += 1
@@ -229,12 +235,29 @@ class Search:
         done = self.exploration
         second = self._run(Fifo())
         if second.failed:
+            if self._passes_in_real_time(second):
+                return False
             done.reason = "it fails in asyncio's own order, but not each time"
             self._found(second, label="stock")
             return True
         if second.trace.events() != first.trace.events():
             done.reason = "two runs in asyncio's own order differ"
         return False
+
+    def _passes_in_real_time(self, failed: RunResult) -> bool:
+        """Whether it takes virtual time to fail in asyncio's own order: then that is no news about the test.
+
+        It compares a clock with its sleeps, or a thread of it sleeps.
+        """
+        done = self.exploration
+        if self.in_real_time is None or isinstance(failed.error, RunEnded):
+            return False
+        if self.in_real_time().error is not None:
+            return False
+        kind, place = failed.signature or ("", "")
+        done.reason = f"it fails with {kind} ({PurePath(place).name}) in virtual time only: it measures real time"
+        done.passes_in_real_time = True
+        return True
 
     def _postponements(self, first: RunResult) -> Iterator[Decider]:
         """Move one outside event at a time: behind the next ones, or right behind a step long before it."""

@@ -60,6 +60,8 @@ _SELECTOR_SECONDS = 0.001
 #: Nothing is late by more than this. Deadlines beyond it are the libraries' own (aiohttp's 300 s); one that the test's
 #: own file sets may be passed however far it is.
 _MOST_LATE_SECONDS = 10.0
+#: So long a run may take at the pace of the world.
+_REAL_SECONDS = 60.0
 
 
 class Step(asyncio.Handle):
@@ -191,6 +193,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.forced_deadlines = 0
         self._late_seconds = 0.0
         self.decider: Decider | None = None
+        self.is_in_real_time = False
+        self._real_start = 0.0
         #: Runs each step in the loop's place, and may look at it before and after. None when exploring: it costs time.
         self.observer: Any = None
         #: Is told after each step whose it was (None: a plain callback's), while an operation may be interrupted.
@@ -297,7 +301,15 @@ class TurnLoop(asyncio.SelectorEventLoop):
     # -- scheduling ----------------------------------------------------------------------------------------------
 
     def time(self) -> float:
+        if self.is_in_real_time:
+            self._now = perf_counter() - self._real_start
         return self._now
+
+    def go_in_real_time(self) -> None:
+        """Let time pass by itself until the end of the run, as it does on asyncio's own loop."""
+        self.is_in_real_time = True
+        self.real_limit = perf_counter() + _REAL_SECONDS
+        self._real_start = perf_counter() - self._now
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Step:
         if self._closed:
@@ -337,7 +349,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Timer:
         if delay is None:
             raise TypeError("delay must not be None")
-        timer = self.call_at(self._now + delay, callback, *args, context=context)
+        timer = self.call_at(self.time() + delay, callback, *args, context=context)
         if timer._source_traceback:
             del timer._source_traceback[-1]
         return timer
@@ -612,7 +624,9 @@ class TurnLoop(asyncio.SelectorEventLoop):
         ready = self._ready
         if self._held:
             self._release_held()
-        if self._stopping:
+        if self.is_in_real_time:
+            self._deliver_in_real_time()
+        elif self._stopping:
             self._deliver_what_is_here()
         elif (
             not ready
@@ -809,15 +823,30 @@ class TurnLoop(asyncio.SelectorEventLoop):
 
     def _deliver_what_is_here(self) -> None:
         """Let everything in that has come; the loop was told to stop before it ran, and asyncio runs one turn then."""
-        for watch in self._poll():
+        self._let_in(self._poll())
+
+    def _let_in(self, arrived: list[Watch]) -> None:
+        for watch in arrived:
             self.trace.append((watch.kind, watch.origin, watch.ordinal))
             watch.arrivals += 1
             self._ready.append(watch.handle)
         while jobs := self._collect_inbox():
             self._jobs.take(jobs[0])
             self._ready.append(jobs[0].handle)
-        while (timers := self._timer_options()) and timers[0]._when <= self._now + _RESOLUTION:
+        now = self.time()
+        while (timers := self._timer_options()) and timers[0]._when <= now + _RESOLUTION:
             self._fire(timers[0])
+
+    def _deliver_in_real_time(self) -> None:
+        """Do what asyncio does between two turns: wait for what comes first, then let in all that has come."""
+        timers = self._timer_options()
+        seconds = timers[0]._when - self.time() if timers else _NEVER
+        if self._ready or self._stopping or self._has_letters():
+            seconds = 0
+        elif perf_counter() > self.real_limit:
+            raise TimeLimit("something in real time", self._now)
+        arrived = self._poll(min(max(seconds, 0), max(self.real_limit - perf_counter(), 0)))
+        self._let_in(arrived)
 
     def _is_watching(self) -> bool:
         """Whether something might come in through the selector that a thread does not announce."""
@@ -946,9 +975,10 @@ class TurnLoop(asyncio.SelectorEventLoop):
         return [
             timer
             for timer in timers
-            if timer._when <= limit
+            if timer._when < limit
             or (
-                script is not None
+                timer.stands_for == DEADLINE
+                and script is not None
                 and timer.place
                 and timer.place[0] == script.co_filename
                 and timer._when <= self.time_limit  # else it would be the choice that ends the run

@@ -39,6 +39,7 @@ class ControlledLoop(TurnLoop):
     ) -> Trace:
         """Start a run on what is there: tasks and timers of wider fixtures live on."""
         self.decider = decider
+        self.is_in_real_time = False
         self.script = script
         self.stretch = stretch
         self.step_limit = limits.steps
@@ -81,6 +82,7 @@ class ControlledLoop(TurnLoop):
     def relax(self, grace_steps: int = 10_000) -> None:
         """Give what is left a few steps in asyncio's own order, to clean up."""
         self.decider = None
+        self.is_in_real_time = False
         self.step_limit = self.steps + grace_steps
         self.time_limit = self.time() + 3600
         self.real_limit = perf_counter() + 1

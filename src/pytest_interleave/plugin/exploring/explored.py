@@ -21,4 +21,5 @@ class Explored:
     reason: str = ""
     #: In which phase the failure was seen.
     phase: str = "call"
+    is_in_real_time: bool = False
     decider: Decider = field(default_factory=Fifo)

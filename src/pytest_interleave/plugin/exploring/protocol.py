@@ -146,7 +146,7 @@ class Explorer:
             if explored.failure is not None and explored.failure.label != "stock":
                 stack.enter_context(fixed_examples(item))  # else Hypothesis may do all it does in asyncio's own order
             self._timers.restart(item)
-            stack.enter_context(execution.controlled(explored.decider))
+            stack.enter_context(execution.controlled(explored.decider, is_in_real_time=explored.is_in_real_time))
             runtestprotocol(item, nextitem=nextitem)
 
     def _explore_in_silence(
@@ -186,6 +186,7 @@ class Explorer:
             saved=saved.deciders(execution.item),
             is_repeated_by_caller=True,
             order_only=settings.order_only,
+            in_real_time=execution.in_real_time,
         )
         exploration = search.run()
         failure = next(iter(exploration.failures), None)
@@ -203,6 +204,7 @@ class Explorer:
             exploration,
             failure=failure,
             explanation=explanation,
+            is_in_real_time=exploration.passes_in_real_time,
             decider=repeat(failure) if failure is not None else Fifo(),
         )
 

@@ -92,8 +92,10 @@ class Reporter:
             "line": f"not explored: {explored.reason}"
             if explored.reason
             else explored.replayed or render_summary_line(done),
-            "is_explored": not explored.reason and (not done.nothing_to_choose or failure is not None),
-            "is_shown": bool(explored.reason or explored.replayed or not done.nothing_to_choose or failure),
+            "is_explored": not explored.reason and bool(done.reason or not done.nothing_to_choose or failure),
+            "is_shown": bool(
+                explored.reason or explored.replayed or done.reason or not done.nothing_to_choose or failure
+            ),
             "is_skipped": bool(explored.reason),
             "text": "",
             "note": "",

@@ -26,7 +26,7 @@ from pytest_interleave.plugin.exploring.hypothesis_items import original_error
 from pytest_interleave.plugin.exploring.leftovers import Leftovers
 from pytest_interleave.plugin.exploring.loops import LoopPool
 from pytest_interleave.plugin.session import hosting_of
-from pytest_interleave.schedule import Decider
+from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.trace import Trace
 
 _ENDS_SESSION = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
@@ -73,6 +73,12 @@ class ItemExecution:
             raise NotExplored("it runs in a loop that was made for another test")
         return result
 
+    def in_real_time(self) -> RunResult:
+        """Make one run in asyncio's own order, at the pace of the world."""
+        with self.controlled(Fifo(), is_in_real_time=True):
+            error = self._run_phases()
+        return self.result(error)
+
     @contextmanager
     def repeating(self) -> Iterator[None]:
         """Take back, after each run, what it left on pytest's objects; in the end leave the item as it was."""
@@ -88,10 +94,14 @@ class ItemExecution:
             self.forget()
 
     @contextmanager
-    def controlled(self, decider: Decider, observer: Observer | None = None) -> Iterator[None]:
+    def controlled(
+        self, decider: Decider, observer: Observer | None = None, *, is_in_real_time: bool = False
+    ) -> Iterator[None]:
         """Let what happens inside be one run under the decider."""
         state = random.getstate() if self._leftovers is None else None
         trace = self._begin(decider)
+        if is_in_real_time:
+            self.pool.loop.go_in_real_time()
         try:
             with observer.watching(self.pool.loop, trace) if observer is not None else nullcontext():
                 yield

@@ -1,0 +1,160 @@
+"""What libraries' own tests showed to be no failure, and must stay so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def test_what_only_virtual_time_fails_is_no_failure(explore: Any) -> None:
+    result = explore(
+        """
+        import time
+
+        @pytest.mark.asyncio
+        async def test_a_clock():
+            start = time.monotonic()
+            await asyncio.sleep(0.05)
+            assert time.monotonic() - start > 0.04
+
+        @pytest.mark.asyncio
+        async def test_a_thread_that_sleeps():
+            ticks = 0
+
+            async def tick():
+                nonlocal ticks
+                while True:
+                    await asyncio.sleep(0.01)
+                    ticks += 1
+
+            ticking = asyncio.create_task(tick())
+            reader, writer = await asyncio.open_connection(*await serve())
+            assert await reader.read() == b"hello"
+            writer.close()
+            await asyncio.to_thread(time.sleep, 0.2)
+            asyncio.get_running_loop().call_later(0.01, ticking.cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await ticking
+            server.close()
+            assert ticks > 10
+
+        async def serve():
+            global server
+
+            async def hello(reader, writer):
+                writer.write(b"hello")
+                writer.close()
+
+            server = await asyncio.start_server(hello, "127.0.0.1")
+            return server.sockets[0].getsockname()
+        """,
+    )
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_a_clock: 1 run: inconclusive, since it fails with AssertionError (*.py:*) in virtual time only: *",
+            "2 explored in * runs*(*inconclusive*)",
+        ]
+    )
+
+
+def test_what_fails_in_real_time_too_is_a_failure_in_a_wider_loop_as_well(explore: Any) -> None:
+    result = explore(
+        """
+        import time
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_passes_in_real_time():
+            start = time.monotonic()
+            await asyncio.sleep(0.05)
+            assert time.monotonic() - start > 0.04
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_fails_always():
+            await asyncio.sleep(0.05)
+            assert time.monotonic() < 0
+        """,
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*test_passes_in_real_time: 1 run: inconclusive, *"])
+    result.stdout.fnmatch_lines(["stock: asyncio can do this as it is.*"])
+
+
+def test_an_assertion_about_a_timeout_that_did_its_job_is_no_failure(explore: Any) -> None:
+    result = explore(
+        """
+        class RefusedError(Exception):
+            pass
+
+        class SlowError(RefusedError, TimeoutError):
+            pass
+
+        async def serve():
+            async def refuse(reader, writer):
+                writer.write(b"refused")
+                writer.close()
+
+            server = await asyncio.start_server(refuse, "127.0.0.1")
+            return server, server.sockets[0].getsockname()
+
+        async def log_in(address):
+            reader, writer = await asyncio.open_connection(*address)
+            try:
+                reply = await asyncio.wait_for(reader.read(), 1)
+            except TimeoutError:
+                raise SlowError("no reply") from None
+            finally:
+                writer.close()
+            raise RefusedError(reply.decode())
+
+        @pytest.mark.asyncio
+        async def test_by_its_text():
+            server, address = await serve()
+            with pytest.raises(RefusedError) as caught:
+                await log_in(address)
+            server.close()
+            assert "refused" in str(caught.value)
+
+        @pytest.mark.asyncio
+        async def test_by_a_pattern():
+            server, address = await serve()
+            with pytest.raises(RefusedError, match="refused"):
+                await log_in(address)
+            server.close()
+
+        @pytest.mark.asyncio
+        async def test_what_comes_of_it():
+            server, address = await serve()
+            replies = []
+            try:
+                await log_in(address)
+            except RefusedError as error:
+                replies += [str(error)] if not isinstance(error, TimeoutError) else []
+            server.close()
+            assert replies == ["refused"]
+        """,
+    )
+
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["FAILED *::test_what_comes_of_it *"])
+
+
+def test_a_test_that_anyio_runs_without_a_mark_is_explored(explore: Any) -> None:
+    result = explore(
+        """
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        async def test_an_update(anyio_backend):
+            state = {"n": 0}
+            await lose_update(state)
+            assert state["n"] == 2
+        """,
+        "--asyncio-mode=strict",
+        "--anyio-mode=auto",
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["latency: *"])
