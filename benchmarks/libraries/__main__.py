@@ -74,7 +74,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(each.name for each in LIBRARIES)}")
     parser.add_argument("--plain", action="store_true", help="only the plain sessions: what do the detectors say?")
-    parser.add_argument("--runs", default="200", help="runs a test (default 200, or what a second allows)")
+    parser.add_argument("--runs", metavar="N", help="N runs a test (default: 200, or as many as a second allows)")
     parser.add_argument("--seed", default="1", help="of the search (default 1)")
     parser.add_argument("--python", default="3.11", help="a version such as 3.13, or a path")
     options = parser.parse_args()
@@ -99,7 +99,8 @@ def _try(library: Library, interpreter: Interpreter, options: argparse.Namespace
         project,
         python,
         "explored",
-        *("--interleave", f"--interleave-runs={options.runs}", f"--interleave-seed={options.seed}"),
+        *("--interleave", f"--interleave-seed={options.seed}"),
+        *([f"--interleave-runs={options.runs}"] if options.runs else []),
     )
     tests = [record for record in exploring.explored if record.get("verdict") not in (None, "not explored")]
     finds = sorted(exploring.failed() - plain.failed())

@@ -36,10 +36,40 @@ LIBRARIES = (
         needs=("pytest-mock==3.15.1", "msgpack", "ujson", "marshmallow<4", "redis", "aiomcache"),
         options=("--asyncio-mode=auto", "-W", "ignore::DeprecationWarning"),
     ),
-    Library("aiofiles", "25.1.0"),
-    Library("aiojobs", "1.4.0", needs=("pytest-aiohttp", "aiohttp"), options=("--asyncio-mode=auto",)),
+    Library(
+        "aiofiles",
+        "25.1.0",
+        judged={
+            "tests.threadpool.test_open.test_filetask_async_context_aexit": (
+                "timing: hopes that a thread opens a file within 0.1 s"
+            )
+        },
+    ),
+    Library(
+        "aiojobs",
+        "1.4.0",
+        needs=("pytest-aiohttp", "aiohttp"),
+        options=("--asyncio-mode=auto",),
+        judged={
+            "tests.test_scheduler.test_wait_and_close_timeout": (
+                "timing: a job that sleeps 0.1 s must end within the timeout of 0.2 s"
+            )
+        },
+    ),
     Library("aiolimiter", "1.3.0", needs=("dunamai", "typing-extensions")),
-    Library("aiosmtplib", "5.1.3", needs=("aiosmtpd", "hypothesis", "trustme", "pytest-mock")),
+    Library(
+        "aiosmtplib",
+        "5.1.3",
+        needs=("aiosmtpd", "hypothesis", "trustme", "pytest-mock"),
+        judged={
+            "tests.test_connect.test_context_manager_exception_quits": (
+                "timing: QUIT must be answered within the client's timeout of 1 s, which the library passes over"
+            ),
+            "tests.test_connect.test_server_unexpected_disconnect_with_delay": (
+                "timing: hopes that the server's close arrives within 0.2 s"
+            ),
+        },
+    ),
     Library("aiostream", "0.8.1"),
     Library(
         "anyio",
@@ -47,7 +77,15 @@ LIBRARIES = (
         needs=("blockbuster", "hypothesis", "psutil", "pytest-mock", "pytest-timeout", "trustme", "truststore"),
         options=("-k", "not trio and not uvloop"),
     ),
-    Library("async-lru", "2.4.0", needs=("pytest-timeout",), options=("--asyncio-mode=auto",)),
+    Library(
+        "async-lru",
+        "2.4.0",
+        needs=("pytest-timeout",),
+        options=("--asyncio-mode=auto",),
+        judged={
+            "tests.test_ttl.": "timing: hopes to ask again before 0.1 s or 0.05 s are over, and the entry with them"
+        },
+    ),
     Library("async-timeout", "5.0.1"),
     Library("janus", "2.0.0", needs=("pytest-benchmark",), options=("--benchmark-disable",)),
 )
