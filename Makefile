@@ -26,7 +26,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf .venv-* benchmarks/.venv-* site build dist
+	rm -rf .venv-* benchmarks/.venv-* benchmarks/.libraries site build dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find src tests examples benchmarks -type d \( -name __pycache__ -o -name .hypothesis -o -name .pytest_cache \) -prune -exec rm -rf {} +
 
