@@ -7,6 +7,7 @@ prints, with its assertion details and captured output, is the real one, and ``-
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -161,6 +162,11 @@ class Explorer:
             progress.count()
             return execution(decider, observer)
 
+        def run_in_real_time() -> RunResult:
+            timers.restart(item)
+            progress.count()
+            return execution.in_real_time()
+
         try:
             with self._silence, fixed_examples(item), execution.repeating():
                 try:
@@ -168,7 +174,7 @@ class Explorer:
                     if settings.replay is not None:
                         explored = replay(run, settings, settings.replay)
                     else:
-                        explored = self._search(execution, run, settings)
+                        explored = self._search(execution, run, run_in_real_time, settings)
                 except NotExplored as reason:
                     nothing = Exploration(seed=settings.seed, mode=settings.mode)
                     explored = Explored(nothing, reason=str(reason))
@@ -177,7 +183,13 @@ class Explorer:
         explored.phase = execution.phase
         return explored
 
-    def _search(self, execution: ItemExecution, run: Run, settings: ExploreSettings) -> Explored:
+    def _search(
+        self,
+        execution: ItemExecution,
+        run: Run,
+        run_in_real_time: Callable[[], RunResult],
+        settings: ExploreSettings,
+    ) -> Explored:
         search = Search(
             run,
             seed=settings.seed,
@@ -186,7 +198,7 @@ class Explorer:
             saved=saved.deciders(execution.item),
             is_repeated_by_caller=True,
             order_only=settings.order_only,
-            in_real_time=execution.in_real_time,
+            in_real_time=run_in_real_time,
         )
         exploration = search.run()
         failure = next(iter(exploration.failures), None)
