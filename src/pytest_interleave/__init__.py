@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from pytest_interleave.traffic import arrivals
     from pytest_interleave.traffic.knee import Knee, find_knee
     from pytest_interleave.traffic.load import LoadError, Visit, load
+    from pytest_interleave.traffic.overlap import Concurrency, concurrently
     from pytest_interleave.traffic.result import LoadResult
 
 __all__ = [
+    "Concurrency",
     "Hosts",
     "Knee",
     "LoadError",
@@ -25,6 +27,7 @@ __all__ = [
     "Visit",
     "arrivals",
     "choose",
+    "concurrently",
     "explore",
     "find_knee",
     "fixture",
@@ -36,6 +39,7 @@ __version__ = "0.1.0"
 
 # Imported when they are asked for: the engine works without pytest, and these do not.
 _LAZY = {
+    "Concurrency": "pytest_interleave.traffic.overlap",
     "Hosts": "pytest_interleave.net.hosts",
     "Knee": "pytest_interleave.traffic.knee",
     "LoadError": "pytest_interleave.traffic.load",
@@ -44,6 +48,7 @@ _LAZY = {
     "Visit": "pytest_interleave.traffic.load",
     "arrivals": "pytest_interleave.traffic",
     "choose": "pytest_interleave.loop.data",
+    "concurrently": "pytest_interleave.traffic.overlap",
     "explore": "pytest_interleave.report.script",
     "find_knee": "pytest_interleave.traffic.knee",
     "fixture": "pytest_interleave.plugin.decorator",

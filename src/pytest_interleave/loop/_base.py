@@ -197,6 +197,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._real_start = 0.0
         #: Runs each step in the loop's place, and may look at it before and after. None when exploring: it costs time.
         self.observer: Any = None
+        #: Called when nothing can run, before time moves or the outside is waited for.
+        self.on_idle: Any = None
         #: Is told after each step whose it was (None: a plain callback's), while an operation may be interrupted.
         self.after_step: Any = None
         #: What may be interrupted now, who was asked how often, and what was: see ``loop/interruption.py``.
@@ -856,6 +858,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Nothing can run. Return what came in from outside meanwhile; nothing at all if a timer is next."""
         if self.observer is not None:
             self.observer.idle()
+        if self.on_idle is not None:
+            self.on_idle()
         while True:
             start = perf_counter()
             timers = self._timer_options()

@@ -1,0 +1,325 @@
+"""Proof of concurrency: how many operations of a block are in flight at once, and what held the others back.
+
+An operation is in flight while its task waits for what comes from outside: a socket, a timer, a thread. A task that
+waits for a lock, a semaphore, a queue or a free connection of a pool is held back by it; one that waits for other tasks
+only gathers what they do. The loop is looked at whenever it is about to wait, so that all tasks of the block are
+suspended. Those of a server in the same test do not count: they are not made by the block, but by the loop, for a
+connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import ExitStack, suppress
+from contextvars import ContextVar, Token
+from itertools import pairwise
+from pathlib import PurePath
+from time import perf_counter
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from pytest_interleave.loop import _waits
+from pytest_interleave.loop.controlled import ControlledLoop
+from pytest_interleave.loop.frames import frames
+from pytest_interleave.loop.host import InContext
+from pytest_interleave.loop.idling import looking, noting_sleeps, noting_tasks
+from pytest_interleave.loop.places import best, calling, place, rank
+from pytest_interleave.loop.virtual import clock_of
+from pytest_interleave.trace import Place
+from pytest_interleave.traffic import made
+from pytest_interleave.traffic.result import seconds
+
+_current: ContextVar[Concurrency | None] = ContextVar("pytest_interleave_concurrently", default=None)
+
+#: Waiting for these is waiting for other tasks of the same program.
+_HOLDS = ("Lock", "Semaphore", "Condition", "Barrier", "Queue.get", "Queue.put", "Queue.join")
+_JOINS = ("TaskGroup", "task", "gather", "asyncio.wait")
+#: Where a client waits for a free connection: module, function, and the option that says how many there are.
+_POOLS = {
+    ("aiohttp.connector", "_wait_for_available_connection"): "aiohttp's TCPConnector(limit=, limit_per_host=)",
+    ("httpcore._async.connection_pool", "wait_for_connection"): "httpx's Limits(max_connections=)",
+    ("httpcore2._async.connection_pool", "wait_for_connection"): "httpx2's Limits(max_connections=)",
+}
+#: A step of the loop that takes longer than this has kept all others from going on.
+_BLOCKING_SECONDS = 0.05
+_WIDTH = 50
+_BLOCK = "the block itself"
+_MOST_ROWS = 12
+
+
+class Concurrency:
+    """What ``concurrently`` measured; complete when its block is left."""
+
+    def __init__(self, at_least: int | None, at_most: int | None) -> None:
+        self.at_least = at_least
+        self.at_most = at_most
+        #: How many operations were in flight at once, at most.
+        self.most = 0
+        #: How long the block took by the loop's clock.
+        self.seconds = 0.0
+        self.clock = "real"
+        self._held: Counter[tuple[str, str]] = Counter()
+        #: Real seconds for which the loop was kept from waiting, and by what; empty if that is not known.
+        self._blocked: list[tuple[float, str]] = []
+        self._told = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._names: list[str] = []
+        self._own: asyncio.Task[Any] | None = None
+        #: At each look: the time, and for each task that waits then, by number, how, and where.
+        self._looks: list[tuple[float, dict[int, str]]] = []
+        self._places: list[Place | None] = []
+        self._waits = 0
+        #: The user's lines, outermost first, of what was in flight last.
+        self._last: list[Place] = []
+        self._stack = ExitStack()
+        self._woken = 0.0
+        self._loop: Any = None
+
+    # -- the block -----------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self._loop = loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("concurrently() measures a running event loop: use it in an async test.") from None
+        self._start = loop.time()
+        self.clock = clock_of(loop)
+        # The order in which an exploration lets things happen is not the one that is asked about.
+        self._is_explored = isinstance(loop, ControlledLoop) and loop.decider is not None
+        token = _current.set(self)
+        self._stack.callback(_forget, token)
+        self._own = asyncio.current_task()
+        if self._own is not None:
+            self._take(self._own)
+        self._stack.enter_context(noting_tasks(loop, self._note))
+        self._stack.enter_context(looking(loop, self._look))
+        self._stack.enter_context(noting_sleeps(loop, self._note_sleep))
+        self._woken = perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        self._count_step()
+        self._stack.close()
+        self.seconds = self._loop.time() - self._start
+        self._looks.append((self._loop.time(), {}))
+        self._tasks.clear()
+        made.recent.append(self)
+        if error is not None:
+            return
+        wrong = self._describe_wrong()
+        if wrong:
+            made.recent.remove(self)
+            raise AssertionError(f"{wrong}\n\n{self.describe()}")
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        self.__exit__(kind, error, traceback)
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def _note(self, task: asyncio.Task[Any]) -> None:
+        if _current.get() is self:
+            self._take(task)
+
+    def _take(self, task: asyncio.Task[Any]) -> None:
+        coroutine = task.get_coro()
+        name = getattr(coroutine, "__qualname__", type(coroutine).__name__)
+        self._tasks.append(task)
+        self._names.append(_BLOCK if task is self._own else name.rpartition("<locals>.")[2])
+        self._places.append(None)
+
+    def _look(self) -> None:
+        self._count_step()
+        states: dict[int, str] = {}
+        for number, task in enumerate(self._tasks):
+            if not task.done():
+                state = self._state_of(number, task)
+                if state:
+                    states[number] = state
+        self._looks.append((self._loop.time(), states))
+        count = sum(state == "=" for state in states.values())
+        self.most = max(self.most, count)
+        self._woken = perf_counter()
+
+    def _state_of(self, number: int, task: Any) -> str:
+        """Return ``=`` for a task in flight, ``.`` for one that is held back, nothing for one that awaits others."""
+        stack = list(frames(task))
+        inner = _Inner.of(task, stack)
+        if inner is not None:
+            task, stack = inner, list(frames(inner))  # type: ignore[arg-type]
+        holder = _holder_of(stack)
+        if holder is None:
+            what, thing, _ = _waits.waiting(task)
+            if what in _JOINS:
+                return ""
+            if what in _HOLDS or (what == "Event" and _is_called_by_user(stack, asyncio.Event.wait.__code__)):
+                holder = what if thing is None else type(thing).__name__
+        if holder is not None:
+            self._held[holder, _at(best(stack))] += 1
+            return "."
+        own = _own_places(stack)
+        self._places[number] = own[0] if own else self._places[number]
+        self._last = own
+        self._waits += 1
+        return "="
+
+    def _count_step(self) -> None:
+        """Note how long the loop was kept from waiting."""
+        busy = perf_counter() - self._woken
+        busy -= sum(real for real, _ in self._blocked[self._told :])
+        if busy > _BLOCKING_SECONDS:
+            self._blocked.append((busy, ""))
+        self._told = len(self._blocked)
+
+    def _note_sleep(self, real: float, caller: FrameType) -> None:
+        self._blocked.append((real, _at(calling(caller)) or "time.sleep()"))
+
+    # -- telling -------------------------------------------------------------------------------------------------
+
+    def _describe_wrong(self) -> str:
+        if self.at_least is not None and self.most < self.at_least and not self._is_explored:
+            return f"At most {self.most} in flight at once, where {self.at_least} were expected."
+        if self.at_most is not None and self.most > self.at_most:
+            return f"{self.most} in flight at once, where at most {self.at_most} may be."
+        return ""
+
+    @property
+    def title(self) -> str:
+        """A few words for a heading."""
+        return "concurrently"
+
+    def __repr__(self) -> str:
+        return f"<Concurrency: at most {self.most} in flight at once, in {seconds(self.seconds)} of {self.clock} time>"
+
+    def describe(self) -> str:
+        """Return what was in flight when, a line for each task, and why not more."""
+        return "\n".join([*self._timeline(), *self._reasons()])
+
+    def _timeline(self) -> list[str]:
+        rows = [number for number in range(len(self._names)) if any(number in states for _, states in self._looks)]
+        shown = rows[:_MOST_ROWS]
+        if not shown:
+            return []
+        width = min(max(len(self._names[number]) for number in shown), 30)
+        end = seconds(self.seconds)
+        lines = [f"{'':{width}}  0 s{end:>{_WIDTH - 3}} ({self.clock})"]
+        for number in shown:
+            line = "".join(self._columns(number))
+            lines.append(f"{self._names[number][:width]:{width}} |{line}| {_at(self._places[number])}".rstrip())
+        if len(rows) > len(shown):
+            lines.append(f"{'':{width}}  and {len(rows) - len(shown)} more")
+        return [*lines, "", "= in flight, . held back"]
+
+    def _columns(self, number: int) -> list[str]:
+        columns = [" "] * _WIDTH
+        for (start, states), (end, _) in pairwise(self._looks):
+            state = states.get(number)
+            if state is None:
+                continue
+            first, last = min(self._column(start), _WIDTH - 1), self._column(end)
+            for column in range(first, max(last, first + 1)):
+                if columns[column] != "=":
+                    columns[column] = state
+        return columns
+
+    def _column(self, moment: float) -> int:
+        share = (moment - self._start) / self.seconds if self.seconds > 0 else 0.0
+        return min(round(share * _WIDTH), _WIDTH)
+
+    def _reasons(self) -> list[str]:
+        lines = [
+            f"Held back by {what}{f' at {where}' if where else ''}" for (what, where), _ in self._held.most_common(3)
+        ]
+        blocked: dict[str, list[float]] = {}
+        for real, where in self._blocked:
+            blocked.setdefault(where, []).append(real)
+        for where, times in sorted(blocked.items(), key=lambda entry: -sum(entry[1]))[:3]:
+            total = f"{seconds(sum(times))} of real time" + (f", in {len(times)} goes" if len(times) > 1 else "")
+            lines.append(f"Blocked for {total}: {where or 'something that computes, or waits without await'}")
+        if not self._waits and not blocked:
+            lines.append(
+                "Nothing was in flight at all: what the block calls never waits, like a mock that answers at once."
+            )
+        elif self._waits and all(name == _BLOCK for name in self._names):
+            lines.append("One task does it all, one operation after the other:")
+            lines += [f"  {_at(where)}" for where in self._last[:4]]
+            lines.append("Let them overlap: asyncio.gather(), or asyncio.TaskGroup.")
+        return lines
+
+
+class _Inner:
+    """What a host's task runs in a context of its own, which hides it from whoever follows the awaits."""
+
+    def __init__(self, task: Any, awaitable: Any) -> None:
+        self._awaitable = awaitable
+        self._fut_waiter = _waits.awaited_future(task)
+
+    def get_coro(self) -> Any:
+        """Return the coroutine inside, as a task does."""
+        return self._awaitable
+
+    @classmethod
+    def of(cls, task: Any, stack: list[tuple[FrameType, int]]) -> _Inner | None:
+        """Return what stands for the task, if it is such a one."""
+        owner = stack[-1][0].f_locals.get("self") if stack else None
+        return cls(task, owner.awaitable) if isinstance(owner, InContext) else None
+
+
+def concurrently(*, at_least: int | None = None, at_most: int | None = None) -> Concurrency:
+    """Make sure that the operations of a ``with`` block overlap.
+
+    Fails, when the block is left, unless at least so many of its operations were in flight at once (and at most so
+    many). ``async with`` works as well. An exploration does not judge ``at_least``.
+    """
+    if at_least is None and at_most is None:
+        raise ValueError("concurrently() needs at_least= or at_most=, a number of operations.")
+    for name, value in (("at_least", at_least), ("at_most", at_most)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"{value!r} is not a valid {name}: it must be a whole number, 1 or more.")
+    return Concurrency(at_least, at_most)
+
+
+def _holder_of(stack: list[tuple[FrameType, int]]) -> str | None:
+    for frame, _ in reversed(stack):
+        key = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        if key in _POOLS:
+            return _POOLS[key]
+    if stack:
+        frame = stack[-1][0]
+        if frame.f_globals.get("__name__") == "aiohttp.connector" and frame.f_code.co_name == "connect":
+            return _POOLS["aiohttp.connector", "_wait_for_available_connection"]  # aiohttp before 3.11
+    return None
+
+
+def _own_places(stack: list[tuple[FrameType, int]]) -> list[Place]:
+    """Return the user's lines, outermost first: the first ones say best what is done one by one."""
+    own = [entry for entry in stack if rank(entry[0].f_code.co_filename) == 2]
+    if own:
+        return [place(frame.f_code, line, frame.f_lasti) for frame, line in own]
+    found = best(stack)
+    return [found] if found is not None else []
+
+
+def _forget(token: Token[Concurrency | None]) -> None:
+    with suppress(ValueError):  # dropped, and so left in another context than it was entered in
+        _current.reset(token)
+
+
+def _is_called_by_user(stack: list[tuple[FrameType, int]], code: Any) -> bool:
+    for (caller, _), (frame, _) in pairwise(stack):
+        if frame.f_code is code:
+            return rank(caller.f_code.co_filename) == 2
+    return False
+
+
+def _at(where: Place | None) -> str:
+    return f"{PurePath(where.file).name}:{where.line}: {where.text}" if where is not None else ""
