@@ -37,6 +37,7 @@ class Upstreams:
 
     stock: dict[int, int] = field(default_factory=lambda: dict.fromkeys(EVENTS, 100))
     price_cents: int = 4500
+    payment_seconds: float = 0.0
     payments: list[Record] = field(default_factory=list)
     without_funds: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
@@ -93,6 +94,8 @@ class Upstreams:
 
     async def _post_payment(self, request: web.Request) -> web.Response:
         payment = await request.json()
+        if self.payment_seconds:
+            await asyncio.sleep(self.payment_seconds)
         if payment["customer"] in self.without_funds:
             raise web.HTTPPaymentRequired
         self.payments.append(payment)

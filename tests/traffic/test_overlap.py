@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import anyio
 import httpx
 import pytest
 from aiohttp import web
@@ -30,9 +31,9 @@ def failure_of(program: Callable[[], Any]) -> str:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[str]:
+async def serving(seconds: float) -> AsyncIterator[str]:
     async def answer(request: web.Request) -> web.Response:
-        await asyncio.sleep(1)
+        await asyncio.sleep(seconds)
         return web.Response(text="done")
 
     app = web.Application()
@@ -40,13 +41,15 @@ async def serving() -> AsyncIterator[str]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    await runner.cleanup()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager
-async def by_aiohttp(limit: int) -> AsyncIterator[Get]:
-    async with serving() as url, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit)) as session:
+async def by_aiohttp(limit: int, seconds: float = 1.0) -> AsyncIterator[Get]:
+    async with serving(seconds) as url, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit)) as session:
 
         async def get() -> None:
             async with session.get(url) as response:
@@ -56,8 +59,8 @@ async def by_aiohttp(limit: int) -> AsyncIterator[Get]:
 
 
 @asynccontextmanager
-async def by_httpx(limit: int) -> AsyncIterator[Get]:
-    async with serving() as url, httpx.AsyncClient(limits=httpx.Limits(max_connections=limit or None)) as client:
+async def by_httpx(limit: int, seconds: float = 1.0) -> AsyncIterator[Get]:
+    async with serving(seconds) as url, httpx.AsyncClient(limits=httpx.Limits(max_connections=limit or None)) as client:
 
         async def get() -> None:
             assert (await client.get(url)).text == "done"
@@ -86,6 +89,27 @@ def test_a_task_group_and_async_with_do_as_well() -> None:
         return block
 
     assert run(program()).most == 3
+
+
+def test_tasks_that_anyio_makes_for_the_user_count() -> None:
+    async def program() -> Concurrency:
+        with concurrently(at_least=3) as block:
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(operate)
+        return block
+
+    assert run(program()).most == 3
+
+
+@pytest.mark.parametrize("client", [by_aiohttp, by_httpx])
+@pytest.mark.parametrize("start", [run, asyncio.run])
+def test_a_server_that_answers_at_once_makes_no_difference(client: Any, start: Any) -> None:
+    async def program() -> Concurrency:
+        async with client(0, 0.0) as get:
+            return await gather_ten(get, at_least=10)
+
+    assert start(program()).most == 10
 
 
 @pytest.mark.parametrize("client", [by_aiohttp, by_httpx])

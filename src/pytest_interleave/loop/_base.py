@@ -197,7 +197,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._real_start = 0.0
         #: Runs each step in the loop's place, and may look at it before and after. None when exploring: it costs time.
         self.observer: Any = None
-        #: Called when nothing can run, before time moves or the outside is waited for.
+        #: Called when no step is queued, before anything comes in from outside.
         self.on_idle: Any = None
         #: Is told after each step whose it was (None: a plain callback's), while an operation may be interrupted.
         self.after_step: Any = None
@@ -770,6 +770,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
             self._wait_at_choice()
         arrived = self._poll() if self._inbox or self._is_watching() else []
         jobs = self._collect_inbox() if self._inbox or self._jobs else []
+        if not ready and self.on_idle is not None:
+            self.on_idle()
         if not (ready or arrived or jobs):
             arrived, jobs = self._idle()
         is_busy = self._busy > _BUSY_TURNS
@@ -858,8 +860,6 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Nothing can run. Return what came in from outside meanwhile; nothing at all if a timer is next."""
         if self.observer is not None:
             self.observer.idle()
-        if self.on_idle is not None:
-            self.on_idle()
         while True:
             start = perf_counter()
             timers = self._timer_options()

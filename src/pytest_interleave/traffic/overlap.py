@@ -10,6 +10,7 @@ connection.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from contextlib import ExitStack, suppress
 from contextvars import ContextVar, Token
@@ -45,6 +46,8 @@ _POOLS = {
 _BLOCKING_SECONDS = 0.05
 _WIDTH = 50
 _BLOCK = "the block itself"
+#: Make tasks for whoever calls them.
+_MAKERS = ("asyncio", "anyio", "pytest_interleave")
 _MOST_ROWS = 12
 
 
@@ -65,6 +68,8 @@ class Concurrency:
         self._told = 0
         self._tasks: list[asyncio.Task[Any]] = []
         self._names: list[str] = []
+        #: Whose operation a task is a part of: a client's own tasks (to connect, say) are no operations beside it.
+        self._part_of: list[int | None] = []
         self._own: asyncio.Task[Any] | None = None
         #: At each look: the time, and for each task that waits then, by number, how, and where.
         self._looks: list[tuple[float, dict[int, str]]] = []
@@ -128,9 +133,11 @@ class Concurrency:
 
     def _note(self, task: asyncio.Task[Any]) -> None:
         if _current.get() is self:
-            self._take(task)
+            maker = asyncio.current_task() if _is_made_by_library(sys._getframe(1)) else None
+            self._take(task, self._tasks.index(maker) if maker in self._tasks else None)
 
-    def _take(self, task: asyncio.Task[Any]) -> None:
+    def _take(self, task: asyncio.Task[Any], part_of: int | None = None) -> None:
+        self._part_of.append(part_of)
         coroutine = task.get_coro()
         name = getattr(coroutine, "__qualname__", type(coroutine).__name__)
         self._tasks.append(task)
@@ -145,6 +152,10 @@ class Concurrency:
                 state = self._state_of(number, task)
                 if state:
                     states[number] = state
+        for number in list(states):
+            part_of = self._part_of[number]
+            if part_of is not None and part_of in states:
+                del states[number]
         self._looks.append((self._loop.time(), states))
         count = sum(state == "=" for state in states.values())
         self.most = max(self.most, count)
@@ -159,7 +170,7 @@ class Concurrency:
         holder = _holder_of(stack)
         if holder is None:
             what, thing, _ = _waits.waiting(task)
-            if what in _JOINS:
+            if what in _JOINS or _is_in_task_group_of_anyio(stack):
                 return ""
             if what in _HOLDS or (what == "Event" and _is_called_by_user(stack, asyncio.Event.wait.__code__)):
                 holder = what if thing is None else type(thing).__name__
@@ -167,6 +178,8 @@ class Concurrency:
             self._held[holder, _at(best(stack))] += 1
             return "."
         own = _own_places(stack)
+        if own and self._names[number] != _BLOCK and rank(stack[0][0].f_code.co_filename) == 1:
+            self._names[number] = own[0].function  # anyio's tasks begin in its own code
         self._places[number] = own[0] if own else self._places[number]
         self._last = own
         self._waits += 1
@@ -298,6 +311,24 @@ def _holder_of(stack: list[tuple[FrameType, int]]) -> str | None:
         if frame.f_globals.get("__name__") == "aiohttp.connector" and frame.f_code.co_name == "connect":
             return _POOLS["aiohttp.connector", "_wait_for_available_connection"]  # aiohttp before 3.11
     return None
+
+
+def _is_in_task_group_of_anyio(stack: list[tuple[FrameType, int]]) -> bool:
+    """Whether the user's own code waits for the tasks of a group; a client that does so is a part of an operation."""
+    for (caller, _), (frame, _) in pairwise(stack):
+        if frame.f_code.co_name == "__aexit__" and frame.f_globals.get("__name__", "").startswith("anyio."):
+            return rank(caller.f_code.co_filename) == 2
+    return False
+
+
+def _is_made_by_library(frame: FrameType | None) -> bool:
+    """Whether a task that is being made there is a library's own, and not one that the user asks anyio to make."""
+    while frame is not None:
+        is_maker = frame.f_globals.get("__name__", "").partition(".")[0] in _MAKERS
+        if not is_maker and rank(frame.f_code.co_filename):
+            return rank(frame.f_code.co_filename) == 1
+        frame = frame.f_back
+    return False
 
 
 def _own_places(stack: list[tuple[FrameType, int]]) -> list[Place]:
