@@ -31,7 +31,7 @@ from types import FrameType
 from typing import Any, cast
 
 from pytest_interleave.errors import Blocked, StepLimit, TimeLimit
-from pytest_interleave.loop import ordered, threads
+from pytest_interleave.loop import keyed, ordered, threads
 from pytest_interleave.loop.frames import is_user_code
 from pytest_interleave.loop.jobs import Job, Jobs
 from pytest_interleave.loop.outside import Outside
@@ -175,6 +175,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
 
     def reset(self) -> None:
         """Forget the last run. The default executor stays."""
+        keyed.forget(self)
         self._now = self.start_of_time
         self._timers: list[Timer] = []
         self._cancelled_timers = 0

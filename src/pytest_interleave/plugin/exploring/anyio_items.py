@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,8 +74,18 @@ def controlled_anyio(item: pytest.Function, pool: LoopPool) -> Iterator[None]:
             pool.anyio_loop = loop
         return loop
 
-    with mock.patch.object(asyncio.events, "new_event_loop", make):
-        yield
+    try:
+        with mock.patch.object(asyncio.events, "new_event_loop", make):
+            yield
+    finally:
+        forget_broken_runner()
+
+
+def forget_broken_runner() -> None:
+    """Let anyio make a new runner after one that could not be closed: it would give the closed one to every test."""
+    plugin: Any = sys.modules.get("anyio.pytest_plugin")
+    if getattr(plugin, "_current_runner", None) is not None and getattr(plugin, "_runner_leases", None) == 0:
+        plugin._current_runner = plugin._runner_stack = None
 
 
 def wide_loop(item: pytest.Function, pool: LoopPool) -> ControlledLoop | None:

@@ -22,6 +22,7 @@ from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring import subtests
+from pytest_interleave.plugin.exploring.anyio_items import forget_broken_runner
 from pytest_interleave.plugin.exploring.hypothesis_items import original_error
 from pytest_interleave.plugin.exploring.leftovers import Leftovers
 from pytest_interleave.plugin.exploring.loops import LoopPool
@@ -149,6 +150,7 @@ class ItemExecution:
         item: Any = self.item
         self._renew_instance()
         self._hosting.forget_context()
+        forget_broken_runner()
         item._initrequest()
         item.stash.setdefault(tmppath_result_key, {})["call"] = True
 
