@@ -158,3 +158,52 @@ def test_a_test_that_anyio_runs_without_a_mark_is_explored(explore: Any) -> None
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["latency: *"])
+
+
+def test_what_anyio_keeps_for_a_loop_is_gone_in_the_next_run(explore: Any) -> None:
+    result = explore(
+        """
+        from anyio.lowlevel import RunVar
+
+        workers = RunVar("workers")
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        async def test_begins_without_workers(anyio_backend):
+            assert workers.get(None) is None
+            workers.set("one that dies with the run")
+            await work()
+
+        async def test_begins_without_those_of_another_test(anyio_backend):
+            assert workers.get(None) is None
+            await work()
+        """,
+        "--asyncio-mode=strict",
+        "--anyio-mode=auto",
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_a_runner_that_anyio_could_not_close_is_no_other_tests(explore: Any) -> None:
+    result = explore(
+        """
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        def test_leaves_one():
+            from anyio import pytest_plugin
+
+            pytest_plugin._current_runner = "closed"
+
+        async def test_is_fine(anyio_backend):
+            await work()
+        """,
+        "--asyncio-mode=strict",
+        "--anyio-mode=auto",
+    )
+
+    result.assert_outcomes(passed=2)
