@@ -27,7 +27,7 @@ from pytest_interleave.traffic.result import UNFINISHED, LoadResult, Request
 Action = Callable[[], object]
 
 #: In virtual time a load that takes longer than this in real seconds is more than a test should do.
-_MOST_REAL_SECONDS = 60.0
+_MOST_REAL_SECONDS = 120.0
 #: Gauges are read so often in a load.
 _SAMPLES = 60
 
