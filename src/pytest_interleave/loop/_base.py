@@ -162,8 +162,6 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._signal_handlers: dict[int, Any]
         self._inbox: deque[tuple[int, Step]] = deque()
         self._outside = Outside()
-        #: Connections whose other end is in this process, and how they were watched when that was found out.
-        self._inside: dict[int, Watch] = {}
         self._future_class: type[asyncio.Future[Any]] = asyncio.Future
         self._task_classes: set[type] = {ControlledTask}
         self._quiet_fds = len(self._selector.get_map())
@@ -187,7 +185,6 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._jobs = Jobs()
         self._is_hurried = False
         self._outside.reset()
-        self._inside.clear()
         self._starts: list[tuple[Any, Step, int]] = []
         self._origin = 0
         self._sequence = 0
@@ -279,7 +276,6 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.interruptions, self.suspensions, self.strikes = [], {}, {}
         self._is_hurried = False
         self._outside.reset()
-        self._inside.clear()
         ordered.order_cancel_scopes()
         if not self._jobs:
             self._jobs = Jobs()
@@ -894,22 +890,10 @@ class TurnLoop(asyncio.SelectorEventLoop):
 
     def _owes(self) -> bool:
         """Whether a descriptor or a signal may come to life without anything from this process."""
-        inside, watches = self._inside, self._watches
-        # Of a connection within the process that is watched as before, the answer is known. To ask the system of a
-        # hundred of them at each jump would cost more than all that a test does.
-        fds = [fd for fd in self._selector.get_map() if fd not in inside or inside[fd] is not watches.get((fd, "read"))]
-        if self._self_pipe_fd in fds:
-            fds.remove(self._self_pipe_fd)
+        fds = set(self._selector.get_map()) - {self._self_pipe_fd}  # its values would be dear
         if self._signal_handlers and (self._outside.has_children() or signal.getitimer(signal.ITIMER_REAL)[0]):
             return True
-        if not fds:
-            return False
-        answer = self._outside.owes(fds)
-        for fd in fds:
-            watch = watches.get((fd, "read"))
-            if watch is not None and self._outside.is_inside(fd):
-                inside[fd] = watch
-        return answer
+        return bool(fds) and self._outside.owes(fds)
 
     def _wait_outside(self, start: float, horizon: float) -> tuple[list[Watch], list[Job]]:
         """Wait for the outside in real time, which counts as virtual time then, from ``start`` on."""

@@ -43,10 +43,6 @@ class Outside:
         answers = [self._leads_outside(fd) for fd in unknown]  # of all, since the question has effects
         return any(answers)
 
-    def is_inside(self, fd: int) -> bool:
-        """Whether it is known that the other end of that connection is in this process."""
-        return _identity(fd) in self._inside
-
     def _leads_outside(self, fd: int) -> bool:
         try:
             mode = os.fstat(fd).st_mode
