@@ -38,6 +38,14 @@ class StepLimit(RunEnded):
         self.when = when
 
 
+class LeftBehind(RunEnded):
+    """A task was cancelled, and something was left that must not be: the text says what, and where."""
+
+    def __init__(self, text: str, places: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.places = places
+
+
 class TimeLimit(RunEnded):
     """A run passed its virtual or its real deadline."""
 

@@ -78,6 +78,9 @@ class Exploration:
     #: Where operations under ``interrupt`` could be cancelled, and at how many of these it was tried in every way.
     suspensions: int = 0
     suspensions_tried: int = 0
+    #: Where a task could be cancelled (``--interleave-cancel``), and at how many of these it was tried.
+    cuts: int = 0
+    cuts_tried: int = 0
     steps: int = 0
     seconds: float = 0.0
     baseline: RunResult | None = None
@@ -90,4 +93,4 @@ class Exploration:
     @property
     def nothing_to_choose(self) -> bool:
         """Whether asyncio's order is the only one there is."""
-        return self.points + self.suspensions == 0
+        return self.points + self.suspensions + self.cuts == 0

@@ -24,7 +24,7 @@ from pathlib import PurePath
 from random import Random
 from time import perf_counter
 
-from pytest_interleave.errors import RunEnded
+from pytest_interleave.errors import LeftBehind, RunEnded
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
@@ -48,6 +48,8 @@ NEVER: EventId = ((), "never", 0)
 _SMALL_TREE = 6
 #: At so many suspensions of its clean-up an operation is cancelled a second time.
 _MOST_AGAIN = 4
+#: How much of the budget ``--interleave-cancel`` may take.
+_CUT_SHARE = 0.7
 
 
 @dataclass(slots=True)
@@ -72,11 +74,13 @@ class Search:
         is_repeated_by_caller: bool = False,
         order_only: str = "note",
         in_real_time: Callable[[], RunResult] | None = None,
+        cancel: bool = False,
     ) -> None:
         self.execute = execute
         self.is_repeated_by_caller = is_repeated_by_caller
         self.order_only = order_only
         self.in_real_time = in_real_time
+        self.cancel = cancel
         self.budget = budget or Budget()
         self.saved = saved
         self.random = Random(seed)
@@ -127,14 +131,18 @@ class Search:
             self._found(first, label="stock")
             return "failed"
         done.suspensions = len(first.suspensions())
-        if self.is_repeated_by_caller and done.nothing_to_choose:
+        if self.is_repeated_by_caller and done.nothing_to_choose and not self.cancel:
             done.runs += 1
             return "exhausted"
-        if done.nothing_to_choose and done.mode in ("stock", "realistic"):
+        if done.nothing_to_choose and not self.cancel and done.mode in ("stock", "realistic"):
             return "failed" if self._differs_when_repeated(first) else "inconclusive" if done.reason else "exhausted"
         for decider in self.saved:
             if self._try(decider):
                 return "failed"
+        if self.cancel and self._cut_everywhere():
+            return "failed"
+        if self.cancel and not done.points + done.suspensions and done.mode in ("stock", "realistic"):
+            return "exhausted" if done.cuts_tried == done.cuts else "sampled"
         orders_share = 0.85 if done.mode in ("stock", "realistic") else 0.3
         if done.suspensions:
             if self._cancel_everywhere(first, orders_share):
@@ -200,6 +208,24 @@ class Search:
                 again = [event for event, _ in result.suspensions() if event[1] == "again"]
                 todo += [(0, {**constraints, event: cancelled(WAITING)}) for event in again[:_MOST_AGAIN]]
         self._tried_all_cancellations = not has_met_others
+        return False
+
+    def _cut_everywhere(self) -> bool:
+        """Cancel each task, and the test, at each suspension, once a run. True: that ends the search."""
+        done = self.exploration
+        census = self._run(Guided({}, is_cut=True))
+        if census.gave_up or census.error is not None:
+            return False
+        cuts = [(event, ways) for event, ways in census.suspensions() if event[1] == "cut"]
+        done.cuts = len(cuts)
+        for event, ways in cuts:
+            for way in range(1, ways + 1):
+                if not self._has_budget(_CUT_SHARE):
+                    return False
+                result = self._run(Guided({event: cancelled(way)}))
+                if result.failed and isinstance(result.error, LeftBehind) and not self._found(result):
+                    return True
+            done.cuts_tried += 1
         return False
 
     def _extremes(self, first: RunResult) -> Iterator[Decider]:
@@ -370,6 +396,6 @@ class Search:
         constraints = failure.constraints
         if failure.holds_steps if constraints is None else any(x[1] in ("step", "start") for x in constraints):
             return "version-fragile" if mode == "portable" else "order-only"
-        if constraints and all(event[1] in ("cancel", "again") for event in constraints):
+        if constraints and all(event[1] in ("cancel", "again", "cut") for event in constraints):
             return "stock"
         return "latency"

@@ -204,6 +204,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.after_step: Any = None
         #: What may be interrupted now, who was asked how often, and what was: see ``loop/interruption.py``.
         self.interruptions: list[Any] = []
+        #: To be asked what the run leaves behind, before that is cleared away.
+        self.cutting: Any = None
         self.suspensions: dict[tuple[int, str], int] = {}
         self.strikes: dict[int, Any] = {}
         self.stretch = False

@@ -41,6 +41,12 @@ def awaited_future(task: asyncio.Task[Any]) -> Any:
     return getattr(task, "_fut_waiter", None)
 
 
+def is_structured(task: asyncio.Task[Any]) -> bool:
+    """Whether more than a waiting task is told when it ends: a task group, ``gather``, which cancel all or none."""
+    callbacks = getattr(task, "_callbacks", None) or ()
+    return any("wakeup" not in getattr(callback, "__qualname__", repr(callback)) for callback, _ in callbacks)
+
+
 def waiting(task: asyncio.Task[Any]) -> _Waiting:
     """Return what the task waits for in a word, the object, and the tasks whose end it waits for."""
     found: _Waiting | None = None

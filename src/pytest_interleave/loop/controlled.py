@@ -92,6 +92,8 @@ class ControlledLoop(TurnLoop):
 
         ``of_this_run``: only those that the run itself made; what it found, and servers' tasks, live on.
         """
+        if self.cutting is not None:
+            self.cutting.look_at_what_is_left()
         self.relax(grace_steps)
         for _ in range(3):
             tasks = self._leftovers(of_this_run)

@@ -9,6 +9,9 @@ from pathlib import PurePath
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
+from pytest_interleave.loop.host import InContext
+
+_STEPPED = InContext.__await__.__code__
 _PACKAGE = str(PurePath(__file__).parent.parent)
 _ASYNCIO = str(PurePath(asyncio.__file__).parent)
 #: C objects between two coroutines that show neither: ``async for``, and ``return coroutine.__await__()``.
@@ -21,6 +24,9 @@ def await_chain(task: asyncio.Task[Any]) -> Iterator[Any]:
     link: Any = task.get_coro()
     while link is not None:
         yield link
+        if getattr(link, "gi_code", None) is _STEPPED:  # it steps what it waits for by hand
+            link = link.gi_frame.f_locals["steps"] if link.gi_frame is not None else None
+            continue
         following = getattr(link, "cr_await", None)
         if following is None:
             following = getattr(link, "ag_await", None)

@@ -9,7 +9,7 @@ suspended, or right behind the one that woke it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -106,7 +106,7 @@ class Interruption:
         """Watch the task."""
         self.task = task
         self.loop.interruptions.append(self)
-        self.loop.after_step = self._tell_all
+        self.loop.after_step = tell_all(self.loop)
         if not task.done() and _waits.awaited_future(task) is not None:
             self.after_step(task)  # it began eagerly
 
@@ -116,10 +116,6 @@ class Interruption:
         others.remove(self)
         if not others:
             self.loop.after_step = None
-
-    def _tell_all(self, owner: Any) -> None:
-        for interruption in list(self.loop.interruptions):
-            interruption.after_step(owner)
 
     def after_step(self, owner: Any) -> None:
         """Hear whose step it was; perhaps cancel."""
@@ -178,6 +174,16 @@ class Interruption:
         self.task.cancel()
         if loop.observer is not None:
             loop.observer.struck(index, queued)
+
+
+def tell_all(loop: Any) -> Callable[[Any], None]:
+    """Return what tells all that watch the loop's steps whose step it was."""
+
+    def tell(owner: Any) -> None:
+        for watching in list(loop.interruptions):
+            watching.after_step(owner)
+
+    return tell
 
 
 async def _run(operation: Awaitable[T]) -> T:

@@ -36,6 +36,21 @@ class Ownership:
         """Return where an event or condition was last signalled while nobody waited."""
         return self._lost.get(id(primitive))
 
+    def held(self) -> Iterator[tuple[Any, list[tuple[asyncio.Task[Any] | None, Place | None]]]]:
+        """Yield the locks that are held, each once, with who holds them."""
+        for lock in {id(lock): lock for lock in self._kept}.values():
+            if self._held.get(id(lock)):
+                yield lock, self._held[id(lock)]
+
+    @property
+    def count(self) -> int:
+        """How many times a lock was taken, or signalled, so far."""
+        return len(self._kept)
+
+    def has_come_since(self, lock: Any, count: int) -> bool:
+        """Whether the lock was taken after there were that many."""
+        return any(kept is lock for kept in self._kept[count:])
+
     def has_held(self) -> bool:
         """Whether any lock is held."""
         return any(self._held.values())

@@ -76,8 +76,9 @@ def _reproduced(failure: Failure) -> str:
 
 def _verdict(failure: Failure, exploration: Exploration) -> str:
     points = _count(exploration.points, "choice point")
-    if exploration.suspensions:
-        points = f"{_count(exploration.suspensions, 'suspension')} to cancel at, {points}"
+    suspensions = exploration.suspensions + exploration.cuts
+    if suspensions:
+        points = f"{_count(suspensions, 'suspension')} to cancel at, {points}"
     return f"Found in run {failure.found_in_run} of {exploration.runs}; {points}; seed {exploration.seed}."
 
 
@@ -103,6 +104,23 @@ def render_note(failure: Failure, exploration: Exploration, *, replay_command: s
 
 def render_summary_line(exploration: Exploration) -> str:
     """Return what was explored, in a line."""
+    done = exploration
+    if not done.cuts or done.verdict == "failed":
+        return _summary_line(done)
+    if not done.points + done.suspensions:
+        return f"{_count(done.runs, 'run')}: {_tried_cuts(done)}"
+    return f"{_summary_line(done)}; {_tried_cuts(done)}"
+
+
+def _tried_cuts(done: Exploration) -> str:
+    """Say at how many of its awaits the test, or a task of it, was cancelled, with nothing left behind."""
+    if done.cuts_tried < done.cuts:
+        return f"cancelled at {done.cuts_tried} of {_count(done.cuts, 'await')}, nothing left behind"
+    which = f"each await (tried all {done.cuts})" if done.cuts > 1 else "its only await"
+    return f"cancelled at {which}, nothing left behind"
+
+
+def _summary_line(exploration: Exploration) -> str:
     done = exploration
     runs = _count(done.runs, "run")
     if done.verdict == "failed":

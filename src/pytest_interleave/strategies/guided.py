@@ -30,8 +30,10 @@ class Guided:
     nothing else can run, an event whose condition did not happen comes in all the same.
     """
 
-    def __init__(self, constraints: Mapping[EventId, EventId]) -> None:
+    def __init__(self, constraints: Mapping[EventId, EventId], *, is_cut: bool = False) -> None:
         self.constraints = dict(constraints)
+        #: Whether any task may be cancelled in this run (``--interleave-cancel``).
+        self.is_cut = is_cut or any(event[1] == "cut" for event in constraints)
         self.holds_steps = any(event[1] == "step" for event in constraints)
         self._reader: Reader | None = None
         self._happened: set[EventId] = {()}

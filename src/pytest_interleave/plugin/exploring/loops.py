@@ -66,6 +66,11 @@ class LoopPool:
         self._wide.append(loop)
         return loop
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether the current test's loop ends with the test."""
+        return self.loop is self._pooled
+
     def is_running(self) -> bool:
         """Whether code runs in one of these loops now."""
         return any(loop.is_running() for loop in (self._pooled, *self._wide))

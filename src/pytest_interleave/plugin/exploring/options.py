@@ -17,10 +17,10 @@ ORDER_ONLY = ("note", "fail", "off")
 #: Runs and seconds for each test, whichever ends first.
 PROFILES = {"default": (200, 1.0), "night": (10_000, 30.0)}
 MARK_LINE = (
-    "interleave(enabled=True, *, runs, time, seed, mode, order_only): explore this test under many schedules, with or "
-    "without --interleave; interleave(False) leaves it out"
+    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel): explore this test under many schedules, "
+    "with or without --interleave; interleave(False) leaves it out"
 )
-_MARK_KEYS = ("runs", "time", "seed", "mode", "order_only")
+_MARK_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class ExploreSettings:
     seed: int
     mode: str
     order_only: str
+    #: Whether to cancel each task, and the test, at each of its suspensions.
+    cancel: bool = False
     replay: Token | None = None
     replay_text: str = ""
     json_path: str | None = None
@@ -55,6 +57,12 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--interleave-profile", metavar="NAME", default=None, help="default, or night: 10,000 runs or 30 s a test"
     )
+    group.addoption(
+        "--interleave-cancel",
+        action="store_true",
+        default=None,
+        help="explore, and cancel each task, or the whole test, at each await: nothing may be left behind",
+    )
     group.addoption("--interleave-replay", metavar="TOKEN", default=None, help="run exactly the schedule of this token")
     group.addoption("--interleave-json", metavar="FILE", default=None, help="write what was explored to this file")
     for name, text in (
@@ -65,6 +73,7 @@ def add_options(parser: pytest.Parser) -> None:
         ("interleave_mode", "as --interleave-mode"),
         ("interleave_order_only", "as --interleave-order-only"),
         ("interleave_profile", "as --interleave-profile"),
+        ("interleave_cancel", "true: as --interleave-cancel, in tests that are explored"),
     ):
         parser.addini(name, help=text, type="string", default=None)
 
@@ -139,6 +148,8 @@ def _with(settings: ExploreSettings, given: dict[str, Any], name: Any) -> Explor
         if key in ("runs", "seed"):
             number = _number(value, int, name(key), "a whole number", least=1 if key == "runs" else 0)
             changes[key] = number
+        elif key == "cancel":
+            changes[key] = _flag(value, name(key))
         elif key == "time":
             changes["seconds"] = _number(value, float, name(key), "a number of seconds above 0", least=1e-9)
         else:
@@ -174,11 +185,18 @@ def _value(config: pytest.Config, key: str) -> Any:
 
 
 def _is_enabled(config: pytest.Config) -> bool:
-    if config.getoption("interleave"):
+    if config.getoption("interleave") or config.getoption("interleave_cancel"):
         return True
-    value = str(config.getini("interleave") or "false").lower()
-    if value in ("true", "1", "yes", "on"):
+    try:
+        return _flag(config.getini("interleave") or False, "value of interleave")
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _flag(value: Any, name: str) -> bool:
+    text = str(value).lower()
+    if text in ("true", "1", "yes", "on"):
         return True
-    if value in ("false", "0", "no", "off"):
+    if text in ("false", "0", "no", "off"):
         return False
-    raise pytest.UsageError(f"{value!r} is not a valid value of interleave: it must be true or false.")
+    raise ValueError(f"{value!r} is not a valid {name}: it must be true or false.")

@@ -14,10 +14,10 @@ import pytest
 from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks
 
-from pytest_interleave.errors import StepLimit
+from pytest_interleave.errors import LeftBehind, StepLimit
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.explain import explain
-from pytest_interleave.exploration.outcomes import Exploration
+from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.token import test_number
@@ -195,10 +195,15 @@ class Explorer:
             seed=settings.seed,
             mode=settings.mode,
             budget=Budget(settings.runs, settings.seconds),
-            saved=saved.deciders(execution.item),
+            saved=[
+                decider
+                for decider in saved.deciders(execution.item)
+                if settings.cancel or not getattr(decider, "is_cut", False)
+            ],
             is_repeated_by_caller=True,
             order_only=settings.order_only,
             in_real_time=run_in_real_time,
+            cancel=settings.cancel and isinstance(execution.item, PytestAsyncioFunction),
         )
         exploration = search.run()
         failure = next(iter(exploration.failures), None)
@@ -217,7 +222,7 @@ class Explorer:
             failure=failure,
             explanation=explanation,
             is_in_real_time=exploration.passes_in_real_time,
-            decider=repeat(failure) if failure is not None else Fifo(),
+            decider=repeat(failure) if failure is not None and not _is_cut(failure) else Fifo(),
         )
 
     def _control_wider_loop(self, item: pytest.Function, execution: ItemExecution) -> None:
@@ -244,6 +249,11 @@ class Explorer:
         report = item.ihook.pytest_runtest_makereport(item=item, call=call)
         item.ihook.pytest_runtest_logreport(report=report)
         item.session._setupstate.teardown_exact(nextitem)
+
+
+def _is_cut(failure: Failure) -> bool:
+    """Whether the test is cut short there: what it then does is no news, and pytest runs it as it is."""
+    return isinstance(failure.error, LeftBehind)
 
 
 def _limits_of(item: pytest.Item) -> Limits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from pytest_interleave.errors import LeftBehind
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
@@ -62,5 +63,5 @@ def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
         failure=failure,
         explanation=explain(run, failure, exploration),
         replayed=f"replayed from the token's {form}",
-        decider=repeat(token),
+        decider=Fifo() if isinstance(failure.error, LeftBehind) else repeat(token),
     )

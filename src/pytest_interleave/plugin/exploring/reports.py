@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.pathlib import bestrelpath
 
-from pytest_interleave.errors import RunEnded
+from pytest_interleave.errors import LeftBehind, RunEnded
 from pytest_interleave.plugin.detecting.hooks import findings_of
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.options import ExploreSettings
@@ -89,6 +89,8 @@ class Reporter:
             "seconds": round(done.seconds, 4),
             "suspensions": done.suspensions,
             "suspensions_tried": done.suspensions_tried,
+            "cuts": done.cuts,
+            "cuts_tried": done.cuts_tried,
             "line": f"not explored: {explored.reason}"
             if explored.reason
             else explored.replayed or render_summary_line(done),
@@ -161,6 +163,8 @@ class Reporter:
             "seconds",
             "suspensions",
             "suspensions_tried",
+            "cuts",
+            "cuts_tried",
         )
         found = dict(findings_of(session.config))
         tests = [
@@ -220,8 +224,12 @@ class _Current:
         if failure is not None and not (report.failed or self.has_failed) and report.when == self.explored.phase:
             report.outcome = "failed"
             report.longrepr = (
-                f"{type(failure.error).__name__}: {failure.error}\n"
-                "This was seen when the test was explored, but not when pytest ran the same schedule again."
+                _describe_left(failure.error, self.item)
+                if isinstance(failure.error, LeftBehind)
+                else (
+                    f"{type(failure.error).__name__}: {failure.error}\n"
+                    "This was seen when the test was explored, but not when pytest ran the same schedule again."
+                )
             )
         error = call.excinfo.value if call.excinfo is not None else None
         if report.failed and isinstance(error, RunEnded):
@@ -241,6 +249,14 @@ class _Current:
             if self.has_failed and record["token"]:  # what a JUnit file can hold
                 summary = f"{record['sentence']}; {record['label']}; --interleave-replay={record['token']}"
                 report.user_properties.append(("interleave", summary))
+
+
+def _describe_left(error: LeftBehind, item: pytest.Item) -> str:
+    """Say what a cancellation leaves behind, with the path as pytest prints paths."""
+    text = str(error)
+    for place in filter(None, error.places):
+        text = text.replace(place, bestrelpath(item.config.invocation_params.dir, Path(place)))
+    return f"Cancelled on the way, and {text}"
 
 
 def _wider_fixtures(item: pytest.Function) -> str:

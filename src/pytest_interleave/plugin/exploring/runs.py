@@ -20,6 +20,7 @@ from _pytest.tmpdir import tmppath_result_key
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
+from pytest_interleave.loop.cutting import Census, Cutting
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring import subtests
 from pytest_interleave.plugin.exploring.anyio_items import forget_broken_runner
@@ -28,6 +29,7 @@ from pytest_interleave.plugin.exploring.leftovers import Leftovers
 from pytest_interleave.plugin.exploring.loops import LoopPool
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.schedule import Decider, Fifo
+from pytest_interleave.strategies.guided import Guided
 from pytest_interleave.trace import Trace
 
 _ENDS_SESSION = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
@@ -56,13 +58,17 @@ class ItemExecution:
         self._has_subtests = subtests.NAME in item.fixturenames
         self._is_method = isinstance(item.parent, pytest.Class)
         self._recorder: Recorder | None = None
+        self._cutting: Cutting | None = None
+        self._census: Census | None = None
         self._random: Any = None
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         """Make one run, which nobody hears if ``repeating`` is on."""
         if observer is not None:
             with self.controlled(decider, observer):
-                error = self._run_phases()
+                error = self._watch_cut() if getattr(decider, "is_cut", False) else self._run_phases()
+        elif getattr(decider, "is_cut", False):
+            error = self._cut_run(decider)
         else:
             self._begin(decider)
             try:
@@ -79,6 +85,31 @@ class ItemExecution:
         with self.controlled(Fifo(), is_in_real_time=True):
             error = self._run_phases()
         return self.result(error)
+
+    def _cut_run(self, decider: Decider) -> BaseException | None:
+        """Make a run in which a task may be cancelled, once it is known what is left when none is."""
+        if self._census is None and getattr(decider, "constraints", None):
+            self._cut_run(Guided({}, is_cut=True))
+        self._begin(decider)
+        try:
+            return self._watch_cut()
+        finally:
+            self.pool.end()
+
+    def _watch_cut(self) -> BaseException | None:
+        self._cutting = cutting = Cutting(
+            self.pool.loop, self.script, self._census, is_loop_of_test=self.pool.is_pooled
+        )
+        try:
+            with cutting.watching():
+                error = self._run_phases()
+                if self.pool.loop.cutting is not None:  # the loop outlives the test
+                    cutting.look_at_what_is_left()
+        finally:
+            self._cutting = None
+        if self._census is None:
+            self._census = Census(cutting.things)
+        return cutting.judge(error, self.phase)
 
     @contextmanager
     def repeating(self) -> Iterator[None]:
@@ -223,6 +254,8 @@ class ItemExecution:
         stash.setdefault(caplog_records_key, {}).clear()
 
     def _begin_phase(self, when: str) -> None:
+        if self._cutting is not None:
+            self._cutting.is_open = when == "call"
         handler = self._logs
         if handler is not None:
             handler.reset()

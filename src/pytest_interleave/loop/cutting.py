@@ -1,0 +1,347 @@
+"""A run in which one task is cancelled at one of its suspensions, and what must hold all the same.
+
+The task is any that the test's run made, or the test's own. What the test asserts does not count then, for it was cut;
+what counts is what nobody may leave behind, whoever is cancelled: somebody who waits for ever, a lock that its dead
+holder took, a task or a connection that nobody ends, a cancellation that was swallowed.
+
+What is left behind without any cancellation is not counted (``Census``), nor is what the test's own function began, or
+waits for by itself: it may rely on not being cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+from pytest_interleave.errors import Blocked, LeftBehind, RunEnded
+from pytest_interleave.loop import _waits
+from pytest_interleave.loop.frames import frames, is_user_code
+from pytest_interleave.loop.host import Host
+from pytest_interleave.loop.interruption import Strike, tell_all
+from pytest_interleave.loop.ownership import Ownership
+from pytest_interleave.loop.places import calling, rank, standing
+from pytest_interleave.schedule import WAITING, WOKEN
+from pytest_interleave.trace import Place
+
+KIND = "cut"
+#: Turns of the loop in which what is left may still end.
+_GRACE_TURNS = 20
+#: A task that takes more steps than this after its cancellation, and then ends as if nothing had been, swallowed it.
+_MOST_STEPS_AFTER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """Something that was left behind, so that it can be told apart from what is always left."""
+
+    what: str
+    place: str
+
+
+@dataclass(slots=True)
+class Census:
+    """What is left behind when nothing is cancelled."""
+
+    things: Counter[Thing] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How many there were of each kind at a moment."""
+
+    tasks: int
+    locks: int
+    transports: int
+
+
+class Cutting:
+    """Watches one run."""
+
+    def __init__(
+        self, loop: Any, script: CodeType | None, census: Census | None, *, is_loop_of_test: bool = True
+    ) -> None:
+        self.loop = loop
+        #: False: the loop outlives the test, and so may the connections of a pool in it.
+        self.is_loop_of_test = is_loop_of_test
+        #: The test function: what begins or waits in its own lines does not count.
+        self.script = script
+        #: None: this is the run that makes it.
+        self.census = census
+        self.things: Counter[Thing] = Counter()
+        #: Whether the test's body runs; only then is anything cancelled.
+        self.is_open = False
+        self.strike: Strike | None = None
+        self._target: Any = None
+        self._is_own = False
+        #: A child of a task group or of ``gather``.
+        self._is_structured = False
+        #: The user's frames below the test's own, where the test itself was struck.
+        self._is_in_script = False
+        self._steps_after = 0
+        self._armed: tuple[Any, Any, Place | None, tuple[str, int, int]] | None = None
+        self._own: Any = None
+        self._ownership = Ownership()
+        #: Each with where it was made, by whom, and whether the test is still in the call that made it.
+        self._transports: list[list[Any]] = []
+        #: How far everything was when the test went on to the call that it is in, and before the current step.
+        self._mark = self._before = _Mark(0, 0, 0)
+        self._position = -1
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch, and cancel as the loop's decider says, while the context lasts."""
+        loop = self.loop
+        loop.interruptions.append(self)
+        loop.after_step = tell_all(loop)
+        loop.cutting = self
+        with ExitStack() as stack:
+            stack.enter_context(self._ownership.watched())
+            stack.enter_context(self._noting_transports())
+            try:
+                yield
+            finally:
+                loop.cutting = None
+                if self in loop.interruptions:
+                    loop.interruptions.remove(self)
+
+    @contextmanager
+    def _noting_transports(self) -> Iterator[None]:
+        loop = self.loop
+        make = loop._make_socket_transport
+
+        def make_and_note(*args: Any, **kwargs: Any) -> Any:
+            transport = make(*args, **kwargs)
+            creator = getattr(asyncio.current_task(loop), "number", 0)
+            self._transports.append([transport, calling(sys._getframe(1)), creator, True])
+            return transport
+
+        loop._make_socket_transport = make_and_note
+        try:
+            yield
+        finally:
+            del loop._make_socket_transport
+
+    # -- cancelling ----------------------------------------------------------------------------------------------
+
+    def after_step(self, owner: Any) -> None:
+        """Hear whose step it was; perhaps cancel it."""
+        if self.strike is not None:
+            self._steps_after += owner is self._target
+            return
+        self._follow(owner)
+        if not self.is_open or self.loop.decider is None:
+            return
+        if self._armed is not None:
+            waiter, future, place, entry = self._armed
+            if owner is waiter or future.cancelled():
+                self._armed = None
+            elif future.done():
+                self._armed = None
+                self._cut(waiter, place, entry, WOKEN)
+            return
+        if owner is None or owner.done():
+            return
+        if owner is not self._own and not self.loop.is_of_this_run(owner):
+            return
+        future = _waits.awaited_future(owner)
+        key = owner.number, KIND
+        ordinal = self.loop.suspensions[key] = self.loop.suspensions.get(key, 0) + 1
+        if not _has_user_lines(owner):
+            return
+        way = self.loop.decider.cancel(KIND, owner.number, ordinal, WAITING + 1 if future is None else WOKEN + 1)
+        if way:
+            place, entry = standing(owner), (KIND, owner.number, ordinal)
+            if way == WAITING:
+                self._cut(owner, place, entry, way)
+            else:
+                self._armed = owner, future, place, entry
+
+    def _follow(self, owner: Any) -> None:
+        """Notice when the test's own function has gone on to another call."""
+        if self.is_open and Host.running:
+            self._own = Host.running[-1].task
+        if owner is not None and owner is self._own and not owner.done():
+            position = self._position
+            for frame, _ in frames(owner):
+                if frame.f_code is self.script:
+                    position = frame.f_lasti
+            if position != self._position:
+                self._position = position
+                self._mark = self._before
+                for entry in self._transports[: self._mark.transports]:
+                    entry[3] = False
+        self._before = _Mark(len(self.loop.parents) - 1, self._ownership.count, len(self._transports))
+
+    def _cut(self, task: Any, place: Place | None, entry: tuple[str, int, int], way: int) -> None:
+        loop = self.loop
+        self._is_own = task is self._own
+        self._is_structured = _waits.is_structured(task)
+        self._is_in_script = self._stands_in_script(task)
+        subject = "the test" if self._is_own else f"task '{task.get_name()}' ({_name_of(task)})"
+        self.strike = Strike(f"{subject} is cancelled", place, way == WOKEN)
+        self._target = task
+        index = len(loop.trace)
+        loop.trace.append(entry)
+        loop.strikes[index] = self.strike
+        queued = len(_waits.queue(loop))
+        task.cancel()
+        if loop.observer is not None:
+            loop.observer.struck(index, queued)
+
+    def _stands_in_script(self, task: Any) -> bool:
+        """Whether the innermost of the user's lines at which the task stands is the test function's own."""
+        innermost = None
+        for frame, _ in frames(task):
+            if is_user_code(frame.f_code.co_filename):
+                innermost = frame.f_code
+        return innermost is not None and self._is_script(innermost.co_filename, innermost.co_firstlineno)
+
+    def _is_script(self, path: str, line: int) -> bool:
+        code = self.script
+        if code is None or path != code.co_filename:
+            return False
+        last = max((number for _, _, number in _all_lines(code) if number is not None), default=0)
+        return code.co_firstlineno <= line <= last
+
+    # -- judging -------------------------------------------------------------------------------------------------
+
+    def look_at_what_is_left(self) -> None:
+        """Count what the run leaves, before the loop is cleared; called once its fixtures are torn down."""
+        loop = self.loop
+        loop.cutting = None
+        loop.relax()
+        observer, loop.observer = loop.observer, None  # what comes now is no part of the test
+        try:
+            loop.run_until_complete(_turns())
+        except RunEnded:
+            return
+        finally:
+            loop.observer = observer
+        for task in asyncio.all_tasks(loop):
+            number = getattr(task, "number", 0)
+            if task is not self._own and loop.is_of_this_run(task) and self._counts(number, number > self._mark.tasks):
+                self._note_task(task)
+        for transport, place, number, is_new in self._transports if self.is_loop_of_test else ():
+            if not transport.is_closing() and self._counts(number, is_new):
+                self._note("a connection is still open, made", place)
+        for lock, holders in self._ownership.held():
+            is_new = self._ownership.has_come_since(lock, self._mark.locks)
+            for holder, place in holders:
+                is_dead = holder is None or holder.done() or holder is self._own
+                if is_dead and self._counts(getattr(holder, "number", 0), is_new):
+                    self._note(f"a {type(lock).__name__} is still held, taken", place)
+
+    def _counts(self, number: int, is_new: bool) -> bool:
+        """Whether what that task began is the business of what was cancelled.
+
+        Of the test: what was begun in the very call that was cut. What came before it, the test might have ended
+        itself if it had not been cut. Of a task: what it and its children began.
+        """
+        if self.census is None:
+            return True
+        if self._is_own:
+            return is_new
+        parents = self.loop.parents
+        target = self._target.number if self._target is not None else 0
+        while number > target:
+            number = parents[number]
+        return bool(number == target)
+
+    def _note_task(self, task: Any) -> None:
+        place = standing(task)
+        origin = getattr(task.get_coro(), "cr_origin", None)
+        if origin and self._is_script(origin[0][0], origin[0][1]):
+            return
+        if place is not None:
+            self._note(f"the task {_name_of(task)} still waits", place)
+        elif origin:
+            self.things[Thing(f"the task {_name_of(task)} is still there, made", f"{origin[0][0]}:{origin[0][1]}")] += 1
+
+    def _note(self, what: str, place: Place | None) -> None:
+        if place is not None and not self._is_script(place.file, place.line):
+            self.things[Thing(what, _at(place))] += 1
+
+    def judge(self, error: BaseException | None, phase: str) -> BaseException | None:
+        """Return what the run shows, given how it ended: what is left behind, or nothing."""
+        if self.census is None:
+            return error
+        if isinstance(error, RunEnded) and getattr(error, "is_real", False):
+            return error
+        if self.strike is None:
+            return None
+        found = self._hang(error) or self._left() or self._swallowed(error) or self._tear_down(error, phase)
+        if found is None:
+            return None
+        what, place = found
+        return LeftBehind(f"{what}{f' at {place}' if place else ''}", (place,))
+
+    def _hang(self, error: BaseException | None) -> tuple[str, str] | None:
+        # Nobody cancels one child of a task group and not the others: to wait for it is no mistake.
+        if not isinstance(error, RunEnded) or self._is_structured:
+            return None
+        for place in error.places:
+            path, _, line = place.rpartition(":")
+            if not self._is_script(path, int(line)):
+                why = "nothing can wake it" if isinstance(error, Blocked) else "it does not end"
+                return f"somebody waits for ever ({why})", place
+        return None
+
+    def _left(self) -> tuple[str, str] | None:
+        assert self.census is not None
+        more = self.things - self.census.things
+        thing = next(iter(more), None)
+        return None if thing is None else (thing.what, thing.place)
+
+    def _swallowed(self, error: BaseException | None) -> tuple[str, str] | None:
+        task, strike = self._target, self.strike
+        assert strike is not None
+        if self._is_own:
+            if error is None and not self._is_in_script:
+                return "the cancellation is swallowed: the test went on", _at(strike.place)
+            return None
+        if task.done():
+            ended_well = not task.cancelled() and task.exception() is None
+            if ended_well and task.cancelling() and self._steps_after > _MOST_STEPS_AFTER:
+                return f"the cancellation is swallowed: {_name_of(task)} went on", _at(strike.place)
+        return None
+
+    def _tear_down(self, error: BaseException | None, phase: str) -> tuple[str, str] | None:
+        if (
+            phase != "teardown"
+            or error is None
+            or isinstance(error, AssertionError | asyncio.CancelledError | RunEnded)
+        ):
+            return None
+        return f"a fixture's tear-down fails with {type(error).__name__}: {error}", ""
+
+
+async def _turns() -> None:
+    for _ in range(_GRACE_TURNS):
+        await asyncio.sleep(0)
+
+
+def _has_user_lines(task: Any) -> bool:
+    return any(rank(frame.f_code.co_filename) == 2 for frame, _ in frames(task))
+
+
+def _all_lines(code: CodeType) -> Iterator[tuple[int, int, int | None]]:
+    yield from code.co_lines()
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _all_lines(constant)
+
+
+def _name_of(task: Any) -> str:
+    coroutine = task.get_coro()
+    name = getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
+    return str(name).rpartition("<locals>.")[2]
+
+
+def _at(place: Place | None) -> str:
+    return f"{place.file}:{place.line}" if place is not None else ""

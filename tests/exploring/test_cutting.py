@@ -1,0 +1,261 @@
+"""``--interleave-cancel``: what is cancelled, what counts as left behind, and what does not."""
+
+import json
+from textwrap import dedent
+
+import pytest
+
+CODE = """
+import asyncio
+
+class Pool:
+    def __init__(self):
+        self.slots = asyncio.Semaphore(1)
+        self.lock = asyncio.Lock()
+        self.replies = asyncio.Queue()
+
+    async def keeps_a_slot(self):
+        await self.slots.acquire()
+        await self.ask()
+        self.slots.release()
+
+    async def is_right(self):
+        async with self.slots, self.lock:
+            await self.ask()
+
+    async def swallows(self):
+        for _ in range(8):
+            try:
+                await self.ask()
+            except asyncio.CancelledError:
+                pass
+
+    async def leaves_a_task(self):
+        task = asyncio.create_task(self.ask_for_long())
+        await self.ask()
+        task.cancel()
+
+    async def leaves_a_connection(self, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        await self.ask()
+        writer.close()
+
+    async def closes_a_connection(self, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await self.ask()
+        finally:
+            writer.close()
+
+    async def waits_for_a_reply(self):
+        return await self.replies.get()
+
+    async def ask(self):
+        await asyncio.sleep(0.01)
+
+    async def ask_for_long(self):
+        await asyncio.sleep(100)
+
+    async def deliver(self):
+        await self.ask()
+        self.replies.put_nowait("reply")
+"""
+HEAD = "import asyncio\nimport pytest\nfrom pool import Pool\n"
+
+
+def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(pool=CODE, test_it=HEAD + dedent(body))
+    return pytester.runpytest_subprocess("--interleave-seed=1", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("keeps_a_slot", "Cancelled on the way, and a Semaphore is still held, taken at pool.py:10"),
+        ("swallows", "Cancelled on the way, and the cancellation is swallowed: the test went on at pool.py:*"),
+        ("leaves_a_task", "Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:49"),
+    ],
+)
+def test_what_the_cancelled_call_leaves_behind_fails_the_test(pytester: pytest.Pytester, name: str, text: str) -> None:
+    body = f"""
+    async def test_it():
+        await Pool().{name}()
+    """
+    result = run(pytester, body, "--interleave-cancel")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([text, "Fails if the test is cancelled at pool.py:* (`await *", "stock: *5 of 5."])
+
+
+def test_its_token_replays_it_without_the_flag(pytester: pytest.Pytester) -> None:
+    body = """
+    async def test_it():
+        await Pool().keeps_a_slot()
+    """
+    first = run(pytester, body, "--interleave-cancel", "--interleave-json=found.json")
+    first.assert_outcomes(failed=1)
+    (test,) = json.loads((pytester.path / "found.json").read_text())["tests"]
+    assert test["cuts"] == 1
+
+    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--interleave-replay={test['token']}")
+
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["Cancelled on the way, and a Semaphore is still held, taken at pool.py:10"])
+
+
+def test_what_failed_before_is_tried_again_only_with_the_flag(pytester: pytest.Pytester) -> None:
+    body = """
+    async def test_it():
+        await Pool().keeps_a_slot()
+    """
+    run(pytester, body, "--interleave-cancel").assert_outcomes(failed=1)
+
+    run(pytester, body, "--interleave").assert_outcomes(passed=1)
+    run(pytester, body, "--interleave-cancel").assert_outcomes(failed=1)
+
+
+def test_connections_that_the_call_made_count(pytester: pytest.Pytester) -> None:
+    body = """
+    async def serve(reader, writer):
+        await reader.read()
+        writer.close()
+
+    @pytest.fixture
+    async def port():
+        async with await asyncio.start_server(serve, "127.0.0.1") as server:
+            yield server.sockets[0].getsockname()[1]
+
+    async def test_wrong(port):
+        await Pool().leaves_a_connection(port)
+
+    async def test_right(port):
+        await Pool().closes_a_connection(port)
+    """
+    result = run(pytester, body, "--interleave-cancel")
+
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["Cancelled on the way, and a connection is still open, made at pool.py:31"])
+
+
+QUIET = """
+@pytest.fixture
+async def pool():
+    pool = Pool()
+    yield pool
+    assert pool.slots.locked() is False
+
+async def test_right(pool):
+    await asyncio.gather(pool.is_right(), pool.is_right())
+
+async def test_that_its_assertion_fails_is_no_news(pool):
+    done = []
+    async def work():
+        await pool.is_right()
+        done.append(1)
+    worker = asyncio.create_task(work())
+    await asyncio.wait([worker])
+    assert done == [1]
+
+async def test_what_the_test_itself_holds_does_not_count():
+    pool = Pool()
+    await pool.lock.acquire()
+    await pool.ask()
+    pool.lock.release()
+
+async def test_what_the_test_itself_began_does_not_count(pool):
+    worker = asyncio.create_task(pool.ask_for_long())
+    await pool.ask()
+    worker.cancel()
+
+async def test_what_came_before_does_not_count(pool):
+    await pool.slots.acquire()
+    helper = pool.keeps_a_slot()
+    pool.slots.release()
+    await helper
+    await pool.ask()
+
+async def test_a_timeout_is_right(pool):
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await pool.ask_for_long()
+
+async def test_a_task_that_ends_cleanly_is_right(pool):
+    async def work():
+        try:
+            await pool.ask_for_long()
+        except asyncio.CancelledError:
+            return "ended"
+    worker = asyncio.create_task(work())
+    await pool.ask()
+    worker.cancel()
+    assert await worker == "ended"
+
+async def test_that_the_test_waits_for_its_cancelled_worker_is_its_own_affair(pool):
+    worker = asyncio.create_task(pool.deliver())
+    assert await pool.replies.get() == "reply"
+    await worker
+
+async def test_a_child_of_a_group_is_not_cancelled_alone(pool):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(pool.deliver())
+        group.create_task(pool.waits_for_a_reply())
+"""
+
+
+def test_it_never_cries_wolf(pytester: pytest.Pytester) -> None:
+    body = QUIET.replace("    helper = pool.keeps_a_slot()\n", "    helper = pool.ask()\n")
+    result = run(pytester, body, "--interleave-cancel", "-v")
+
+    result.assert_outcomes(passed=9)
+    result.stdout.fnmatch_lines(["*test_right: *cancelled at each await (tried all *), nothing left behind"])
+
+
+def test_somebody_who_waits_for_ever_is_told(pytester: pytest.Pytester) -> None:
+    body = """
+    async def test_it():
+        pool = Pool()
+        worker = asyncio.create_task(pool.deliver())
+        assert await pool.waits_for_a_reply() == "reply"
+        await worker
+    """
+    result = run(pytester, body, "--interleave-cancel")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["Cancelled on the way, and somebody waits for ever (nothing can wake it) at pool.py:43"]
+    )
+
+
+@pytest.mark.parametrize("scope", ["module", "session"])
+def test_a_loop_that_outlives_the_test(pytester: pytest.Pytester, scope: str) -> None:
+    body = f"""
+    pytestmark = pytest.mark.asyncio(loop_scope="{scope}")
+
+    async def test_wrong():
+        await Pool().keeps_a_slot()
+
+    async def test_right():
+        await Pool().is_right()
+    """
+    run(pytester, body, "--interleave-cancel").assert_outcomes(failed=1, passed=1)
+
+
+def test_by_mark_and_by_ini(pytester: pytest.Pytester) -> None:
+    body = """
+    @pytest.mark.interleave(cancel=True)
+    async def test_marked():
+        await Pool().keeps_a_slot()
+
+    @pytest.mark.interleave(cancel=False)
+    async def test_left_out():
+        await Pool().keeps_a_slot()
+
+    async def test_other():
+        await Pool().keeps_a_slot()
+    """
+    run(pytester, body).assert_outcomes(failed=1, passed=2)
+    run(pytester, body, "-o", "interleave_cancel=true", "--interleave").assert_outcomes(failed=2, passed=1)
+    wrong = run(pytester, body, "-o", "interleave_cancel=perhaps", "--interleave")
+    assert wrong.ret == pytest.ExitCode.USAGE_ERROR
+    wrong.stderr.fnmatch_lines(["ERROR: 'perhaps' is not a valid interleave_cancel: it must be true or false."])
