@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pytest_interleave.loop.interruption import Outcome, interrupt
     from pytest_interleave.net.hosts import Hosts
     from pytest_interleave.plugin.decorator import fixture
+    from pytest_interleave.plugin.detecting.tasks import print_tasks
     from pytest_interleave.plugin.items import is_async_test
     from pytest_interleave.report.script import explore
     from pytest_interleave.traffic import arrivals
@@ -34,6 +35,7 @@ __all__ = [
     "interrupt",
     "is_async_test",
     "load",
+    "print_tasks",
 ]
 __version__ = "0.1.0"
 
@@ -55,6 +57,7 @@ _LAZY = {
     "interrupt": "pytest_interleave.loop.interruption",
     "is_async_test": "pytest_interleave.plugin.items",
     "load": "pytest_interleave.traffic.load",
+    "print_tasks": "pytest_interleave.plugin.detecting.tasks",
 }
 
 

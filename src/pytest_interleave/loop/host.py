@@ -16,7 +16,7 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextvars import Context, copy_context
 from types import FrameType
 from typing import Any, Protocol, TypeVar
@@ -385,6 +385,9 @@ class Interrupts:
     asyncio installs and removes its handler in each run, 15 µs; this one stays until ``restore``.
     """
 
+    #: Called with where the program stands at the first Ctrl-C during a job, before the job is cancelled.
+    on_interrupt: Callable[[Host, FrameType | None], object] | None = None
+
     def __init__(self) -> None:
         self._is_installed = False
         self._is_main_thread = threading.current_thread() is threading.main_thread()
@@ -410,7 +413,10 @@ class Interrupts:
         )
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not (Host.running and Host.running[-1].interrupt()):
+        host = Host.running[-1] if Host.running else None
+        if host is not None and Interrupts.on_interrupt is not None and not host.was_interrupted:
+            Interrupts.on_interrupt(host, frame)
+        if host is None or not host.interrupt():
             raise KeyboardInterrupt
 
 

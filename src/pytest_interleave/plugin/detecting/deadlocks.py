@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import linecache
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -48,20 +49,29 @@ class DeadlockWatch:
 
 def describe(loop: asyncio.AbstractEventLoop) -> str:
     """Return that nothing can go on, and why."""
-    lines = ["Deadlock: everybody waits, and nothing can come from outside.", *describe_waits(loop)]
+    lines = ["Deadlock: everybody waits, and nothing can come from outside.", *describe_waits(loop, is_dead=True)]
     lines.append("With --interleave the report also says who holds what, and where it was taken.")
     return "\n".join(lines)
 
 
-def describe_waits(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """Return who waits for what, a paragraph a task."""
-    own = Host.running[-1].task if Host.running else None
+def describe_waits(
+    loop: asyncio.AbstractEventLoop, interrupted: FrameType | None = None, *, is_dead: bool = False
+) -> list[str]:
+    """Return who waits for what, a paragraph a task; ``interrupted`` is where the loop's thread stands, if known."""
+    host = next((host for host in reversed(Host.running) if host.loop is loop), None)
+    own = host.task if host is not None else None
+    current = asyncio.current_task(loop)
     tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (task is not own, task.get_name()))
     lines = []
     for task in tasks:
         name = "the test" if task is own else f"task {task.get_name()!r}"
-        lines.append(f"  {name} waits for {_describe_wait(task, own)}")
-        for frame in frames_of(task.get_coro()):
+        if task is current:
+            lines.append(f"  {name} runs")
+            frames = _running_frames(loop, interrupted)
+        else:
+            lines.append(f"  {name} waits for {_describe_wait(task, own, is_dead=is_dead)}")
+            frames = frames_of(task.get_coro())
+        for frame in frames:
             path = frame.f_code.co_filename
             if not is_library(path) and not path.startswith(_PACKAGE):
                 text = linecache.getline(path, frame.f_lineno).strip()
@@ -69,23 +79,43 @@ def describe_waits(loop: asyncio.AbstractEventLoop) -> list[str]:
     return lines
 
 
-def _describe_wait(task: asyncio.Task[Any], own: asyncio.Task[Any] | None) -> str:
+def _running_frames(loop: asyncio.AbstractEventLoop, interrupted: FrameType | None) -> list[FrameType]:
+    """Return what runs in the loop's current step, outermost first."""
+    frame = interrupted or sys._current_frames().get(getattr(loop, "_thread_id", None) or 0)
+    frames: list[FrameType] = []
+    while frame is not None and frame.f_code is not _plain.RUN_CALLBACK:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames[::-1]
+
+
+def _describe_wait(task: asyncio.Task[Any], own: asyncio.Task[Any] | None, *, is_dead: bool) -> str:
     future = getattr(task, "_fut_waiter", None)
+    if future is None and not is_dead:
+        return "its turn"
     if isinstance(future, asyncio.Task):
         return "the test" if future is own else f"task {future.get_name()!r}"
     children = getattr(future, "_children", ())  # of gather
-    if children:
-        names = ", ".join(
-            repr(child.get_name()) for child in children if not child.done() and hasattr(child, "get_name")
-        )
-        return f"the tasks {names}"
-    for frame in reversed(frames_of(task.get_coro())):
+    frames = frames_of(task.get_coro())
+    for frame in reversed(frames):
+        if children:
+            break
         primitive = _primitive_of(frame)
         if primitive is not None:
             return repr(primitive)
-        if frame.f_code is asyncio.sleep.__code__:  # in virtual time only
+        if frame.f_code is asyncio.sleep.__code__:  # in virtual time, or where nobody speaks of a deadlock
             return "a timer"
-    return "a future that nobody completes" if future is not None else "something unknown"
+        if frame.f_code is asyncio.TaskGroup.__aexit__.__code__:
+            children = getattr(frame.f_locals["self"], "_tasks", ())
+    if children:
+        names = sorted(repr(child.get_name()) for child in children if not child.done() and hasattr(child, "get_name"))
+        return f"the tasks {', '.join(names)}"
+    if is_dead:
+        return "a future that nobody completes" if future is not None else "something unknown"
+    innermost = frames[-1].f_code if frames else None
+    if innermost is not None and is_library(innermost.co_filename):
+        return f"a future, in {innermost.co_qualname}"
+    return "a future"
 
 
 def _primitive_of(frame: FrameType) -> object | None:

@@ -69,6 +69,8 @@ class DetectingHooks:
         self.suspects: list[Callable[[], None]] = []
         #: What another thread saw of the test that runs: to be called before its next report is made.
         self.sightings: deque[Callable[[], object]] = deque()
+        #: Who waited for what when Ctrl-C came.
+        self.interrupted: list[str] = []
         self._explanations = explanations
         self._never_awaited = NeverAwaited(self)
         self._never_awaited.install()
@@ -194,7 +196,11 @@ class DetectingHooks:
         self.handler_failures.uninstall()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """List findings that failed no test, each place once."""
+        """List who waited for what at Ctrl-C, and findings that failed no test, each place once."""
+        if self.interrupted:
+            terminalreporter.section("interleave: who waited for what at Ctrl-C", sep="=")
+            for line in self.interrupted:
+                terminalreporter.write_line(line)
         groups: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
         for nodeid, found in self.found.items():
             for values in found:

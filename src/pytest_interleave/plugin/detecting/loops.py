@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import traceback
 from collections.abc import Iterable
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 from weakref import WeakSet
 
 import pytest
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.loop.host import LEFT_RUNNING, Host
+from pytest_interleave.loop.host import LEFT_RUNNING, Host, Interrupts
 from pytest_interleave.plugin.detecting.blocking import BlockedLoops
-from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch
+from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe_waits
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.places import is_library
@@ -31,10 +33,13 @@ class LoopFindings:
         self._blocked = BlockedLoops(findings, self)
         self._deadlocks = DeadlockWatch()
         self._deadlocks.install()
+        self._outer_on_interrupt = Interrupts.on_interrupt
+        Interrupts.on_interrupt = self._note_tasks
 
     def close(self) -> None:
         """Listen no longer."""
         self._deadlocks.uninstall()
+        Interrupts.on_interrupt = self._outer_on_interrupt
         self._is_closed = True
         self._blocked.close()
 
@@ -59,6 +64,11 @@ class LoopFindings:
         own = [task for task in tasks if item is not None and _made_in(task) == str(item.path)]
         if own:
             self._findings.suspects.append(lambda: self.left_running(item, host.pending_after_grace(own)))
+
+    def _note_tasks(self, host: Host, frame: FrameType | None) -> None:
+        if host.watcher is self:
+            with contextlib.suppress(Exception):  # as of a user's __repr__: Ctrl-C must do its work
+                self._findings.interrupted = describe_waits(host.loop, frame)
 
     def _handle(self, item: pytest.Item | None, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)

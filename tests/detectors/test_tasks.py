@@ -1,0 +1,114 @@
+"""Who waits for what is at hand for a person, in tests and outside."""
+
+import asyncio
+import io
+import threading
+import time
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+import pytest_interleave
+
+RESTS = """
+import asyncio, os, signal, time
+
+async def test_rests():
+    async def rest():
+        await asyncio.Queue().get()
+    async def interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(rest(), name="courier")
+        group.create_task(interrupt(), name="keyboard")
+"""
+
+
+async def _take(queue: "asyncio.Queue[int]") -> None:
+    await queue.get()
+
+
+async def _nap() -> None:
+    await asyncio.sleep(60)
+
+
+def _text() -> str:
+    file = io.StringIO()
+    pytest_interleave.print_tasks(file)
+    return file.getvalue()
+
+
+async def _main() -> str:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_take(asyncio.Queue()), name="courier"), group.create_task(_nap(), name="sleeper")]
+        waiter = asyncio.create_task(asyncio.Event().wait(), name="waiter")
+        outer = asyncio.create_task(_join(waiter), name="outer")
+        await asyncio.sleep(0.01)
+        text = _text()
+        for task in (*tasks, outer, waiter):
+            task.cancel()
+        return text
+
+
+async def _join(task: "asyncio.Task[Any]") -> None:
+    await task
+
+
+def test_it_tells_of_each_task_outside_of_tests() -> None:
+    lines = asyncio.run(_main())
+    assert "task 'Task-" in lines
+    assert "runs\n    at " in lines
+    assert "in _main: text = _text()" in lines
+    assert "task 'courier' waits for <Queue at " in lines
+    assert "in _take: await queue.get()" in lines
+    assert "task 'sleeper' waits for a timer" in lines
+    assert "task 'waiter' waits for <asyncio.locks.Event object at" in lines
+    assert "task 'outer' waits for task 'waiter'" in lines
+    assert "in _join: await task" in lines
+    assert "/asyncio/" not in lines
+
+
+def test_a_thread_sees_what_blocks_the_loop() -> None:
+    async def blocks(seen: threading.Event) -> None:
+        seen.wait(60)
+
+    texts: list[str] = []
+    seen = threading.Event()
+
+    def look() -> None:
+        while "in blocks: seen.wait(60)" not in (text := _text()):
+            time.sleep(0.01)
+        texts.append(text)
+        seen.set()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    asyncio.run(blocks(seen))
+    thread.join()
+    assert " runs\n" in texts[0]
+
+
+def test_without_a_loop_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest_interleave.print_tasks()
+    assert "No event loop is running" in capsys.readouterr().err
+
+
+def test_an_interrupt_says_who_waited(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(test_it=dedent(RESTS))
+    result = pytester.runpytest_subprocess(timeout=60)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        [
+            "*= interleave: who waited for what at Ctrl-C =*",
+            "  the test waits for the tasks 'courier', 'keyboard'",
+            "    at *test_it.py:* in test_rests: async with asyncio.TaskGroup() as group:",
+            "  task 'courier' waits for <Queue at *",
+            "    at *test_it.py:* in rest: await asyncio.Queue().get()",
+            "  task 'keyboard' runs",
+            "    at *test_it.py:* in interrupt: os.kill(os.getpid(), signal.SIGINT)",
+        ]
+    )
+    assert result.stdout.str().count("who waited for what") == 1
