@@ -82,6 +82,8 @@ class Hosting:
         self.forced_factory: ScopedLoopFactory | None = None
         #: The explorer runs the test; nobody is told of what its loops tell.
         self.is_explored = False
+        #: It is one of many runs, of which pytest is told nothing.
+        self.is_searched = False
         self._wide: list[OpenHost] = []  # those that outlive a test
         self._context_owner: pytest.Function | None = None
         self._context: JobContext
@@ -133,7 +135,9 @@ class Hosting:
         # No fixture has run in the test's own loop, so none will be torn down there. (Exploration keeps its tasks.)
         is_last = task is None and open_host.scope == "function" and self.forced_factory is None
         try:
-            host.run(start(), context.context, may_be_cancelled=True, is_last=is_last)
+            value = host.run(start(), context.context, may_be_cancelled=True, is_last=is_last)
+            if value is not None and self.loop_findings is not None and not self.is_searched:
+                self.loop_findings.returned(item, value)
         except NestedLoopError:
             pytest.fail(crashes.describe_outer_loop("The async test"), pytrace=False)
         except BaseException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import traceback
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.places import is_library
+from pytest_interleave.plugin.detecting.results import unawaited_result
 
 
 class LoopFindings:
@@ -95,6 +97,11 @@ class LoopFindings:
             self._findings.take(owner, finding)
         elif "caplog" not in getattr(owner, "fixturenames", ()):
             self._findings.take(owner, _told_to_handler(message, context))
+
+    def returned(self, item: pytest.Function, value: object) -> None:
+        """Tell of what a test returned: an assertion that was meant, or something that nobody awaits."""
+        if self._findings.take(item, unawaited_result(item, value)) and inspect.iscoroutine(value):
+            value.close()  # or it would be told once more, as never awaited
 
     def left_running(self, owner: pytest.Item | None, tasks: Iterable[asyncio.Task[Any]]) -> None:
         """Tell of tasks that outlived their test."""

@@ -156,6 +156,8 @@ class Explorer:
         """Explore; return what was found, and the decider for the run that pytest reports."""
         progress = Progress(item, self._silence)
         timers = self._timers
+        hosting = hosting_of(item.config)
+        hosting.is_searched = True
 
         def run(decider: Decider, observer: Observer | None = None) -> RunResult:
             timers.restart(item)
@@ -179,6 +181,7 @@ class Explorer:
                     nothing = Exploration(seed=settings.seed, mode=settings.mode)
                     explored = Explored(nothing, reason=str(reason))
         finally:
+            hosting.is_searched = False
             progress.clear()
         explored.phase = execution.phase
         return explored
