@@ -69,6 +69,45 @@ def async_generators(loop: asyncio.AbstractEventLoop) -> list[Any]:
     return list(getattr(loop, "_asyncgens", ()))
 
 
+def has_files(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether anything but its own pipe is registered in the loop's selector; False if it has none."""
+    selector = getattr(loop, "_selector", None)
+    return selector is not None and len(selector.get_map()) > 1
+
+
+def open_ends(loop: asyncio.AbstractEventLoop) -> list[tuple[Any, Any]]:
+    """Return the transports and the servers that are registered in the loop's selector and are not being closed.
+
+    With each server comes its protocol factory, with each transport its protocol.
+    """
+    found: dict[int, tuple[Any, Any]] = {}
+    for key in list(loop._selector.get_map().values()):
+        for handle in key.data if isinstance(key.data, tuple) else ():
+            callback = getattr(handle, "_callback", None)
+            owner = getattr(callback, "__self__", None)
+            if isinstance(owner, asyncio.BaseTransport):
+                if not owner.is_closing():
+                    found[id(owner)] = owner, owner.get_protocol()
+            elif owner is loop and getattr(callback, "__name__", "") == "_accept_connection":
+                factory, _, _, server = handle._args[:4]
+                if server is not None:
+                    found[id(server)] = server, factory
+    return list(found.values())
+
+
+def is_accepted(transport: Any) -> bool:
+    """Whether a server of this loop made the transport, for a connection that came in."""
+    return getattr(transport, "_server", None) is not None
+
+
+def subprocess_of(protocol: Any) -> Any:
+    """Return the transport of the subprocess whose pipe has this protocol, if it is one and the process runs."""
+    transport = getattr(protocol, "proc", None)
+    if isinstance(transport, asyncio.SubprocessTransport) and transport.get_returncode() is None:
+        return transport
+    return None
+
+
 def needs_shutdown_of_executor(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether ``shutdown_default_executor`` has anything to do, or was replaced by the user."""
     return getattr(loop, "_default_executor", loop) is not None or _is_replaced(loop, "shutdown_default_executor")

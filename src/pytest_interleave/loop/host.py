@@ -60,6 +60,9 @@ class Watcher(Protocol):
     def left_open(self, owner: Any, generators: Iterable[Any]) -> None:
         """Take async generators that are suspended, before they are closed."""
 
+    def left_connected(self, owner: Any, ends: Iterable[tuple[Any, Any]]) -> None:
+        """Take transports and servers that are open when nothing runs any more, each with its protocol or factory."""
+
 
 class Host:
     """One event loop and the one task in which its fixtures and tests run.
@@ -72,6 +75,8 @@ class Host:
     #: Told of what the host leaves behind when it closes; ``owner`` is whatever it wants to know the host by.
     watcher: Watcher | None = None
     owner: Any = None
+    #: The loop in which a host ends what was left: what goes wrong there is not what the tests do.
+    ending: asyncio.AbstractEventLoop | None = None
     #: Hosts that are open; with ``count_tasks``, tells whether there may be a task besides those of hosts.
     open_hosts = 0
 
@@ -273,8 +278,10 @@ class Host:
             self._finish_task()
             if loop.is_closed():
                 raise RuntimeError("Event loop is closed")
+            Host.ending = loop
             self.finish_leftovers()
         finally:
+            Host.ending = None
             loop.close()
 
     def release(self) -> None:
@@ -297,8 +304,15 @@ class Host:
             loop.run_until_complete(loop.shutdown_asyncgens())
         if not getattr(loop, "keeps_executor", False) and _plain.needs_shutdown_of_executor(loop):
             loop.run_until_complete(loop.shutdown_default_executor())
-        for _ in range(_LAST_ITERATIONS):
-            if not _plain.has_callbacks(loop):
+        self._iterate_at_most(_LAST_ITERATIONS)
+        if self.watcher is not None and _plain.has_files(loop):
+            self._iterate()  # the other side may have closed; let it be read, and answered
+            self._iterate_at_most(_LAST_ITERATIONS)
+            self.watcher.left_connected(self.owner, _plain.open_ends(loop))
+
+    def _iterate_at_most(self, count: int) -> None:
+        for _ in range(count):
+            if not _plain.has_callbacks(self.loop):
                 break
             self._iterate()
 
@@ -310,8 +324,10 @@ class Host:
         """Return those of the tasks which do not end within a few iterations of the loop."""
         pending = [task for task in tasks if not task.done()]
         for _ in range(_LAST_ITERATIONS):
-            if not pending or self.loop.is_closed() or not _plain.has_callbacks(self.loop):
+            if not pending or self.loop.is_closed():
                 break
+            if not _plain.has_callbacks(self.loop) and not _plain.has_files(self.loop):
+                break  # what a connection brings would come in the next iterations
             self._iterate()
             pending = [task for task in pending if not task.done()]
         return pending

@@ -21,6 +21,7 @@ from pytest_interleave.plugin.detecting.blocking import BlockedLoops
 from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe_waits
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
+from pytest_interleave.plugin.detecting.open_ends import open_end
 from pytest_interleave.plugin.detecting.places import is_library
 from pytest_interleave.plugin.detecting.results import unawaited_result
 
@@ -80,6 +81,9 @@ class LoopFindings:
         message = str(context.get("message") or "unhandled exception")
         error = context.get("exception")
         if error is not None:
+            is_ending = Host.ending is loop or loop.is_closed()
+            if is_ending and isinstance(error, (asyncio.CancelledError, OSError)) and "task" not in context:
+                return  # a stream whose loop ends, and whose handler we cancel, tells of it in a callback and a future
             finding = _lost_exception(message, error, context)
             # What was left behind may fail while we end it; nobody else has asked for that.
             if message == LEFT_RUNNING:
@@ -126,6 +130,13 @@ class LoopFindings:
                 advice="Iterate it to its end, or use it in 'async with contextlib.aclosing(...)'.",
             )
             self._findings.take(owner, finding)
+
+    def left_connected(self, owner: pytest.Item | None, ends: Iterable[tuple[Any, Any]]) -> None:
+        """Tell of servers, connections, pipes and subprocesses that nobody closed."""
+        for end, made_by in ends:
+            finding = open_end(end, made_by)
+            if finding is not None:
+                self._findings.take(owner, finding)
 
 
 def _lost_exception(message: str, error: BaseException, context: dict[str, Any]) -> Finding:

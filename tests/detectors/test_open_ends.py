@@ -1,0 +1,112 @@
+"""Servers, connections and subprocesses that are open when their test has ended."""
+
+import pytest
+
+HEAD = """
+import asyncio
+import pytest
+
+async def serve(reader, writer):
+    writer.write(b"x")
+    await reader.read()
+    writer.close()
+
+class Protocol(asyncio.Protocol):
+    def connection_made(self, transport):
+        pass
+
+def address_of(server):
+    return server.sockets[0].getsockname()
+"""
+
+
+def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(test_it=HEAD + body)
+    return pytester.runpytest_subprocess(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        ("await asyncio.start_server(serve, '127.0.0.1', 0)", "the server of 'serve' on 127.0.0.1:* (test_it.py:4)"),
+        (
+            "await asyncio.get_running_loop().create_server(Protocol, '127.0.0.1', 0)",
+            "the server of 'Protocol.connection_made' on 127.0.0.1:* (test_it.py:10)",
+        ),
+        (
+            "await asyncio.get_running_loop().create_datagram_endpoint(Protocol, local_addr=('127.0.0.1', 0))",
+            "the socket 127.0.0.1:* (Protocol) was not closed*",
+        ),
+        (
+            "await asyncio.create_subprocess_exec('sleep', '60', stdout=asyncio.subprocess.PIPE)",
+            "the subprocess 'sleep 60' still ran",
+        ),
+    ],
+)
+def test_what_is_not_closed_is_told(pytester: pytest.Pytester, statement: str, finding: str) -> None:
+    result = run(pytester, f"async def test_it():\n    kept = {statement}\n")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"left-open: {finding}", "  in test_it.py::test_it"])
+
+
+def test_an_open_connection_to_another_loop_is_told(pytester: pytest.Pytester) -> None:
+    body = """
+import socket
+kept = []
+
+async def test_it():
+    listening = socket.create_server(("127.0.0.1", 0))
+    kept.append((listening, await asyncio.open_connection(*listening.getsockname())))
+"""
+    result = run(pytester, body)
+    result.stdout.fnmatch_lines("left-open: the connection to 127.0.0.1:* (StreamReaderProtocol) was not closed")
+
+
+def test_what_is_closed_or_belongs_to_a_wider_fixture_is_not_told(pytester: pytest.Pytester) -> None:
+    body = """
+async def test_closed_without_waiting():
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        await reader.read(1)
+        writer.close()
+
+async def test_closed_and_awaited():
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        await reader.read(1)
+        writer.close()
+        await writer.wait_closed()
+
+async def test_subprocesses():
+    process = await asyncio.create_subprocess_exec("echo", "x", stdout=asyncio.subprocess.PIPE)
+    await process.communicate()
+    process = await asyncio.create_subprocess_exec("sleep", "60", stdout=asyncio.subprocess.PIPE)
+    process.kill()
+    await process.wait()
+
+@pytest.fixture
+async def own():
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield address_of(server)
+
+async def test_with_its_own_server(own):
+    reader, writer = await asyncio.open_connection(*own)
+    await reader.read(1)
+    writer.close()
+
+@pytest.fixture(scope="module")
+async def wide():
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield address_of(server)
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("number", [1, 2])
+async def test_with_a_wide_server(wide, number):
+    reader, writer = await asyncio.open_connection(*wide)
+    await reader.read(1)
+    writer.close()
+"""
+    result = run(pytester, body, "--interleave-strict")
+    result.assert_outcomes(passed=6)
+    assert result.ret == pytest.ExitCode.OK
