@@ -110,3 +110,30 @@ async def test_with_a_wide_server(wide, number):
     result = run(pytester, body, "--interleave-strict")
     result.assert_outcomes(passed=6)
     assert result.ret == pytest.ExitCode.OK
+
+
+def test_a_loop_with_a_selector_of_its_own_is_left_alone(pytester: pytest.Pytester) -> None:
+    body = """
+from unittest.mock import Mock
+
+class Loop(asyncio.BaseEventLoop):
+    def __init__(self):
+        super().__init__()
+        self._selector = Mock()
+        self._selector.select.return_value = ()
+
+    def _process_events(self, events):
+        pass
+
+    def _write_to_self(self):
+        pass
+
+def pytest_asyncio_loop_factories():
+    return {"mocked": Loop}
+
+async def test_it():
+    await asyncio.sleep(0)
+"""
+    pytester.makeconftest(HEAD + body.partition("async def test_it")[0])
+    result = run(pytester, "async def test_it():\n    await asyncio.sleep(0)\n")
+    result.assert_outcomes(passed=1)

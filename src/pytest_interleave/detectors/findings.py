@@ -47,6 +47,9 @@ DETECTORS: dict[str, tuple[Level, str]] = {
     "unawaited-result": (Level.FAIL, "a value that an async test returned: a coroutine, or anything but None"),
     "leaked-task": (Level.REPORT, "a task that is still pending after the test's fixtures are torn down"),
     "blocked-loop": (Level.REPORT, "a step that kept its loop from everything else"),
-    "left-open": (Level.REPORT, "an async generator, server, connection, subprocess or client session that was left open"),
+    "left-open": (
+        Level.REPORT,
+        "an async generator, server, connection, subprocess or client session that was left open",
+    ),
     "undeclared-host": (Level.FAIL, "a connection to what the test's `hosts` do not declare, though it was refused"),
 }

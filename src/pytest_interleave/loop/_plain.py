@@ -72,7 +72,7 @@ def async_generators(loop: asyncio.AbstractEventLoop) -> list[Any]:
 def has_files(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether anything but its own pipe is registered in the loop's selector; False if it has none."""
     selector = getattr(loop, "_selector", None)
-    return selector is not None and len(selector.get_map()) > 1
+    return isinstance(selector, selectors.BaseSelector) and len(selector.get_map() or ()) > 1
 
 
 def open_ends(loop: asyncio.AbstractEventLoop) -> list[tuple[Any, Any]]:

@@ -1,0 +1,39 @@
+"""The page on probes says what they come to today, and nothing in our column misleads."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "probes.md").read_text()
+
+
+def load_probes() -> Any:
+    spec = importlib.util.spec_from_file_location("probes", ROOT / "benchmarks" / "programs" / "probes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PROBES = load_probes()
+
+
+@pytest.mark.parametrize("probe", PROBES.PROBES, ids=lambda probe: probe.title)
+def test_our_column_is_current_and_misleads_nobody(probe: Any, tmp_path: Path) -> None:
+    verdict = PROBES.judge(sys.executable, probe, tmp_path, patience_seconds=120)
+
+    assert PROBES.is_good(probe, verdict)
+    assert re.search(rf"^\| {re.escape(probe.title)} \| {verdict} \|", PAGE, re.MULTILINE)
+
+
+def test_the_page_has_each_probe_once() -> None:
+    for probe in PROBES.PROBES:
+        assert PAGE.count(f"\n| {probe.title} |") == 1
