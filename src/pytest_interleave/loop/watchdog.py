@@ -31,6 +31,8 @@ Spot = tuple[CodeType, int]
 
 _LOOKS_PER_THRESHOLD = 5
 _MOST_FRAMES = 60
+#: The share of the time that a call which waits may compute.
+_MOST_COMPUTING = 0.05
 #: What happens in these is nobody's fault, or a person is looking.
 _EXCUSED = frozenset(
     [
@@ -148,6 +150,8 @@ class _Look:
         self._step: LongStep | None = None
         self._counted_until = now
         self._computing = 0.0
+        #: For how long the innermost instruction has been the same, and what of it was computing and was counted.
+        self._stand_seconds = self._stand_computing = self._stand_counted = 0.0
 
     def again(self, owner: Any) -> None:
         """Count the time since the last look."""
@@ -174,11 +178,15 @@ class _Look:
             return
         self._callback = callback
         is_first = not self._spots
-        stands_still = self._clock is None or spots[:1] == self._spots[:1]
+        if self._clock is not None and spots[:1] != self._spots[:1]:
+            self._stand_seconds = self._stand_computing = self._stand_counted = 0.0
+            is_still = False
+        else:
+            is_still = True
         self._spots = spots
         if is_first and self._computing < self._threshold:
             return
-        self._count(min(now - self._counted_until, self._most_waiting) if stands_still else 0.0, now, owner)
+        self._count(min(now - self._counted_until, self._most_waiting) if is_still else 0.0, now, owner)
 
     def _count(self, waiting: float, now: float, owner: Any) -> None:
         computing = min(self._computing, now - self._counted_until)
@@ -189,7 +197,13 @@ class _Look:
             assert self._callback is not None
             step = self._step = LongStep(owner, self._callback.f_locals.get("self"))
         was_short = step.seconds < self._threshold
-        seconds = max(waiting, computing)
+        # Who waits does not compute. On a busy machine a call that computes stands still for long, too, but uses some
+        # of the processor meanwhile; of that one only the processor's time counts.
+        self._stand_seconds += max(waiting, computing)
+        self._stand_computing += computing
+        is_waiting = self._stand_computing <= _MOST_COMPUTING * self._stand_seconds
+        counted = self._stand_seconds if is_waiting or self._clock is None else self._stand_computing
+        seconds, self._stand_counted = counted - self._stand_counted, counted
         step.seconds += seconds
         step.computing_seconds += computing
         step.spots[self._spots] = step.spots.get(self._spots, 0.0) + seconds
