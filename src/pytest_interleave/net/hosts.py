@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import interception
 from pytest_interleave.net.served import Served, as_served
+
+if TYPE_CHECKING:
+    from pytest_interleave.net.routes import Routes
 
 #: Default port of a scheme, and whether it is under TLS.
 _SCHEMES = {
@@ -174,6 +177,8 @@ class Hosts:
         #: Of servers that could not start.
         self.errors: list[Exception] = []
         self.context = contextvars.copy_context()
+        #: Mock routes that were declared, in order.
+        self.mocked: list[Routes] = []
         self._hosts: list[NamedHost] = []
         self._allowed: list[str] = []
         self._loop = loop
@@ -207,6 +212,19 @@ class Hosts:
             host.endpoints[number] = Endpoint(host, number, tls=is_tls)
         self._hosts.append(host)
         return host
+
+    def routes(self, name: str, *, port: int | None = None, tls: bool | None = None) -> Routes:
+        """Return routes, still to be declared, that are served at ``name``; see ``serve``. Needs aiohttp."""
+        import importlib.util
+
+        if importlib.util.find_spec("aiohttp") is None:
+            raise RuntimeError("routes are served by aiohttp, which is not installed: pip install aiohttp")
+        from pytest_interleave.net.routes import Routes
+
+        routes = Routes(name)
+        self.serve(name, routes, port=port, tls=tls)
+        self.mocked.append(routes)
+        return routes
 
     def allow(self, *names: str) -> None:
         """Let these names and addresses be reached for real (a database in a container); wildcards are allowed."""
@@ -287,6 +305,7 @@ class Hosts:
                 endpoint.drop()
 
     async def __aenter__(self) -> Self:
+        interception.prefer(self)
         return self.open()
 
     async def __aexit__(

@@ -9,6 +9,7 @@ gRPC) does not, and finds nobody at the addresses that it may have been told.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import errno
 import os
 import socket
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_interleave.net.hosts import Endpoint, Hosts, NamedHost
 
 _active: list[Hosts] = []
+#: Those that were entered in this context (``async with Hosts()``), the innermost first: they answer before others, so
+#: that each of two tasks may have its own host of one name.
+_preferred: contextvars.ContextVar[tuple[Hosts, ...]] = contextvars.ContextVar("preferred_hosts", default=())
 _patches: list[tuple[Any, str, Any]] = []
 _MISSING: Any = object()
 _BACKLOG = 1024
@@ -51,10 +55,16 @@ def activate(hosts: Hosts) -> None:
     _active.append(hosts)
 
 
+def prefer(hosts: Hosts) -> None:
+    """Let these hosts answer before others, for what is asked in this context and in tasks that begin there."""
+    _preferred.set((hosts, *_preferred.get()))
+
+
 def deactivate(hosts: Hosts) -> None:
     """Take these hosts away."""
     if hosts in _active:
         _active.remove(hosts)
+        _preferred.set(tuple(one for one in _preferred.get() if one is not hosts))
         if not _active:
             _uninstall()
 
@@ -84,7 +94,8 @@ def make_listener() -> socket.socket:
 
 
 def _find(name: str, port: int | None = None) -> NamedHost | None:
-    for hosts in reversed(_active):
+    preferred = [hosts for hosts in _preferred.get() if hosts in _active]
+    for hosts in (*preferred, *reversed(_active)):
         found = hosts.find(name, port)
         if found is not None:
             return found

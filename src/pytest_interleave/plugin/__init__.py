@@ -20,6 +20,7 @@ from pytest_interleave.plugin.exploring.options import add_options as add_explor
 from pytest_interleave.plugin.exploring.options import read_settings as read_explore_settings
 from pytest_interleave.plugin.fixtures import FixtureHooks
 from pytest_interleave.plugin.http import aiohttp_fixtures
+from pytest_interleave.plugin.http.mock_session import mock_session
 from pytest_interleave.plugin.marks import MARK_LINE
 from pytest_interleave.plugin.misuse import Explanations
 from pytest_interleave.plugin.named_hosts import hosts
@@ -45,6 +46,7 @@ __all__ = [
     "event_loop",
     "event_loop_policy",
     "hosts",
+    "mock_session",
     "unused_tcp_port",
     "unused_tcp_port_factory",
     "unused_udp_port",

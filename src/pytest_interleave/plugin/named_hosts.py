@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.plugin.detecting.hooks import is_failure, report_finding
+from pytest_interleave.plugin.detecting.hooks import has_passed, is_failure, report_finding
 from pytest_interleave.plugin.items import get_loop_scope_of
 from pytest_interleave.plugin.session import hosting_of
 
 if TYPE_CHECKING:
     from pytest_interleave.net.hosts import Hosts, Refusal
+    from pytest_interleave.net.routes import Route, Unmatched
 
 
 @pytest.fixture
@@ -41,8 +42,31 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
         declared.close()
     if declared.errors:
         raise declared.errors[0]
-    if is_searched and any(is_failure(config, item, _finding_of(refusal)) for refusal in declared.refusals):
-        pytest.fail(_finding_of(declared.refusals[0]).summary, pytrace=False)
+    for routes in declared.mocked:
+        if routes.errors:
+            raise routes.errors[0]
+    if is_searched:
+        _fail_run(config, item, declared)
+    else:
+        _report_routes(config, item, declared)
+
+
+def _fail_run(config: pytest.Config, item: pytest.Function, declared: Hosts) -> None:
+    """End a run of the search by what would fail the test; a route may stay unused in some of them."""
+    found = [_finding_of(refusal) for refusal in declared.refusals]
+    found += [_finding_of_unmatched(one) for routes in declared.mocked for one in routes.unmatched]
+    for finding in found:
+        if is_failure(config, item, finding):
+            pytest.fail(finding.summary, pytrace=False)
+
+
+def _report_routes(config: pytest.Config, item: pytest.Function, declared: Hosts) -> None:
+    for routes in declared.mocked:
+        for unmatched in routes.unmatched:
+            report_finding(config, item, _finding_of_unmatched(unmatched))
+        if has_passed(config):  # a test that did not get to its end has not used what it declared
+            for route in routes.unused():
+                report_finding(config, item, _finding_of_unused(routes.name, route))
 
 
 def _close_served(declared: Hosts, item: pytest.Function) -> None:
@@ -72,3 +96,16 @@ def _finding_of(refusal: Refusal) -> Finding:
 def _advise(refusal: Refusal) -> str:
     name = refusal.target.rpartition(":")[0] or refusal.target
     return f'Declare it, hosts.serve("{name}", …), or let it be reached for real, hosts.allow("{name}").'
+
+
+def _finding_of_unmatched(unmatched: Unmatched) -> Finding:
+    return Finding("unmatched-request", unmatched.summary(), details=unmatched.differences())
+
+
+def _finding_of_unused(name: str, route: Route) -> Finding:
+    return Finding(
+        "unused-route",
+        f"no request came to {route} of {name}",
+        route.place,
+        advice="Leave it out, or declare it with optional=True.",
+    )

@@ -45,6 +45,12 @@ def is_failure(config: pytest.Config, item: pytest.Item, finding: Finding) -> bo
     return hooks is not None and level_of(finding, item, hooks.settings) is Level.FAIL
 
 
+def has_passed(config: pytest.Config) -> bool:
+    """Whether the test whose turn it is has neither failed nor been skipped so far."""
+    hooks = hooks_of(config)
+    return hooks is None or hooks.has_passed
+
+
 def hooks_of(config: pytest.Config) -> DetectingHooks | None:
     """Return what keeps the session's findings, if anything does."""
     hooks: DetectingHooks | None = config.pluginmanager.get_plugin(NAME)
@@ -65,6 +71,8 @@ class DetectingHooks:
         self.settings = settings
         #: The test whose turn it is, from its set-up to the next one's.
         self.item: pytest.Item | None = None
+        #: Whether its reports so far are of what passed.
+        self.has_passed = True
         #: To be called before the last report of that test is made.
         self.suspects: list[Callable[[], None]] = []
         #: What another thread saw of the test that runs: to be called before its next report is made.
@@ -115,6 +123,7 @@ class DetectingHooks:
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         """Remember whose turn it is."""
         self.item = item
+        self.has_passed = True
         self._never_awaited.begin()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -134,6 +143,7 @@ class DetectingHooks:
         report: Any = yield
         if self._pending and (found := self._pending.pop(item, None)) is not None:
             self._complete(report, found)
+        self.has_passed = self.has_passed and bool(report.passed)
         show_measurements(report)
         return report  # type: ignore[no-any-return]
 
