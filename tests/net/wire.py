@@ -28,8 +28,13 @@ async def test_the_total_timeout_fires(api, mock_session):
 
 
 async def test_the_limit_of_a_connector_holds(api):
-    api.get("/").reply(text="ok", delay=0.01)
+    pair = asyncio.Barrier(2)
 
+    async def answer(request):
+        await pair.wait()
+        return "ok"
+
+    api.get("/").reply(answer)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2)) as session:
         await asyncio.gather(*(read(session, f"{URL}/") for _ in range(8)))
 
@@ -164,7 +169,13 @@ async def test_a_session_is_awaited_and_entered_and_raises(api, mock_session):
 
 async def test_gather_overlaps_and_a_loop_does_not(hosts, mock_session):
     one, other = hosts.routes("http://one"), hosts.routes("http://other")
-    one.get("/").reply(delay=0.02)
+    all_are_there = asyncio.Barrier(10)
+
+    async def answer(request):
+        await all_are_there.wait()
+        return "ok"
+
+    one.get("/").reply(answer)
     other.get("/").reply(delay=0.001)
 
     await asyncio.gather(*(read(mock_session, "http://one/") for _ in range(10)))

@@ -1,8 +1,8 @@
 """Mock routes: what a test says that a host answers, told over the wire by aiohttp's own server.
 
-The client is left alone: its timeouts, pool, cookies, redirects and decoding are the real ones. A request goes to the last
-declared route that it fits, so a test may go before what a fixture declares. A route gives its replies in order, and the last
-of them again and again.
+The client is left alone: its timeouts, pool, cookies, redirects and decoding are the real ones. A request goes to the
+last declared route that it fits, so a test may go before what a fixture declares. A route gives its replies in order,
+and the last of them again and again.
 """
 
 from __future__ import annotations
@@ -323,13 +323,17 @@ class Unmatched:
         """Return one line."""
         return f"{self.call.method} {self.call.url} fits no route"
 
+    def nearest(self) -> Route | None:
+        """Return the route that it misses by the least."""
+        return min(self.routes, key=self._distance, default=None)
+
     def differences(self) -> tuple[str, ...]:
         """Return what the nearest route wants and what came, then the other routes."""
-        if not self.routes:
+        nearest = self.nearest()
+        if nearest is None:
             return ("no route is declared",)
-        nearest = min(self.routes, key=self._distance)
         others = [route for route in self.routes if route is not nearest]
-        lines = [f"the nearest is {nearest} ({nearest.place}):"]
+        lines = [f"the nearest, declared there, is {nearest}:"]
         lines += [f"  {line}" for line in nearest.mismatches(self.call)]
         if others:
             lines.append("others: " + ", ".join(str(route) for route in others))

@@ -64,7 +64,8 @@ def _report_routes(config: pytest.Config, item: pytest.Function, declared: Hosts
     for routes in declared.mocked:
         for unmatched in routes.unmatched:
             report_finding(config, item, _finding_of_unmatched(unmatched))
-        if has_passed(config):  # a test that did not get to its end has not used what it declared
+        # A test that did not get to its end has not used what it declared, nor has a request that went astray.
+        if has_passed(config) and not routes.unmatched:
             for route in routes.unused():
                 report_finding(config, item, _finding_of_unused(routes.name, route))
 
@@ -99,7 +100,9 @@ def _advise(refusal: Refusal) -> str:
 
 
 def _finding_of_unmatched(unmatched: Unmatched) -> Finding:
-    return Finding("unmatched-request", unmatched.summary(), details=unmatched.differences())
+    nearest = unmatched.nearest()
+    where = None if nearest is None else nearest.place
+    return Finding("unmatched-request", unmatched.summary(), where, details=unmatched.differences())
 
 
 def _finding_of_unused(name: str, route: Route) -> Finding:

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 @_in_loop_of_test
 async def mock_session(hosts: Hosts) -> AsyncIterator[ClientSession]:
-    """Return a client session for the routes of ``hosts``: a real one, which waits, overlaps and fails as in production."""
+    """Return a real client session for the routes of ``hosts``: it waits, overlaps and fails as in production."""
     try:
         from aiohttp import ClientSession
     except ImportError:
         pytest.fail("mock_session needs aiohttp: pip install 'pytest-interleave[aiohttp]'", pytrace=False)
     async with ClientSession() as session:
         yield session
-

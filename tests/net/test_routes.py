@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+WIRE = Path(__file__).with_name("wire.py").read_text()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--interleave", "--interleave-runs=4", "--interleave-time=60"]],
+    ids=["plain", "explored"],
+)
+def test_real_clients_see_a_real_server(pytester: pytest.Pytester, options: list[str]) -> None:
+    pytester.makepyfile(test_wire=WIRE)
+
+    result = pytester.runpytest_subprocess("-W", "error", "--interleave-strict", *options)
+
+    result.assert_outcomes(passed=WIRE.count("\nasync def test_"))
+
+
+UNMATCHED = """
+    import pytest
+
+    @pytest.mark.asyncio
+    async def test_asks(hosts, mock_session):
+        api = hosts.routes("http://api.example.com")
+        api.post("/users", json={"name": "Ann"})
+        api.get("/users/{id}", query={"page": 2}, headers={"X-Token": "t"})
+        async with mock_session.get("http://api.example.com/users/1?page=1") as response:
+            assert response.status == 501
+            assert "page=2 is wanted" in await response.text()
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--interleave"]], ids=["plain", "explored"])
+def test_a_request_that_fits_no_route_fails_the_test(pytester: pytest.Pytester, options: list[str]) -> None:
+    pytester.makepyfile(UNMATCHED)
+
+    result = pytester.runpytest_subprocess(*options)
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*GET http://api.example.com/users/1?page=1 fits no route*"])
+
+
+def test_what_the_nearest_route_wants_is_shown(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(UNMATCHED)
+
+    result = pytester.runpytest_subprocess()
+
+    result.stdout.fnmatch_lines(
+        [
+            "unmatched-request: GET http://api.example.com/users/1?page=1 fits no route  (*test_*.py:7)",
+            "    the nearest, declared there, is GET /users/{id}?page=2:",
+            "      query: page=2 is wanted, page=1 came",
+            "      header X-Token: 't' is wanted, none came",
+            "    others: POST /users",
+        ],
+        consecutive=True,
+    )
+    result.stdout.no_fnmatch_line("*unused-route*")
+
+
+UNUSED = """
+    import pytest
+
+    @pytest.mark.asyncio
+    async def test_passes(hosts):
+        hosts.routes("api.example.com").get("/a")
+
+    @pytest.mark.asyncio
+    async def test_fails(hosts):
+        hosts.routes("api.example.com").get("/b")
+        assert False
+
+    @pytest.mark.asyncio
+    async def test_skips(hosts):
+        hosts.routes("api.example.com").get("/c")
+        pytest.skip("not now")
+
+    @pytest.mark.asyncio
+    async def test_may(hosts):
+        hosts.routes("api.example.com").get("/d", optional=True)
+"""
+
+
+def test_an_unused_route_fails_a_test_that_passed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(UNUSED)
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=2, failed=1, skipped=1, errors=1)
+    result.stdout.fnmatch_lines(["unused-route: no request came to GET /a of api.example.com  (*.py:5)"])
+    result.stdout.no_fnmatch_line("*unused-route: no request came to GET /[bcd]*")
+
+
+def test_unused_routes_may_be_let_pass(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(UNUSED)
+
+    result = pytester.runpytest_subprocess("--interleave-detect=unused-route=off")
+
+    result.assert_outcomes(passed=2, failed=1, skipped=1)
+
+
+def test_an_exception_of_a_handler_is_that_of_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def broken(request):
+            raise ZeroDivisionError("in the handler")
+
+        @pytest.mark.asyncio
+        async def test_asks(hosts, mock_session):
+            hosts.routes("http://api").get("/").reply(broken)
+            async with mock_session.get("http://api/") as response:
+                assert response.status == 500
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["E   ZeroDivisionError: in the handler"])
+
+
+def test_wrong_declarations_are_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_declares(hosts):
+            api = hosts.routes("http://api")
+            with pytest.raises(ValueError, match="begins with no slash"):
+                api.get("http://api/users")
+            with pytest.raises(ValueError, match="has a query already"):
+                api.get("/?a=1", query={"b": "2"})
+            with pytest.raises(TypeError, match="takes one of"):
+                api.get("/", optional=True).reply(json=1, text="1")
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=1)
