@@ -215,10 +215,12 @@ class Hosts:
 
     def routes(self, name: str, *, port: int | None = None, tls: bool | None = None) -> Routes:
         """Return routes, still to be declared, that are served at ``name``; see ``serve``. Needs aiohttp."""
-        import importlib.util
-
-        if importlib.util.find_spec("aiohttp") is None:
-            raise RuntimeError("routes are served by aiohttp, which is not installed: pip install aiohttp")
+        try:
+            import aiohttp.web  # noqa: F401 - now, and not in the time that a client gives its first request
+        except ImportError:
+            raise RuntimeError(
+                "routes are served by aiohttp, which is not installed: pip install 'pytest-interleave[aiohttp]'"
+            ) from None
         from pytest_interleave.net.routes import Routes
 
         routes = Routes(name)
