@@ -122,7 +122,7 @@ def test_an_exception_of_a_handler_is_that_of_the_test(pytester: pytest.Pytester
     result = pytester.runpytest_subprocess()
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["E   ZeroDivisionError: in the handler"])
+    result.stdout.fnmatch_lines(["E *ZeroDivisionError: in the handler"])
 
 
 def test_wrong_declarations_are_refused(pytester: pytest.Pytester) -> None:
