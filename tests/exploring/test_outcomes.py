@@ -348,3 +348,34 @@ def test_the_summary_of_a_large_suite_keeps_the_lines_that_matter(pytester: pyte
         ["test_it.py::test_race: *", "21 more tests passed in all that was tried; -v lists them"]
     )
     result.stdout.no_fnmatch_line("test_it.py::test_0: *")
+
+
+def test_the_table_ends_where_the_assertion_stands_not_in_what_shows_its_values(explore) -> None:
+    result = explore(
+        """
+        class Counter:
+            value = 0
+
+            def __repr__(self):
+                text = "Counter"
+                return text
+
+        async def test_counter():
+            counter = Counter()
+            async def remote():
+                await asyncio.sleep(0.01)
+            async def add():
+                value = counter.value
+                await remote()
+                counter.value = value + 1
+            async def late():
+                await asyncio.sleep(0.02)
+                await add()
+            await asyncio.gather(add(), late())
+            assert counter.value == 2 and counter
+        """,
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.no_fnmatch_line('*text = "Counter"*')
+    result.stdout.fnmatch_lines(["*assert counter.value == 2 and counter", "*→ raises AssertionError"])

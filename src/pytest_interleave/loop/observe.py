@@ -8,6 +8,7 @@ traces lines (``sys.settrace``), so it is slow; a debugger's or coverage's own t
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Pla
 _MOST_LINES = 400
 _MOST_TIMES = 3
 _THE_TEST = "the test"
+#: Ends of files that ask for the text of values when an assertion fails.
+_SHOWS = tuple(os.path.join("_pytest", *parts) for parts in (("_io", "saferepr.py"), ("assertion", "util.py")))
 
 
 @dataclass(slots=True)
@@ -201,7 +204,7 @@ class Observer:
     # -- notes ---------------------------------------------------------------------------------------------------
 
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        return self._trace_line if rank(frame.f_code.co_filename) == 2 else None
+        return self._trace_line if rank(frame.f_code.co_filename) == 2 and not _is_for_show(frame) else None
 
     def _trace_line(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line" and len(self._lines) < _MOST_LINES:
@@ -356,6 +359,16 @@ def _names(run: _Run) -> tuple[str, ...]:
         for count, number in enumerate(same, start=1):
             names[number] = f"{name}({run.arguments[number]})" if told_apart else f"{name} #{count}"
     return tuple(names)
+
+
+def _is_for_show(frame: FrameType) -> bool:
+    """Whether this runs only to show a value in a failed assertion: a ``__repr__`` that pytest asks for."""
+    caller = frame.f_back
+    while caller is not None and caller.f_code.co_filename != __file__:
+        if caller.f_code.co_filename.endswith(_SHOWS):
+            return True
+        caller = caller.f_back
+    return False
 
 
 def _own_name(task: Any) -> str:
