@@ -379,3 +379,24 @@ def test_the_table_ends_where_the_assertion_stands_not_in_what_shows_its_values(
     result.assert_outcomes(failed=1)
     result.stdout.no_fnmatch_line('*text = "Counter"*')
     result.stdout.fnmatch_lines(["*assert counter.value == 2 and counter", "*→ raises AssertionError"])
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3, 7, 20])
+def test_no_test_is_run_more_often_than_it_may_be(explore, pytester: pytest.Pytester, runs: int) -> None:
+    explore(
+        """
+        async def test_with_few_orders():
+            await work()
+
+        async def test_with_many():
+            await asyncio.gather(*(work() for _ in range(8)))
+        """,
+        f"--interleave-runs={runs}",
+        "--interleave-json=out.json",
+    )
+
+    tests = json.loads((pytester.path / "out.json").read_text())["tests"]
+
+    assert [test["outcome"] for test in tests] == ["passed", "passed"]
+    assert all(test["runs"] <= runs for test in tests)
+    assert tests[1]["runs"] == runs

@@ -115,7 +115,9 @@ class Search:
 
     def _has_budget(self, share: float = 1.0) -> bool:
         budget = self.budget
-        return self.exploration.runs < budget.runs * share and perf_counter() - self._started < budget.seconds * share
+        # Where a share is kept for later, one run at least is: asyncio's own order is repeated at the end.
+        runs = budget.runs if share == 1 else min(budget.runs * share, budget.runs - 1)
+        return self.exploration.runs < runs and perf_counter() - self._started < budget.seconds * share
 
     def _stages(self) -> str:
         done = self.exploration
@@ -170,6 +172,8 @@ class Search:
     def _walk_small_tree(self, first: RunResult) -> bool:
         """Try every schedule, if there are few choice points. True: done, with or without a failure."""
         if len(first.widths) > _SMALL_TREE or first.starts or self.exploration.suspensions:
+            return False
+        if not self._has_budget(0.5):
             return False
         prefix: list[int] = []
         while True:
@@ -259,6 +263,8 @@ class Search:
     def _differs_when_repeated(self, first: RunResult) -> bool:
         """Run asyncio's own order again: it must pass again, and be the same run."""
         done = self.exploration
+        if done.runs >= self.budget.runs:
+            return False
         second = self._run(Fifo())
         if second.failed:
             if self._passes_in_real_time(second):
