@@ -398,8 +398,11 @@ class TurnLoop(asyncio.SelectorEventLoop):
         while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
             frame = frame.f_back
         if frame is None or frame.f_globals.get("__name__", "").startswith("pytest_interleave."):
-            # A task that is nothing but a sleep.
             timer.place = None
+            if frame is not None and frame.f_globals.get("__name__", "").startswith("pytest_interleave.net."):
+                timer.stands_for = CODE_SLEEP  # bytes that are under way
+                return
+            # A task that is nothing but a sleep.
             timer.stands_for = DEADLINE if callback is not _SLEEP_CALLBACK else NESTED_SLEEP
             return
         code = frame.f_code

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import difflib
+import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import TracebackType
@@ -21,9 +22,11 @@ from urllib.parse import urlsplit
 
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import interception
+from pytest_interleave.net.faults import CHOICES, HEALTHY, Draw, Faults, Period
 from pytest_interleave.net.served import Served, as_served
 
 if TYPE_CHECKING:
+    from pytest_interleave.net.relay import Relay
     from pytest_interleave.net.routes import Routes
 
 #: Default port of a scheme, and whether it is under TLS.
@@ -67,24 +70,59 @@ class Endpoint:
         self.port = port
         self.tls = tls
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._listener: socket.socket | None = None
-        self._start: asyncio.Task[None] | None = None
+        self.relay: Relay | None = None
+        self._listeners: list[socket.socket] = []
+        self._impostor: socket.socket | None = None
+        self._starts: list[asyncio.Task[None]] = []
 
-    def open(self) -> tuple[str, int]:
-        """Return where it listens; begin to, in the running loop, if this is the first time."""
-        if self._listener is None:
-            loop = self.host.hosts.find_loop()
-            listener = interception.make_listener()
-            self._listener = listener
-            self.loop = loop
-            begin = _in_context(self._begin, self.host.hosts.context)
-            if loop is interception.running_loop():
-                begin()
-            else:
-                loop.call_soon_threadsafe(begin)
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the server itself listens."""
+        return _name_of_socket(self._listeners[0])
+
+    def open(self, fate: Faults | None = None) -> tuple[str, int]:
+        """Return where a connection with that fate goes (None: it is drawn); begin to listen if this is the first."""
+        if self.loop is None:
+            self.loop = self.host.hosts.find_loop()
+            self._start(self._listen)
         self._check_loop()
-        address: tuple[str, int] = self._listener.getsockname()[:2]
-        return address
+        self.host.connections += 1
+        if not self.host.is_moody:
+            return self.address
+        if fate is None:
+            fate = self.host.draw()
+        faults = fate if fate is not HEALTHY else self.host.faults_now()
+        if faults.refuse:
+            self.host.hosts.note_fault(f"a connection to {self.host.name} was refused")
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{self.host.name}:{self.port} refuses connections")
+        if faults.tls_failure and self.tls:
+            if self._impostor is None:
+                self._impostor = self._start(self._listen_as_impostor)
+            return _name_of_socket(self._impostor)
+        if self.relay is None:
+            from pytest_interleave.net.relay import Relay
+
+            self.relay = Relay(self)
+            self._relay_listener = self._start(self.relay.listen)
+        self.relay.fates.append(fate)
+        return _name_of_socket(self._relay_listener)
+
+    def _start(self, listen: Callable[[socket.socket], Coroutine[Any, Any, None]]) -> socket.socket:
+        """Let a new socket be listened to."""
+        listener = interception.make_listener()
+        self._listeners.append(listener)
+        loop = self.loop
+        assert loop is not None
+
+        def begin() -> None:
+            self._starts.append(loop.create_task(listen(listener), name=f"start {self.host.name}:{self.port}"))
+
+        begin_apart = _in_context(begin, self.host.hosts.context)
+        if loop is interception.running_loop():
+            begin_apart()
+        else:
+            loop.call_soon_threadsafe(begin_apart)
+        return listener
 
     def _check_loop(self) -> None:
         loop = self.loop
@@ -94,13 +132,7 @@ class Endpoint:
                 "in a fixture of the test's own loop scope"
             )
 
-    def _begin(self) -> None:
-        assert self.loop is not None
-        self._start = self.loop.create_task(self._listen(), name=f"start {self.host.name}:{self.port}")
-
-    async def _listen(self) -> None:
-        listener = self._listener
-        assert listener is not None
+    async def _listen(self, listener: socket.socket) -> None:
         try:
             tls = None
             if self.tls:
@@ -115,15 +147,22 @@ class Endpoint:
                 raise
             self.host.hosts.errors.append(error)
 
-    async def finish_start(self) -> None:
-        """Wait for the server, unless it was never asked for."""
-        if self._start is not None:
-            await asyncio.gather(self._start, return_exceptions=True)
+    async def _listen_as_impostor(self, listener: socket.socket) -> None:
+        from pytest_interleave.net import certificates
+
+        tls = certificates.untrusted_context(self.host.name)
+        await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=listener, ssl=tls)
+
+    async def close(self) -> None:
+        """Wait until its servers have started, and end those that are not the host's."""
+        await asyncio.gather(*self._starts, return_exceptions=True)
+        if self.relay is not None:
+            await self.relay.close()
 
     def drop(self) -> None:
-        """Close the socket, which a server that was started has done before."""
-        if self._listener is not None:
-            self._listener.close()
+        """Close the sockets, which servers that were started have done before."""
+        for listener in self._listeners:
+            listener.close()
 
 
 class NamedHost:
@@ -137,6 +176,108 @@ class NamedHost:
         self.starting = asyncio.Lock()
         #: How many connections were made to it so far.
         self.connections = 0
+
+        self._periods: list[Period] = []
+        self._healed = False
+        self._changes: set[asyncio.Future[None]] = set()
+        self._may_fail: tuple[str, ...] = ()
+
+    # -- faults --------------------------------------------------------------------------------------------------
+
+    def faults(self, *, after: float = 0.0, lasting: float = float("inf"), **faults: Any) -> None:
+        """Let the way to the host have these faults (``Faults`` names them), from ``after`` seconds on, so long.
+
+        What is declared last holds where several would. Connections that were made before the first call are spared.
+        """
+        chosen = Faults(**faults)
+        if chosen.tls_failure and not any(endpoint.tls for endpoint in self.endpoints.values()):
+            raise ValueError(f"{self.name} has no TLS that could fail")
+        start = self.hosts.now() + after
+        self._periods.append(Period(chosen, start, start + lasting))
+        self._tell_of_change()
+
+    def may_fail(self, *kinds: str) -> None:
+        """Let a search choose, for each connection, whether one of these strikes: see ``Hosts.may_fail``."""
+        self._may_fail = _check_kinds(kinds)
+
+    def heal(self) -> None:
+        """End all faults, those to come included."""
+        self._periods.clear()
+        self._healed = True
+        self._tell_of_change()
+
+    @property
+    def is_moody(self) -> bool:
+        """Whether connections must go where faults can reach them."""
+        return bool(self._periods or self._healed or self._kinds)
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        return self._may_fail or self.hosts.kinds
+
+    def faults_now(self) -> Faults:
+        """Return what holds for all connections now."""
+        if not self._periods:
+            return HEALTHY
+        now = self.hosts.now()
+        return next((period.faults for period in reversed(self._periods) if period.start <= now < period.end), HEALTHY)
+
+    def next_change(self) -> float | None:
+        """Return when a period begins or ends next; None if nobody knows."""
+        now = self.hosts.now()
+        moments = [moment for period in self._periods for moment in (period.start, period.end)]
+        return min((moment for moment in moments if now < moment < float("inf")), default=None)
+
+    def draw(self) -> Faults:
+        """Return what a new connection has for itself: healthy if it only shares what all have."""
+        now = self.faults_now()
+        if now.chance < 1:
+            return now if self.hosts.draw.is_struck(now.chance) else HEALTHY
+        return self.hosts.draw.fault(self._kinds) if now is HEALTHY else HEALTHY
+
+    async def look_up(self) -> None:
+        """Take as long as a look-up of the name does; raise if it fails."""
+        if not self.is_moody:
+            return
+        faults = self.faults_now()
+        seconds = self.hosts.draw.seconds(faults.dns_latency)
+        if seconds:
+            await asyncio.sleep(seconds)
+        if "dns" in self._kinds and self.hosts.draw.choose(2):
+            self.hosts.note_fault(f"{self.name} could not be looked up")
+            raise interception.no_answer()
+
+    async def set_out(self) -> Faults | None:
+        """Take as long as it takes to reach the host; return the fate of the connection."""
+        if not self.is_moody:
+            return None
+        fate = self.draw()
+        faults = fate if fate is not HEALTHY else self.faults_now()
+        seconds = self.hosts.draw.seconds(faults.latency)
+        if seconds:
+            await asyncio.sleep(2 * seconds)
+        while self.faults_now().partition:
+            await self._wait_for_change()
+        return fate
+
+    async def _wait_for_change(self) -> None:
+        moment = self.next_change()
+        future = asyncio.get_running_loop().create_future()
+        self._changes.add(future)
+        try:
+            await asyncio.wait([future], timeout=None if moment is None else moment - self.hosts.now())
+        finally:
+            self._changes.discard(future)
+
+    def _tell_of_change(self) -> None:
+        for future in self._changes:
+            if not future.done():
+                future.set_result(None)
+        for endpoint in self.endpoints.values():
+            if endpoint.relay is not None and interception.running_loop() is endpoint.loop:
+                endpoint.relay.changed()
+
+    # -- being served --------------------------------------------------------------------------------------------
 
     @property
     def is_started(self) -> bool:
@@ -157,7 +298,7 @@ class NamedHost:
         if not self.is_started:
             return
         for endpoint in self.endpoints.values():
-            await endpoint.finish_start()
+            await endpoint.close()
         await self.served.close()
         for endpoint in self.endpoints.values():
             endpoint.drop()
@@ -170,12 +311,21 @@ class Hosts:
     """
 
     def __init__(
-        self, *, loop: asyncio.AbstractEventLoop | None = None, on_refusal: Callable[[Refusal], None] | None = None
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        on_refusal: Callable[[Refusal], None] | None = None,
+        on_fault: Callable[[str], None] | None = None,
     ) -> None:
         #: What was attempted and refused, in order.
         self.refusals: list[Refusal] = []
         #: Of servers that could not start.
         self.errors: list[Exception] = []
+        #: Kinds of faults that a search may choose for each connection.
+        self.kinds: tuple[str, ...] = ()
+        #: What struck, in order.
+        self.struck: list[str] = []
+        self.draw = Draw()
         self.context = contextvars.copy_context()
         #: Mock routes that were declared, in order.
         self.mocked: list[Routes] = []
@@ -183,6 +333,7 @@ class Hosts:
         self._allowed: list[str] = []
         self._loop = loop
         self._on_refusal = on_refusal
+        self._on_fault = on_fault
 
     # -- declaring -----------------------------------------------------------------------------------------------
 
@@ -231,6 +382,24 @@ class Hosts:
     def allow(self, *names: str) -> None:
         """Let these names and addresses be reached for real (a database in a container); wildcards are allowed."""
         self._allowed += [_split(name)[0] for name in names]
+
+    def may_fail(self, *kinds: str) -> None:
+        """Let a search choose, for each connection to any host, whether one of these strikes.
+
+        ``refused``, ``dns``, ``reset``, ``closed``, ``slow``, ``short``; none named: all. Plain runs stay healthy.
+        """
+        self.kinds = _check_kinds(kinds)
+
+    def note_fault(self, text: str) -> None:
+        """Note what struck."""
+        self.struck.append(text)
+        if self._on_fault is not None:
+            self._on_fault(text)
+
+    def now(self) -> float:
+        """Return the time of the loop in which clients run; 0 if there is none yet."""
+        loop = interception.running_loop() or self._loop
+        return 0.0 if loop is None else loop.time()
 
     def allow_addresses(self, addresses: Iterable[str]) -> None:
         """Let these addresses be reached: those of a name that may be."""
@@ -363,6 +532,18 @@ def _split(text: str) -> tuple[str, int | None, bool | None]:
         raise ValueError(f"the port of {parts.scheme}:// is not known: say {text!r} with a port")
     default, tls = known or (None, False)
     return parts.hostname, parts.port or default, tls
+
+
+def _check_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    wrong = [kind for kind in kinds if kind not in CHOICES]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no fault that may be chosen; these are: {', '.join(CHOICES)}")
+    return kinds or CHOICES
+
+
+def _name_of_socket(sock: socket.socket) -> tuple[str, int]:
+    name: tuple[str, int] = sock.getsockname()[:2]
+    return name
 
 
 def _in_context(function: Callable[[], None], context: contextvars.Context) -> Callable[[], None]:

@@ -18,10 +18,12 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from pytest_interleave.errors import UndeclaredHost
 
 if TYPE_CHECKING:
+    from pytest_interleave.net.faults import Faults
     from pytest_interleave.net.hosts import Endpoint, Hosts, NamedHost
 
 _active: list[Hosts] = []
@@ -29,6 +31,8 @@ _active: list[Hosts] = []
 #: that each of two tasks may have its own host of one name.
 _preferred: contextvars.ContextVar[tuple[Hosts, ...]] = contextvars.ContextVar("preferred_hosts", default=())
 _patches: list[tuple[Any, str, Any]] = []
+#: What was drawn for connections that are about to be made.
+_fates: WeakKeyDictionary[socket.socket, Faults] = WeakKeyDictionary()
 _MISSING: Any = object()
 _BACKLOG = 1024
 _STREAM = socket.SOCK_STREAM
@@ -136,12 +140,20 @@ def _stand_in(name: Any, port: Any = None) -> str | None:
     if found is not None:
         from pytest_interleave.net.hosts import address_of
 
+        if found.faults_now().dns_failure:
+            found.hosts.note_fault(f"{plain} could not be looked up")
+            raise no_answer()
         return address_of(plain)
     if plain in _LOCAL_NAMES or plain.endswith(".localhost") or _is_allowed(plain):
         return None
     if plain == socket.gethostname().lower():
         return "127.0.0.1"
     raise _refuse(plain if not port else f"{plain}:{port}")
+
+
+def no_answer() -> socket.gaierror:
+    """Return the error of a look-up that fails."""
+    return socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
 def _refuse(target: str) -> UndeclaredHost:
@@ -221,10 +233,10 @@ def _redirect(sock: socket.socket, address: Any) -> Any:
     """Return where a socket really connects to that wants to connect there. Raise if it must not."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6) or not isinstance(address, tuple):
         return address
-    return redirect(address, is_stream=sock.type == _STREAM)
+    return redirect(address, is_stream=sock.type == _STREAM, fate=_fates.pop(sock, None))
 
 
-def redirect(address: Any, *, is_stream: bool = True) -> Any:
+def redirect(address: Any, *, is_stream: bool = True, fate: Faults | None = None) -> Any:
     """Return the address that is really connected to. Raise if none may be."""
     name, port, *_ = address
     plain = _plain(name)
@@ -237,8 +249,7 @@ def redirect(address: Any, *, is_stream: bool = True) -> Any:
     if endpoint is not None:
         if not is_stream:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{endpoint.host.name} has no UDP ports")
-        endpoint.host.connections += 1
-        return endpoint.open()
+        return endpoint.open(fate)
     if not _is_local(plain) and not _is_allowed(plain):
         raise _refuse(f"{name}:{port}")
     return address
@@ -281,10 +292,30 @@ async def _getaddrinfo_of_loop(
     """Stand in for ``loop.getaddrinfo``: a name of ours needs no thread."""
     if host is not None and not _is_address(plain := _plain(host)) and plain not in _LOCAL_NAMES:
         await asyncio.sleep(0)  # as after a thread's answer, others have had their turn
-        if not _is_allowed(plain) or _find(plain) is not None:
+        found = _find(plain, port if isinstance(port, int) else None)
+        if found is not None:
+            await found.look_up()
+        if found is not None or not _is_allowed(plain):
             return getaddrinfo(host, port, family, type, proto, flags)
     original = _original(loop, "getaddrinfo")
     return await original(loop, host, port, family=family, type=type, proto=proto, flags=flags)
+
+
+async def _sock_connect_of_loop(loop: Any, sock: socket.socket, address: Any) -> None:
+    """Stand in for ``loop.sock_connect``, by which all connections of asyncio's are made."""
+    if sock.type == _STREAM and isinstance(address, tuple) and len(address) == 2:
+        host = _find_host(*address)
+        fate = None if host is None else await host.set_out()
+        if fate is not None:
+            _fates[sock] = fate
+    await _original(loop, "sock_connect")(loop, sock, address)
+
+
+def _find_host(address: Any, port: Any) -> NamedHost | None:
+    from pytest_interleave.net.hosts import name_of
+
+    name = name_of(address)
+    return None if name is None else _find(name, port)
 
 
 async def _getnameinfo_of_loop(loop: Any, sockaddr: Any, flags: int = 0) -> Any:
@@ -359,6 +390,7 @@ def _install() -> None:
         _patch(ssl.SSLContext, wrap.__name__, wrap)
     _patch(asyncio.SelectorEventLoop, "getaddrinfo", _getaddrinfo_of_loop)
     _patch(asyncio.SelectorEventLoop, "getnameinfo", _getnameinfo_of_loop)
+    _patch(asyncio.SelectorEventLoop, "sock_connect", _sock_connect_of_loop)
     from pytest_interleave.net import libraries
 
     libraries.install(_patch)

@@ -34,7 +34,11 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
         if not is_searched:
             report_finding(config, item, _finding_of(refusal))
 
-    declared = Hosts(loop=loop, on_refusal=report).open()
+    def tell(text: str) -> None:
+        if not is_searched:
+            item.add_report_section("call", "network faults", text)
+
+    declared = Hosts(loop=loop, on_refusal=report, on_fault=tell).open()
     try:
         yield declared
         _close_served(declared, item)

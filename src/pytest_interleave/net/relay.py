@@ -1,0 +1,306 @@
+"""The way between a client and a named host that has faults: two sockets, and what is held back between them.
+
+A connection is two ``Link``s, one for each direction, on asyncio's own transports. A link is a queue of bytes with the
+moment at which each is due; one timer serves its head, so that nothing is ever overtaken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from pytest_interleave.net.faults import HEALTHY, Faults
+
+if TYPE_CHECKING:
+    from pytest_interleave.net.hosts import Endpoint
+
+#: Between two pieces: long enough to be two events, too short to be seen in any figure.
+_GAP_SECONDS = 1e-6
+#: More than this is not taken from the sender before the receiver has had some.
+_MOST_BYTES = 1 << 18
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Relay:
+    """Accepts the connections of one endpoint that has, or had, faults."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        #: Faults of the connections that were made and not accepted yet, in order.
+        self.fates: deque[Faults] = deque()
+        self.connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Accept."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: ClientSide(self), sock=listener)
+
+    def changed(self) -> None:
+        """Look again at what is held back."""
+        for connection in list(self.connections):
+            connection.up.look()
+            connection.down.look()
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.abort()
+        await asyncio.sleep(0)
+
+
+class Connection:
+    """A client's connection to a host, through the relay."""
+
+    def __init__(self, relay: Relay, client: asyncio.Transport, fate: Faults) -> None:
+        self.relay = relay
+        self.client = client
+        self.server: asyncio.Transport | None = None
+        #: Bytes and parts of the answers so far, and the directions that have ended.
+        self.sent = 0
+        self.parts = 0
+        self.ended = 0
+        self._own = fate
+        self._drawn_for = HEALTHY
+        self._latency = 0.0
+        self.up = Link(self, is_answer=False)
+        self.down = Link(self, is_answer=True)
+        self.opening = asyncio.get_running_loop().create_task(self._open(), context=relay.endpoint.host.hosts.context)
+
+    @property
+    def faults(self) -> Faults:
+        """What holds now: what was drawn for this connection, or else what the host has for all."""
+        if self._own is not HEALTHY:
+            return self._own
+        now = self.relay.endpoint.host.faults_now()
+        return now if now.chance == 1 else HEALTHY  # those with a chance were drawn when it was made
+
+    @property
+    def latency(self) -> float:
+        """How long a byte is under way now."""
+        faults = self.faults
+        if faults is not self._drawn_for:
+            self._drawn_for = faults
+            self._latency = self.relay.endpoint.host.hosts.draw.seconds(faults.latency)
+        return self._latency
+
+    def end(self) -> None:
+        """Note that one direction has ended; with both, so does the connection."""
+        self.ended += 1
+        if self.ended == 2:
+            self.relay.connections.discard(self)
+            for transport in (self.client, self.server):
+                if transport is not None:
+                    transport.close()
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        address, port = self.relay.endpoint.address
+        try:
+            await loop.create_connection(lambda: ServerSide(self), address, port)
+        except OSError:
+            self.abort()
+        else:
+            self.up.look()
+
+    def abort(self) -> None:
+        """End it at once, both ways."""
+        self.relay.connections.discard(self)
+        self.opening.cancel()
+        for transport in (self.client, self.server):
+            if transport is not None:
+                transport.abort()
+
+    def reset(self) -> None:
+        """Let the client see a reset."""
+        sock: Any = self.client.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.abort()
+
+
+class Link:
+    """One direction of a connection."""
+
+    def __init__(self, connection: Connection, *, is_answer: bool) -> None:
+        self._connection = connection
+        self._is_answer = is_answer
+        #: When, what; None is the end.
+        self._queue: deque[tuple[float, bytes | None]] = deque()
+        self._waiting = 0
+        self._last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_silent = False
+
+    @property
+    def _ends(self) -> tuple[asyncio.Transport | None, asyncio.Transport | None]:
+        connection = self._connection
+        pair = connection.client, connection.server
+        return (pair[1], pair[0]) if self._is_answer else pair
+
+    def feed(self, data: bytes | None) -> None:
+        """Take what the sender sent; None: it has said all."""
+        if self._is_silent:
+            return
+        connection = self._connection
+        faults = connection.faults
+        if data is not None and self._is_answer:
+            data, strike = self._cut(data, faults)
+        else:
+            strike = ""
+        pieces: list[bytes | None] = [data] if not data or faults.piece is None else _slice(data, faults.piece)
+        arrival = asyncio.get_running_loop().time() + connection.latency
+        for piece in pieces:
+            size = len(piece) if piece else 0
+            due = max(self._last + (_GAP_SECONDS if faults.piece else 0), arrival)
+            if faults.bandwidth:
+                due = max(self._last, arrival) + size / faults.bandwidth
+            self._last = due
+            self._waiting += size
+            if piece != b"":
+                self._queue.append((due, piece))
+        if strike:
+            self._strike(strike)
+        sender = self._ends[0]
+        if self._waiting > _MOST_BYTES and sender is not None:
+            with contextlib.suppress(RuntimeError):
+                sender.pause_reading()
+        self.look()
+
+    def _cut(self, data: bytes, faults: Faults) -> tuple[bytes, str]:
+        """Return what of it still comes through, and what strikes behind that, if anything does."""
+        connection = self._connection
+        start, part = connection.sent, connection.parts
+        connection.parts += 1
+        for bytes_limit, part_limit, strike in (
+            (faults.reset_at, faults.reset_part, "was reset"),
+            (faults.close_at, faults.close_part, "was closed"),
+            (faults.hang_at, None, "fell silent"),
+        ):
+            limit = len(data) + 1
+            if bytes_limit is not None:
+                limit = max(0, bytes_limit - start)
+            elif part_limit is not None:
+                limit = max(0, int((part_limit - part) * len(data)))
+            if limit <= len(data):
+                connection.sent += limit
+                return data[:limit], strike
+        connection.sent += len(data)
+        return data, ""
+
+    def _strike(self, strike: str) -> None:
+        """Let nothing come through any more, and end the connection as it is to be ended."""
+        self._is_silent = True
+        connection = self._connection
+        host = connection.relay.endpoint.host
+        host.hosts.note_fault(f"a connection to {host.name} {strike} after {connection.sent} bytes of its answers")
+        moment = self._last + _GAP_SECONDS
+        if strike == "was reset":
+            asyncio.get_running_loop().call_at(moment, connection.reset)
+        elif strike == "was closed":
+            self._queue.append((moment, None))
+
+    def look(self) -> None:
+        """Hand on what is due; set the timer for what is not."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        loop = asyncio.get_running_loop()
+        host = self._connection.relay.endpoint.host
+        while self._queue:
+            receiver = self._ends[1]
+            if receiver is None:
+                return
+            due, data = self._queue[0]
+            if host.faults_now().partition:
+                healed = host.next_change()
+                if healed is not None:
+                    self._timer = loop.call_at(healed, self.look)
+                return
+            if due > loop.time():
+                self._timer = loop.call_at(due, self.look)
+                return
+            self._queue.popleft()
+            self._hand_on(receiver, data)
+
+    def _hand_on(self, receiver: asyncio.Transport, data: bytes | None) -> None:
+        if receiver.is_closing():
+            return
+        if data is None:
+            if receiver.can_write_eof():
+                with contextlib.suppress(OSError):
+                    receiver.write_eof()
+            self._connection.end()
+            return
+        receiver.write(data)
+        self._waiting -= len(data)
+        sender = self._ends[0]
+        if self._waiting <= _MOST_BYTES and sender is not None and not sender.is_closing():
+            with contextlib.suppress(RuntimeError):
+                sender.resume_reading()
+
+
+class ClientSide(asyncio.Protocol):
+    """Takes the client's bytes."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._connection: Connection | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin a connection, with the faults that were drawn when the client made it."""
+        relay = self._relay
+        fate = relay.fates.popleft() if relay.fates else HEALTHY
+        self._connection = Connection(relay, transport, fate)
+        relay.connections.add(self._connection)
+
+    def data_received(self, data: bytes) -> None:
+        """Send it on."""
+        assert self._connection is not None
+        self._connection.up.feed(data)
+
+    def eof_received(self) -> bool:
+        """Tell the host; it may still answer."""
+        assert self._connection is not None
+        self._connection.up.feed(None)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the other side."""
+        assert self._connection is not None
+        self._connection.abort()
+
+
+class ServerSide(asyncio.Protocol):
+    """Takes the host's bytes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def connection_made(self, transport: Any) -> None:
+        """Join the connection."""
+        self._connection.server = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Send it on."""
+        self._connection.down.feed(data)
+
+    def eof_received(self) -> bool:
+        """Tell the client."""
+        self._connection.down.feed(None)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the client see how it ended."""
+        if isinstance(exc, ConnectionResetError):
+            self._connection.reset()
+
+
+def _slice(data: bytes, size: int) -> list[bytes | None]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
