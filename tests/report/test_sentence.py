@@ -24,6 +24,14 @@ def test_nothing_changed() -> None:
     assert say({}, observation(), observation()) == "fails in asyncio's own order, with nothing changed"
 
 
+def test_nothing_changed_but_what_was_drawn() -> None:
+    drawn = Explanation(observation(), {}, observation(), has_drawn=True)
+
+    assert sentence(drawn) == (
+        "fails in asyncio's own order, with what was drawn (values of choose(), faults of the network)"
+    )
+
+
 def test_data_held_back_names_the_await_and_the_line_that_touches_the_same() -> None:
     data = arrival(ANN, "data")
     passing = observation(

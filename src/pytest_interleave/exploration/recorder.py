@@ -19,6 +19,7 @@ class Recorder:
         self.holds_steps = decider.holds_steps
         self.vector: list[int] = []
         self.widths: list[int] = []
+        self.drawn = 0
         self.points = 0
         self.starts = 0
         self._suspensions: list[tuple[str, int, int, int]] = []
@@ -62,7 +63,9 @@ class Recorder:
 
     def data(self, alternatives: int) -> int:
         self.points += 1
-        return self._note(self.decider.data(alternatives), alternatives)
+        choice = self._note(self.decider.data(alternatives), alternatives)
+        self.drawn += choice != 0
+        return choice
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
         self._suspensions.append((kind, origin, ordinal, alternatives))
@@ -91,6 +94,7 @@ class Recorder:
             starts=self.starts,
             steps=steps,
             forced_deadlines=forced_deadlines,
+            drawn=self.drawn,
         )
 
     def constraints(self) -> dict[EventId, EventId]:

@@ -91,7 +91,7 @@ class Endpoint:
             return self.address
         if fate is None:
             fate = self.host.draw()
-        faults = fate if fate is not HEALTHY else self.host.faults_now()
+        faults = self.host.faults_of(fate)
         if faults.refuse:
             self.host.hosts.note_fault(f"a connection to {self.host.name} was refused")
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{self.host.name}:{self.port} refuses connections")
@@ -222,6 +222,13 @@ class NamedHost:
         now = self.hosts.now()
         return next((period.faults for period in reversed(self._periods) if period.start <= now < period.end), HEALTHY)
 
+    def faults_of(self, fate: Faults) -> Faults:
+        """Return what holds now for a connection with that fate: its own faults, or else those that all have."""
+        if fate is not HEALTHY:
+            return fate
+        now = self.faults_now()
+        return now if now.chance == 1 else HEALTHY  # those with a chance were drawn when it was made
+
     def next_change(self) -> float | None:
         """Return when a period begins or ends next; None if nobody knows."""
         now = self.hosts.now()
@@ -252,7 +259,7 @@ class NamedHost:
         if not self.is_moody:
             return None
         fate = self.draw()
-        faults = fate if fate is not HEALTHY else self.faults_now()
+        faults = self.faults_of(fate)
         seconds = self.hosts.draw.seconds(faults.latency)
         if seconds:
             await asyncio.sleep(2 * seconds)

@@ -66,7 +66,7 @@ class Connection:
         self.sent = 0
         self.parts = 0
         self.ended = 0
-        self._own = fate
+        self._fate = fate
         self._drawn_for = HEALTHY
         self._latency = 0.0
         self.up = Link(self, is_answer=False)
@@ -75,11 +75,8 @@ class Connection:
 
     @property
     def faults(self) -> Faults:
-        """What holds now: what was drawn for this connection, or else what the host has for all."""
-        if self._own is not HEALTHY:
-            return self._own
-        now = self.relay.endpoint.host.faults_now()
-        return now if now.chance == 1 else HEALTHY  # those with a chance were drawn when it was made
+        """What holds now."""
+        return self.relay.endpoint.host.faults_of(self._fate)
 
     @property
     def latency(self) -> float:
@@ -131,8 +128,8 @@ class Link:
     def __init__(self, connection: Connection, *, is_answer: bool) -> None:
         self._connection = connection
         self._is_answer = is_answer
-        #: When, what; None is the end.
-        self._queue: deque[tuple[float, bytes | None]] = deque()
+        #: When, what (None: the end), and whether it is an event of its own, though its time may have come.
+        self._queue: deque[tuple[float, bytes | None, bool]] = deque()
         self._waiting = 0
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -164,7 +161,7 @@ class Link:
             self._last = due
             self._waiting += size
             if piece != b"":
-                self._queue.append((due, piece))
+                self._queue.append((due, piece, faults.piece is not None))
         if strike:
             self._strike(strike)
         sender = self._ends[0]
@@ -204,7 +201,7 @@ class Link:
         if strike == "was reset":
             asyncio.get_running_loop().call_at(moment, connection.reset)
         elif strike == "was closed":
-            self._queue.append((moment, None))
+            self._queue.append((moment, None, True))
 
     def look(self) -> None:
         """Hand on what is due; set the timer for what is not."""
@@ -213,19 +210,21 @@ class Link:
             self._timer = None
         loop = asyncio.get_running_loop()
         host = self._connection.relay.endpoint.host
+        is_first = True
         while self._queue:
             receiver = self._ends[1]
             if receiver is None:
                 return
-            due, data = self._queue[0]
+            due, data, is_apart = self._queue[0]
             if host.faults_now().partition:
                 healed = host.next_change()
                 if healed is not None:
                     self._timer = loop.call_at(healed, self.look)
                 return
-            if due > loop.time():
+            if due > loop.time() or (is_apart and not is_first):
                 self._timer = loop.call_at(due, self.look)
                 return
+            is_first = False
             self._queue.popleft()
             self._hand_on(receiver, data)
 

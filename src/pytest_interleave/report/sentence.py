@@ -48,6 +48,8 @@ class Order:
 def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
     """Return the sentence, without a full stop. ``verb``: what the test does then."""
     constraints = explanation.constraints
+    if not constraints and explanation.has_drawn:
+        return f"{verb} in asyncio's own order, with what was drawn (values of choose(), faults of the network)"
     if not constraints:
         return f"{verb} in asyncio's own order, with nothing changed"
     orders = read_orders(explanation)

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from pytest_interleave.net.faults import CHOICES, Draw, Faults
+from pytest_interleave.net.hosts import Hosts
+
+#: Runs in a file of tests: an application with a body of 10 KB, a client, and a clock.
+HELPERS = """
+import asyncio, io, socket, time
+import aiohttp, httpx, pytest
+from aiohttp import web
+
+pytestmark = pytest.mark.asyncio
+
+def make_app():
+    async def body(request):
+        return web.Response(body=b"x" * 10_000)
+    app = web.Application()
+    app.router.add_get("/", body)
+    return app
+
+async def fetch(scheme="http", **options):
+    async with aiohttp.ClientSession(**options) as session, session.get(f"{scheme}://api.example.com/") as response:
+        return len(await response.read())
+
+class Clock:
+    def __enter__(self):
+        self.start = asyncio.get_running_loop().time()
+        return self
+    def __exit__(self, *_):
+        self.seconds = asyncio.get_running_loop().time() - self.start
+"""
+
+IN_VIRTUAL_TIME = """
+from helpers import *
+
+@pytest.mark.parametrize(
+    ("scheme", "faults", "seconds"),
+    [
+        ("http", {"latency": 0.1}, 0.4),
+        ("https", {"latency": 0.05}, 0.3),
+        ("http", {"dns_latency": 0.5}, 0.5),
+        ("http", {"partition": True, "lasting": 3}, 3),
+        ("http", {"partition": True, "after": 3}, 0),
+        ("http", {"latency": 0.1, "after": 0.05}, 0),
+    ],
+    ids=str,
+)
+async def test_how_long_it_takes(hosts, scheme, faults, seconds):
+    hosts.serve("api.example.com", make_app()).faults(**faults)
+    with Clock() as clock:
+        assert await fetch(scheme) == 10_000
+    assert clock.seconds == pytest.approx(seconds, abs=1e-4)
+
+async def test_bandwidth(hosts):
+    hosts.serve("api.example.com", make_app()).faults(bandwidth=1000)
+    with Clock() as clock:
+        assert await fetch() == 10_000
+    assert 10 < clock.seconds < 10.5
+
+async def test_timeouts_of_clients_are_exact(hosts):
+    hosts.serve("api.example.com", make_app()).faults(partition=True)
+    with Clock() as clock, pytest.raises(aiohttp.ServerTimeoutError):
+        await fetch(timeout=aiohttp.ClientTimeout(sock_connect=3))
+    assert clock.seconds == pytest.approx(3, abs=1e-4)
+    with Clock() as clock, pytest.raises(httpx.ConnectTimeout):
+        async with httpx.AsyncClient() as client:
+            await client.get("http://api.example.com/")
+    assert clock.seconds == pytest.approx(5, abs=1e-4)
+
+async def test_a_live_connection_is_parted_and_healed(hosts):
+    async def count(reader, writer):
+        for number in range(10):
+            writer.write(b"%d" % number)
+            await asyncio.sleep(1)
+    host = hosts.serve("cache:1", count)
+    host.faults(partition=True, after=2.5, lasting=5)
+    reader, writer = await asyncio.open_connection("cache", 1)
+    arrivals = []
+    with Clock() as clock:
+        while data := await reader.read(100):
+            arrivals.append((round(asyncio.get_running_loop().time() - clock.start, 3), data))
+    assert arrivals[:4] == [(0, b"0"), (1, b"1"), (2, b"2"), (7.5, b"34567")]
+    writer.close()
+"""
+
+IN_ANY_TIME = """
+from helpers import *
+
+async def test_pieces(hosts):
+    async def answer(reader, writer):
+        await reader.readline()
+        writer.write(b"hello")
+    hosts.serve("cache:1", answer).faults(piece=1)
+    reader, writer = await asyncio.open_connection("cache", 1)
+    writer.write(b"\\n")
+    pieces = []
+    while data := await reader.read(100):
+        pieces.append(data)
+    assert b"".join(pieces) == b"hello"
+    assert len(pieces) >= 3  # what comes in while nobody reads is read at once
+    writer.close()
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_reset(hosts, scheme):
+    hosts.serve("api.example.com", make_app()).faults(reset_at=5000)
+    with pytest.raises(aiohttp.ClientError, match="reset by peer"):
+        await fetch(scheme)
+    assert hosts.struck[0] == "a connection to api.example.com was reset after 5000 bytes of its answers"
+
+async def test_close(hosts):
+    hosts.serve("api.example.com", make_app()).faults(close_at=5000)
+    with pytest.raises(aiohttp.ClientPayloadError, match="not completed"):
+        await fetch()
+
+async def test_silence(hosts):
+    hosts.serve("api.example.com", make_app()).faults(hang_at=5000)
+    with pytest.raises(aiohttp.SocketTimeoutError):
+        await fetch(timeout=aiohttp.ClientTimeout(sock_read=0.2))
+
+async def test_refusal_and_healing(hosts):
+    host = hosts.serve("api.example.com", make_app())
+    host.faults(refuse=True)
+    with pytest.raises(aiohttp.ClientConnectorError, match="refuses connections") as caught:
+        await fetch()
+    assert caught.value.errno == 111
+    host.heal()
+    assert await fetch() == 10_000
+
+async def test_names_and_certificates(hosts):
+    host = hosts.serve("api.example.com", make_app())
+    host.faults(dns_failure=True)
+    with pytest.raises(aiohttp.ClientConnectorDNSError, match="Temporary failure"):
+        await fetch()
+    host.heal()
+    host.faults(tls_failure=True)
+    with pytest.raises(aiohttp.ClientConnectorCertificateError):
+        await fetch("https")
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        async with httpx.AsyncClient() as client:
+            await client.get("https://api.example.com/")
+    host.heal()
+    assert await fetch("https") == 10_000
+
+async def test_other_hosts_stay_healthy(hosts):
+    hosts.serve("down.example.com", make_app()).faults(refuse=True)
+    hosts.serve("api.example.com", make_app())
+    assert await fetch() == 10_000
+
+async def test_websocket_through_the_relay(hosts):
+    async def talk(request):
+        channel = web.WebSocketResponse()
+        await channel.prepare(request)
+        async for message in channel:
+            await channel.send_str(message.data.upper())
+        return channel
+    app = web.Application()
+    app.router.add_get("/", talk)
+    hosts.serve("api.example.com", app).faults(piece=3)
+    async with aiohttp.ClientSession() as session, session.ws_connect("wss://api.example.com/") as channel:
+        for word in ("one", "two"):
+            await channel.send_str(word)
+            assert await channel.receive_str() == word.upper()
+
+async def test_much_in_both_directions(hosts):
+    async def echo(request):
+        return web.Response(body=await request.read())
+    app = web.Application(client_max_size=10**8)
+    app.router.add_post("/", echo)
+    hosts.serve("api.example.com", app).faults(latency=1e-4)
+    async with aiohttp.ClientSession() as session:
+        async with session.post("http://api.example.com/", data=io.BytesIO(b"y" * 3_000_000)) as response:
+            assert await response.read() == b"y" * 3_000_000
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "asyncio_loop_scope=session"]], ids=["own loop", "wide loop"])
+def test_faults_in_virtual_time(pytester: pytest.Pytester, options: list[str]) -> None:
+    pytester.makepyfile(helpers=HELPERS, test_it=IN_VIRTUAL_TIME)
+
+    # One run, in asyncio's own order: in others, deadlines pass early, and figures differ.
+    result = pytester.runpytest_subprocess(
+        "-W", "error", "--interleave", "--interleave-runs=1", "--interleave-strict", *options
+    )
+
+    result.assert_outcomes(passed=9)
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--interleave", "--interleave-runs=1"]], ids=["plain", "explored in asyncio's own order"]
+)
+def test_what_clients_see(pytester: pytest.Pytester, options: list[str]) -> None:
+    pytester.makepyfile(helpers=HELPERS, test_it=IN_ANY_TIME)
+
+    result = pytester.runpytest_subprocess("-W", "error", "--interleave-strict", *options)
+
+    result.assert_outcomes(passed=10)
+
+
+PAYS_TWICE = """
+from helpers import *
+
+async def pay(euros):
+    for _ in range(2):
+        try:
+            async with aiohttp.ClientSession() as session, session.post("http://bank.example.com/pay", json=euros):
+                return
+        except aiohttp.ClientError:
+            continue
+
+async def test_nobody_pays_twice(hosts):
+    paid = []
+    async def take(request):
+        paid.append(await request.json())
+        return web.Response()
+    app = web.Application()
+    app.router.add_post("/pay", take)
+    hosts.serve("bank.example.com", app)
+    hosts.may_fail("refused", "reset")
+
+    await pay(5)
+
+    assert paid in ([], [5])
+"""
+
+
+def test_a_search_finds_the_fault_that_matters_and_repeats_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(helpers=HELPERS, test_it=PAYS_TWICE)
+
+    assert pytester.runpytest_subprocess().ret == 0
+    found = pytester.runpytest_subprocess("--interleave", "--interleave-runs=200", "--interleave-seed=1")
+
+    found.assert_outcomes(failed=1)
+    found.stdout.fnmatch_lines(
+        [
+            "*assert [[]5, 5] in ([[]], [[]5])*",
+            "*Captured network faults call*",
+            "a connection to bank.example.com was reset after * bytes of its answers",
+            "Fails in asyncio's own order, with what was drawn (*faults of the network).",
+            "*Reproduced 5 of 5.",
+        ]
+    )
+    token = next(line.split("--interleave-replay=")[1] for line in found.outlines if "--interleave-replay=" in line)
+    again = pytester.runpytest_subprocess(f"--interleave-replay={token}")
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["*assert [[]5, 5] in ([[]], [[]5])*"])
+
+
+def test_plain_runs_stay_healthy_where_a_search_may_choose(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        helpers=HELPERS,
+        test_it="""
+        from helpers import *
+
+        @pytest.mark.parametrize("round", range(5))
+        async def test_it(hosts, round):
+            hosts.serve("api.example.com", make_app())
+            hosts.may_fail()
+            assert await fetch() == 10_000
+            assert hosts.struck == []
+        """,
+    )
+
+    pytester.runpytest_subprocess().assert_outcomes(passed=5)
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ({"latency": -1}, "latency=-1: it must be seconds, a range"),
+        ({"latency": (2, 1)}, r"latency=\(2, 1\): it must be seconds, a range"),
+        ({"chance": 2}, "chance=2: it must be between 0 and 1"),
+        ({"piece": 0}, "piece=0: it must be a number of bytes, at least 1"),
+        ({"reset_at": "end"}, "reset_at='end': it must be a number of bytes"),
+        ({"bandwidth": True}, "bandwidth=True: it must be bytes a second"),
+    ],
+)
+def test_a_wrong_fault_gets_one_clear_line(faults: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Faults(**faults)
+
+
+def test_a_wrong_kind_gets_one_clear_line() -> None:
+    with pytest.raises(ValueError, match="'earthquake' is no fault that may be chosen; these are: refused, dns"):
+        Hosts().may_fail("earthquake")
+
+
+def test_no_tls_no_failure_of_it() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
+
+    with pytest.raises(ValueError, match="cache has no TLS that could fail"):
+        Hosts().serve("cache:1", handler).faults(tls_failure=True)
+
+
+def test_draws_are_the_same_each_time() -> None:
+    first, second = Draw(), Draw()
+    draws = [draw.seconds((1.0, 2.0)) for draw in (first, second) for _ in range(3)]
+
+    assert draws[:3] == draws[3:]
+    assert len(set(draws)) == 3
+    assert all(1 <= seconds <= 2 for seconds in draws)
+    assert first.fault(CHOICES) == Faults()
+
+
+def test_faults_are_shown_by_what_is_not_healthy() -> None:
+    assert str(Faults(latency=0.1, refuse=True)) == "latency=0.1, refuse=True"
+    assert str(Faults()) == "healthy"
+
+
+@pytest.mark.asyncio
+async def test_some_connections_are_struck(hosts: Hosts) -> None:
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    app = web.Application()
+    app.router.add_get("/", hello)
+    host = hosts.serve("api.example.com", app)
+    host.faults(chance=0.5, refuse=True)
+    outcomes = []
+    for _ in range(8):
+        async with httpx.AsyncClient() as client:
+            try:
+                outcomes.append((await client.get("http://api.example.com")).text)
+            except httpx.ConnectError:
+                outcomes.append("refused")
+
+    assert set(outcomes) == {"hello", "refused"}
