@@ -242,7 +242,6 @@ def test_a_search_finds_the_fault_that_matters_and_repeats_it(pytester: pytest.P
             "*assert [[]5, 5] in ([[]], [[]5])*",
             "*Captured network faults call*",
             "a connection to bank.example.com was reset after * bytes of its answers",
-            "Fails in asyncio's own order, with what was drawn (*faults of the network).",
             "*Reproduced 5 of 5.",
         ]
     )

@@ -73,6 +73,7 @@ class Endpoint:
         self.relay: Relay | None = None
         self._listeners: list[socket.socket] = []
         self._impostor: socket.socket | None = None
+        self._impostor_server: asyncio.Server | None = None
         self._starts: list[asyncio.Task[None]] = []
 
     @property
@@ -151,11 +152,13 @@ class Endpoint:
         from pytest_interleave.net import certificates
 
         tls = certificates.untrusted_context(self.host.name)
-        await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=listener, ssl=tls)
+        self._impostor_server = await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=listener, ssl=tls)
 
     async def close(self) -> None:
         """Wait until its servers have started, and end those that are not the host's."""
         await asyncio.gather(*self._starts, return_exceptions=True)
+        if self._impostor_server is not None:
+            self._impostor_server.close()
         if self.relay is not None:
             await self.relay.close()
 
