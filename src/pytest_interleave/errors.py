@@ -29,6 +29,10 @@ class Deadlocked(RunEnded):
     """A plain run waits for ever: the text says who waits for what."""
 
 
+class TimedOut(RunEnded):
+    """A test took longer than its limit: the text says who waits for what."""
+
+
 class StepLimit(RunEnded):
     """A run took more steps than it may: a livelock, or simply long."""
 

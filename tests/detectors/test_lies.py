@@ -5,7 +5,7 @@ from textwrap import dedent
 import pytest
 
 HEAD = """\
-import asyncio, gc, warnings
+import asyncio, gc, warnings, weakref
 import pytest
 from unittest.mock import AsyncMock
 
@@ -301,6 +301,11 @@ async def test_guilty_too():
     kept.append(asyncio.create_task(fails()))
     await asyncio.sleep(0)
 
+async def test_weak():
+    class Gone:
+        pass
+    kept.append(weakref.proxy(Gone()))
+
 async def test_begun_later():
     kept.append(asyncio.create_task(work()))
     await kept[-1]
@@ -314,7 +319,7 @@ def test_what_is_kept_until_the_end_is_told(pytester: pytest.Pytester) -> None:
     result = run(pytester, KEPT)
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines_random(
         [
             "never-awaited: coroutine 'work' was never awaited  (test_it.py:29)",

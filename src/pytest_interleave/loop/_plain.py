@@ -167,6 +167,8 @@ beat = [0.0]
 RUN_CALLBACK = events.Handle._run.__code__
 #: The system's numbers of threads of ours, which bring nothing to a loop.
 own_threads: set[str] = set()
+#: Handlers of signals that are ours, and wake no loop.
+own_handlers: list[Any] = []
 
 
 class IdleSelector(selectors.DefaultSelector):
@@ -194,7 +196,9 @@ def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_int
     """
     if len(loop._selector.get_map()) != 1 or loop._signal_handlers:  # type: ignore[attr-defined]
         return True
-    if signal.getitimer(signal.ITIMER_REAL)[0] or any(callable(_getsignal(number)) for number in _SIGNALS):
+    handlers = [handler for number in _SIGNALS if callable(handler := _getsignal(number))]
+    others = [handler for handler in handlers if handler not in own_handlers]
+    if others or (signal.getitimer(signal.ITIMER_REAL)[0] and not handlers):
         return True
     if not has_usual_interrupt_handler:
         return True

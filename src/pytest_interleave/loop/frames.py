@@ -21,7 +21,12 @@ _SUSPENDABLE = (CoroutineType, AsyncGeneratorType, GeneratorType)
 
 def await_chain(task: asyncio.Task[Any]) -> Iterator[Any]:
     """Yield what the task awaits: its coroutine, what that awaits, and so on down to the future."""
-    link: Any = task.get_coro()
+    return chain_from(task.get_coro())
+
+
+def chain_from(coroutine: Any) -> Iterator[Any]:
+    """Yield the coroutine, what it awaits, and so on down to the future."""
+    link: Any = coroutine
     while link is not None:
         yield link
         if getattr(link, "gi_code", None) is _STEPPED:  # it steps what it waits for by hand
@@ -39,7 +44,12 @@ def await_chain(task: asyncio.Task[Any]) -> Iterator[Any]:
 
 def frames(task: asyncio.Task[Any]) -> Iterator[tuple[FrameType, int]]:
     """Yield the frames of the suspended task with their lines, outermost first."""
-    for link in await_chain(task):
+    return frames_from(task.get_coro())
+
+
+def frames_from(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
+    """Yield the frames of the suspended coroutine with their lines, outermost first."""
+    for link in chain_from(coroutine):
         frame = getattr(link, "cr_frame", None) or getattr(link, "ag_frame", None) or getattr(link, "gi_frame", None)
         if frame is not None:
             yield frame, frame.f_lineno

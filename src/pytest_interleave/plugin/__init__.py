@@ -14,8 +14,9 @@ from pytest_interleave.plugin.detecting.hooks import DetectingHooks, SentFinding
 from pytest_interleave.plugin.detecting.options import MARK_LINES as DETECT_MARK_LINES
 from pytest_interleave.plugin.detecting.options import add_options as add_detect_options
 from pytest_interleave.plugin.detecting.options import read_settings as read_detect_settings
+from pytest_interleave.plugin.exploring.options import MARK as EXPLORE_MARK
 from pytest_interleave.plugin.exploring.options import MARK_LINE as EXPLORE_MARK_LINE
-from pytest_interleave.plugin.exploring.options import ExploreSettings
+from pytest_interleave.plugin.exploring.options import TIMEOUT_MARK_LINE, ExploreSettings, read_time_limit
 from pytest_interleave.plugin.exploring.options import add_options as add_explore_options
 from pytest_interleave.plugin.exploring.options import read_settings as read_explore_settings
 from pytest_interleave.plugin.fixtures import FixtureHooks
@@ -88,7 +89,10 @@ def pytest_configure(config: pytest.Config) -> None:
     register(detecting, DETECTING)
     if are_reports_sent(config):
         register(SentFindings(detecting), f"{DETECTING}-sent")
-    is_virtual_for_all(config)  # complains before any test runs
+    is_virtual_for_all(config)  # these two complain before any test runs
+    read_time_limit(config)
+    if not config.pluginmanager.has_plugin("timeout"):  # pytest-timeout itself
+        config.addinivalue_line("markers", TIMEOUT_MARK_LINE)
     explore_settings = read_explore_settings(config)
     if explore_settings.enabled:
         _explore(config, explore_settings)
@@ -106,9 +110,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from pytest_interleave.plugin.virtual_time import VirtualTime
 
         config.pluginmanager.register(VirtualTime(session, is_for_all=is_for_all), "interleave-virtual-time")
+    seconds = read_time_limit(config)
+    if seconds or _is_any_marked(session.items, EXPLORE_MARK) or _is_any_marked(session.items, "timeout"):
+        from pytest_interleave.plugin.detecting.time_limits import NAME, TimeLimits
+
+        config.pluginmanager.register(TimeLimits(config, seconds), NAME)
     if config.pluginmanager.has_plugin("interleave-explorer"):
         return
-    if _is_any_marked(session.items, "interleave"):
+    if _is_any_marked(session.items, EXPLORE_MARK):
         _explore(config, read_explore_settings(config))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_interleave.detectors.findings import Finding, Level
-from pytest_interleave.errors import Deadlocked
+from pytest_interleave.errors import Deadlocked, TimedOut
 from pytest_interleave.plugin.detecting.never_awaited import NeverAwaited
 from pytest_interleave.plugin.detecting.options import DetectSettings, describe_wrong_mark, level_of
 from pytest_interleave.plugin.detecting.remains import tell_of_remains
@@ -130,7 +130,7 @@ class DetectingHooks:
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         """Add to the report what was found in its phase; the test's own failure stays first, and is explained."""
         if call.excinfo is not None:
-            if isinstance(call.excinfo.value, Deadlocked):
+            if isinstance(call.excinfo.value, Deadlocked | TimedOut):
                 call.excinfo = _without_traceback(call.excinfo.value)
             self._explanations.explain(item, call.excinfo)
             self.handler_failures.explain(item, call.excinfo.value)

@@ -25,9 +25,10 @@ def tell_of_remains(never_awaited: NeverAwaited) -> None:
     coroutines = [each for each in objects if type(each) is CoroutineType]
     if asyncio is not None:
         # A task that had no turn yet is a task that was left behind, and told as that.
-        of_tasks = {id(each.get_coro()) for each in objects if isinstance(each, asyncio.Task)}
+        # By type, not by isinstance: a dead weak proxy answers that with a ReferenceError.
+        of_tasks = {id(each.get_coro()) for each in objects if issubclass(type(each), asyncio.Task)}
         coroutines = [each for each in coroutines if id(each) not in of_tasks]
-        _tell_of_exceptions([each for each in objects if isinstance(each, asyncio.Future)], asyncio.Task)
+        _tell_of_exceptions([each for each in objects if issubclass(type(each), asyncio.Future)], asyncio.Task)
     for coroutine in coroutines:
         if inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED or not coroutine.cr_origin:
             continue

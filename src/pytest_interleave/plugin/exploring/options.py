@@ -17,10 +17,13 @@ ORDER_ONLY = ("note", "fail", "off")
 #: Runs and seconds for each test, whichever ends first.
 PROFILES = {"default": (200, 1.0), "night": (10_000, 30.0)}
 MARK_LINE = (
-    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel): explore this test under many schedules, "
-    "with or without --interleave; interleave(False) leaves it out"
+    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, timeout): explore this test under many "
+    "schedules, with or without --interleave; interleave(False) leaves it out"
 )
 _MARK_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel")
+MARK = "interleave"
+#: The mark of pytest-timeout, which is taken where that is not installed.
+TIMEOUT_MARK_LINE = "timeout(seconds): end the test, and fail it, if it takes longer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="explore, and cancel each task, or the whole test, at each await: nothing may be left behind",
     )
+    group.addoption(
+        "--interleave-timeout", metavar="S", default=None, help="end a test after S real seconds (default: never)"
+    )
     group.addoption("--interleave-replay", metavar="TOKEN", default=None, help="run exactly the schedule of this token")
     group.addoption("--interleave-json", metavar="FILE", default=None, help="write what was explored to this file")
     for name, text in (
@@ -73,6 +79,7 @@ def add_options(parser: pytest.Parser) -> None:
         ("interleave_mode", "as --interleave-mode"),
         ("interleave_order_only", "as --interleave-order-only"),
         ("interleave_profile", "as --interleave-profile"),
+        ("interleave_timeout", "as --interleave-timeout"),
         ("interleave_cancel", "true: as --interleave-cancel, in tests that are explored"),
     ):
         parser.addini(name, help=text, type="string", default=None)
@@ -121,15 +128,36 @@ def settings_for(item: pytest.Item, settings: ExploreSettings) -> ExploreSetting
     mark = item.get_closest_marker("interleave")
     if mark is None:
         return settings
-    unknown = set(mark.kwargs) - {"enabled", *_MARK_KEYS}
+    unknown = set(mark.kwargs) - {"enabled", "timeout", *_MARK_KEYS}
     if unknown or len(mark.args) > 1 or (mark.args and not isinstance(mark.args[0], bool)):
         raise ValueError(
-            f"mark.interleave takes one positional bool and the keywords {', '.join(_MARK_KEYS)}"
+            f"mark.interleave takes one positional bool and the keywords {', '.join(_MARK_KEYS)}, timeout"
             + (f", not {', '.join(sorted(unknown))}" if unknown else "")
         )
-    enabled = mark.args[0] if mark.args else bool(mark.kwargs.get("enabled", True))
+    is_for_time_only = not mark.args and set(mark.kwargs) == {"timeout"}
+    enabled = mark.args[0] if mark.args else bool(mark.kwargs.get("enabled", settings.enabled or not is_for_time_only))
     found = _with(settings, {key: mark.kwargs[key] for key in _MARK_KEYS if key in mark.kwargs}, _in_mark)
     return replace(found, enabled=enabled)
+
+
+def limit_of_mark(mark: pytest.Mark) -> float | None:
+    """Return how many real seconds the mark gives a test. Raises ValueError with one line if it is wrong."""
+    value = mark.kwargs.get("timeout")
+    return None if value is None else _seconds(value, _in_mark("timeout"))
+
+
+def read_time_limit(config: pytest.Config) -> float | None:
+    """Return how many real seconds a test may take, or raise a one-line UsageError."""
+    value = _value(config, "timeout")
+    try:
+        return None if value is None else _seconds(value, _name(config, "timeout"))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _seconds(value: Any, name: str) -> float:
+    seconds: float = _number(value, float, name, "a number of seconds above 0", least=1e-9)
+    return seconds
 
 
 def _name(config: pytest.Config, key: str) -> str:
@@ -151,7 +179,7 @@ def _with(settings: ExploreSettings, given: dict[str, Any], name: Any) -> Explor
         elif key == "cancel":
             changes[key] = _flag(value, name(key))
         elif key == "time":
-            changes["seconds"] = _number(value, float, name(key), "a number of seconds above 0", least=1e-9)
+            changes["seconds"] = _seconds(value, name(key))
         else:
             valid = MODES if key == "mode" else ORDER_ONLY
             if value not in valid:

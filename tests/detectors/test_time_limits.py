@@ -1,0 +1,146 @@
+"""A test that takes longer than it may is ended, alone, and tells who waits for what."""
+
+from textwrap import dedent
+
+import pytest
+
+HEAD = """\
+import asyncio, signal, time
+import pytest
+
+async def fetch(queue):
+    return await queue.get()
+
+@pytest.fixture
+async def resource():
+    yield
+    print("torn down")
+
+@pytest.fixture
+async def slow_to_end():
+    yield
+    await asyncio.sleep(100)
+"""
+
+
+def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(test_it=HEAD + "\n" + dedent(body))
+    return pytester.runpytest_subprocess("-p", "no:timeout", *arguments, timeout=60)
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_a_test_that_waits_ends_alone(pytester: pytest.Pytester, scope: str) -> None:
+    body = f"""
+    pytestmark = pytest.mark.asyncio(loop_scope="{scope}")
+
+    @pytest.mark.interleave(timeout=0.3)
+    async def test_waits(resource):
+        clock = asyncio.create_task(asyncio.sleep(100), name="clock")
+        await fetch(asyncio.Queue())
+
+    async def test_after():
+        await asyncio.sleep(0.5)
+    """
+    result = run(pytester, body, "--strict-markers", "-rP")
+
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "Hang: this took longer than its limit of 0.3 s.",
+            "  the test waits for <Queue at * maxsize=0 _getters?1?>",
+            "    at *test_it.py:* in fetch: return await queue.get()",
+            "  task 'clock' waits for a timer",
+        ]
+    )
+    result.stdout.fnmatch_lines_random(["torn down"])
+    assert "interleave: realistic" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("async def test_it():\n    time.sleep(50)", "in test_it: time.sleep(50)"),
+        ("async def test_it():\n    while True:\n        pass", "in test_it: *"),
+        ("def test_it():\n    time.sleep(50)", "in test_it"),
+        ("async def test_it(slow_to_end):\n    pass", "in slow_to_end: await asyncio.sleep(100)"),
+        (
+            "async def test_it():\n    for _ in range(2):\n        try:\n            time.sleep(50)\n"
+            "        except Exception:\n            pass",
+            "in test_it: time.sleep(50)",
+        ),
+    ],
+)
+def test_whatever_it_does_it_ends(pytester: pytest.Pytester, body: str, line: str) -> None:
+    result = run(pytester, body, "--interleave-timeout=0.3")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["Hang: this took longer than its limit of 0.3 s.", f"    at *test_it.py:* {line}"])
+
+
+def test_one_that_ignores_its_cancellation_ends(pytester: pytest.Pytester) -> None:
+    body = """
+    async def test_it():
+        while True:
+            try:
+                await asyncio.sleep(100)
+            except asyncio.CancelledError:
+                pass
+
+    async def test_other():
+        pass
+    """
+    result = run(pytester, body, "-o", "interleave_timeout=0.3")
+
+    outcomes = result.parseoutcomes()
+    assert (outcomes["failed"], outcomes["passed"]) == (1, 1)
+
+
+def test_the_mark_of_pytest_timeout_is_taken_where_that_is_missing(pytester: pytest.Pytester) -> None:
+    body = """
+    @pytest.mark.timeout(0.3)
+    async def test_it():
+        await asyncio.sleep(100)
+    """
+    result = run(pytester, body, "--strict-markers")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["Hang: this took longer than its limit of 0.3 s."])
+
+    theirs = pytester.runpytest_subprocess("--strict-markers", timeout=60)
+    theirs.assert_outcomes(failed=1)
+    assert "Hang:" not in theirs.stdout.str()
+
+
+def test_a_deadlock_is_told_at_once_all_the_same_and_the_users_alarm_stays(pytester: pytest.Pytester) -> None:
+    body = """
+    def test_before():
+        signal.signal(signal.SIGALRM, print)
+
+    @pytest.mark.interleave(timeout=30)
+    async def test_dead():
+        await asyncio.Event().wait()
+
+    def test_after():
+        assert signal.getsignal(signal.SIGALRM) is print
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    """
+    result = run(pytester, body)
+
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines(["Deadlock: *"])
+
+
+def test_wrong_limits_get_one_line(pytester: pytest.Pytester) -> None:
+    body = """
+    @pytest.mark.interleave(timeout="soon")
+    async def test_it():
+        pass
+    """
+    result = run(pytester, body)
+    result.assert_outcomes(errors=1)
+    line = "'soon' is not a valid mark.interleave's timeout: it must be a number of seconds above 0."
+    result.stdout.fnmatch_lines([line])
+
+    usage = run(pytester, body, "--interleave-timeout=0")
+    assert usage.ret == pytest.ExitCode.USAGE_ERROR
+    usage.stderr.fnmatch_lines(["ERROR: '0' is not a valid --interleave-timeout: *"])
