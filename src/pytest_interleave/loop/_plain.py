@@ -151,6 +151,11 @@ def count_tasks() -> int:
     return -1 if _registry is None else len(_registry) + len(_eager)
 
 
+def list_tasks() -> list[asyncio.Task[Any]]:
+    """Return all tasks that are alive, done ones too; none where asyncio does not tell (3.14)."""
+    return [] if _registry is None else [*_registry, *_eager]
+
+
 def _find_registry() -> tuple[Any, Any]:
     if sys.version_info >= (3, 14):
         return None, ()

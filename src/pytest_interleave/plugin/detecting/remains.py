@@ -20,31 +20,33 @@ if TYPE_CHECKING:
 
 def tell_of_remains(never_awaited: NeverAwaited) -> None:
     """Tell what was kept, each thing once, as if it had just been dropped."""
-    asyncio: Any = sys.modules.get("asyncio")
-    objects = gc.get_objects()
-    coroutines = [each for each in objects if type(each) is CoroutineType]
-    if asyncio is not None:
-        # A task that had no turn yet is a task that was left behind, and told as that.
-        # By type, not by isinstance: a dead weak proxy answers that with a ReferenceError.
-        of_tasks = {id(each.get_coro()) for each in objects if issubclass(type(each), asyncio.Task)}
-        coroutines = [each for each in coroutines if id(each) not in of_tasks]
-        _tell_of_exceptions([each for each in objects if issubclass(type(each), asyncio.Future)], asyncio.Task)
+    # By type, not by isinstance: a dead weak proxy answers that with a ReferenceError.
+    coroutines = [each for each in gc.get_objects() if type(each) is CoroutineType]
+    of_tasks: set[int] = set()
+    if "asyncio" in sys.modules:
+        from pytest_interleave.loop import _plain
+
+        # Not from gc.get_objects: in CPython 3.12 there are tasks among them that kill the process when they are asked.
+        tasks = _plain.list_tasks()
+        of_tasks = {id(task.get_coro()) for task in tasks}
+        for task in tasks:
+            _tell_of_exception(task)
     for coroutine in coroutines:
-        if inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED or not coroutine.cr_origin:
+        # One of a task that had no turn yet is told as a task that was left behind.
+        if id(coroutine) in of_tasks or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
             continue
-        if not is_library(coroutine.cr_origin[0][0]) and never_awaited.tell_of_kept(coroutine):
+        origin = coroutine.cr_origin
+        if origin and not is_library(origin[0][0]) and never_awaited.tell_of_kept(coroutine):
             coroutine.close()
 
 
-def _tell_of_exceptions(futures: list[Any], task_type: type) -> None:
+def _tell_of_exception(task: Any) -> None:
     from pytest_interleave.loop import _plain
 
-    for future in futures:
-        loop = future.get_loop()
-        if loop.is_running():  # an outer session's
-            continue
-        error = _plain.take_lost_exception(future)
-        if error is not None:
-            kind, key = ("Task", "task") if isinstance(future, task_type) else ("Future", "future")
-            context = {"message": f"{kind} exception was never retrieved", "exception": error, key: future}
-            loop.call_exception_handler(context)
+    loop = task.get_loop()
+    if loop.is_running():  # an outer session's
+        return
+    error = _plain.take_lost_exception(task)
+    if error is not None:
+        context = {"message": "Task exception was never retrieved", "exception": error, "task": task}
+        loop.call_exception_handler(context)
