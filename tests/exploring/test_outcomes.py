@@ -400,3 +400,21 @@ def test_no_test_is_run_more_often_than_it_may_be(explore, pytester: pytest.Pyte
     assert [test["outcome"] for test in tests] == ["passed", "passed"]
     assert all(test["runs"] <= runs for test in tests)
     assert tests[1]["runs"] == runs
+
+
+def test_a_thread_that_a_failing_test_leaves_behind_does_not_keep_the_session(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio, queue, threading
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_it():
+            orders = queue.Queue()
+            threading.Thread(target=orders.get).start()
+            await asyncio.sleep(0.01)
+            assert 1 == 2
+        """
+    )
+    result = pytester.runpytest_subprocess("--interleave", timeout=60)
+    result.assert_outcomes(failed=1)

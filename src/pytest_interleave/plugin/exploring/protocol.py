@@ -23,6 +23,7 @@ from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.token import test_number
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
+from pytest_interleave.loop.threads import ending_with_the_process
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.anyio_items import controlled_anyio, is_anyio_item, wide_loop
 from pytest_interleave.plugin.exploring.explored import Explored
@@ -138,6 +139,7 @@ class Explorer:
             runtestprotocol(item, nextitem=nextitem)
             return
         with ExitStack() as stack:
+            stack.enter_context(ending_with_the_process())  # what one run leaves behind once, some hundred leave often
             stack.enter_context(hosting_of(item.config).use_factory(self.pool.factory))
             stack.enter_context(controlled_anyio(item, self.pool))
             execution = ItemExecution(item, self.pool, stretch=settings.mode != "stock", limits=_limits_of(item))
