@@ -15,15 +15,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from types import CodeType
-from typing import Any
+from typing import Any, TypeAlias
 
-from pytest_interleave.errors import Blocked, LeftBehind, RunEnded
+from pytest_interleave.errors import Blocked, LeftBehind, RunEnded, TimeLimit
 from pytest_interleave.loop import _waits
 from pytest_interleave.loop.frames import frames, is_user_code
 from pytest_interleave.loop.host import Host
-from pytest_interleave.loop.interruption import Strike, tell_all
+from pytest_interleave.loop.interruption import Entry, Strike, ask, cancel, name_of, note_suspension, tell_all
 from pytest_interleave.loop.ownership import Ownership
 from pytest_interleave.loop.places import calling, rank, standing
 from pytest_interleave.schedule import WAITING, WOKEN
@@ -44,11 +45,8 @@ class Thing:
     place: str
 
 
-@dataclass(slots=True)
-class Census:
-    """What is left behind when nothing is cancelled."""
-
-    things: Counter[Thing] = field(default_factory=Counter)
+#: What is left behind when nothing is cancelled.
+Census: TypeAlias = Counter[Thing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Cutting:
         self.script = script
         #: None: this is the run that makes it.
         self.census = census
-        self.things: Counter[Thing] = Counter()
+        self.things: Census = Counter()
         #: Whether the test's body runs; only then is anything cancelled.
         self.is_open = False
         self.strike: Strike | None = None
@@ -84,11 +82,11 @@ class Cutting:
         #: The user's frames below the test's own, where the test itself was struck.
         self._is_in_script = False
         self._steps_after = 0
-        self._armed: tuple[Any, Any, Place | None, tuple[str, int, int]] | None = None
+        self._armed: tuple[Any, Any, Place | None, Entry] | None = None
         self._own: Any = None
         self._ownership = Ownership()
-        #: Each with where it was made, by whom, and whether the test is still in the call that made it.
-        self._transports: list[list[Any]] = []
+        #: Each with where it was made, and the number of the task that made it.
+        self._transports: list[tuple[Any, Place | None, int]] = []
         #: How far everything was when the test went on to the call that it is in, and before the current step.
         self._mark = self._before = _Mark(0, 0, 0)
         self._position = -1
@@ -118,7 +116,7 @@ class Cutting:
         def make_and_note(*args: Any, **kwargs: Any) -> Any:
             transport = make(*args, **kwargs)
             creator = getattr(asyncio.current_task(loop), "number", 0)
-            self._transports.append([transport, calling(sys._getframe(1)), creator, True])
+            self._transports.append((transport, calling(sys._getframe(1)), creator))
             return transport
 
         loop._make_socket_transport = make_and_note
@@ -150,17 +148,14 @@ class Cutting:
         if owner is not self._own and not self.loop.is_of_this_run(owner):
             return
         future = _waits.awaited_future(owner)
-        key = owner.number, KIND
-        ordinal = self.loop.suspensions[key] = self.loop.suspensions.get(key, 0) + 1
+        entry = note_suspension(self.loop, owner, KIND)
         if not _has_user_lines(owner):
             return
-        way = self.loop.decider.cancel(KIND, owner.number, ordinal, WAITING + 1 if future is None else WOKEN + 1)
-        if way:
-            place, entry = standing(owner), (KIND, owner.number, ordinal)
-            if way == WAITING:
-                self._cut(owner, place, entry, way)
-            else:
-                self._armed = owner, future, place, entry
+        way = ask(self.loop, entry, future)
+        if way == WAITING:
+            self._cut(owner, standing(owner), entry, way)
+        elif way == WOKEN:
+            self._armed = owner, future, standing(owner), entry
 
     def _follow(self, owner: Any) -> None:
         """Notice when the test's own function has gone on to another call."""
@@ -174,25 +169,16 @@ class Cutting:
             if position != self._position:
                 self._position = position
                 self._mark = self._before
-                for entry in self._transports[: self._mark.transports]:
-                    entry[3] = False
         self._before = _Mark(len(self.loop.parents) - 1, self._ownership.count, len(self._transports))
 
-    def _cut(self, task: Any, place: Place | None, entry: tuple[str, int, int], way: int) -> None:
-        loop = self.loop
+    def _cut(self, task: Any, place: Place | None, entry: Entry, way: int) -> None:
         self._is_own = task is self._own
         self._is_structured = _waits.is_structured(task)
         self._is_in_script = self._stands_in_script(task)
         subject = "the test" if self._is_own else f"task '{task.get_name()}' ({_name_of(task)})"
         self.strike = Strike(f"{subject} is cancelled", place, way == WOKEN)
         self._target = task
-        index = len(loop.trace)
-        loop.trace.append(entry)
-        loop.strikes[index] = self.strike
-        queued = len(_waits.queue(loop))
-        task.cancel()
-        if loop.observer is not None:
-            loop.observer.struck(index, queued)
+        cancel(self.loop, task, self.strike, entry)
 
     def _stands_in_script(self, task: Any) -> bool:
         """Whether the innermost of the user's lines at which the task stands is the test function's own."""
@@ -206,8 +192,7 @@ class Cutting:
         code = self.script
         if code is None or path != code.co_filename:
             return False
-        last = max((number for _, _, number in _all_lines(code) if number is not None), default=0)
-        return code.co_firstlineno <= line <= last
+        return code.co_firstlineno <= line <= _last_line(code)
 
     # -- judging -------------------------------------------------------------------------------------------------
 
@@ -227,15 +212,16 @@ class Cutting:
             number = getattr(task, "number", 0)
             if task is not self._own and loop.is_of_this_run(task) and self._counts(number, number > self._mark.tasks):
                 self._note_task(task)
-        for transport, place, number, is_new in self._transports if self.is_loop_of_test else ():
-            if not transport.is_closing() and self._counts(number, is_new):
-                self._note("a connection is still open, made", place)
+        for index, (transport, place, number) in enumerate(self._transports if self.is_loop_of_test else ()):
+            is_new = index >= self._mark.transports
+            if place is not None and not transport.is_closing() and self._counts(number, is_new):
+                self._note("a connection is still open, made", place.file, place.line)
         for lock, holders in self._ownership.held():
             is_new = self._ownership.has_come_since(lock, self._mark.locks)
             for holder, place in holders:
                 is_dead = holder is None or holder.done() or holder is self._own
-                if is_dead and self._counts(getattr(holder, "number", 0), is_new):
-                    self._note(f"a {type(lock).__name__} is still held, taken", place)
+                if place is not None and is_dead and self._counts(getattr(holder, "number", 0), is_new):
+                    self._note(f"a {type(lock).__name__} is still held, taken", place.file, place.line)
 
     def _counts(self, number: int, is_new: bool) -> bool:
         """Whether what that task began is the business of what was cancelled.
@@ -256,22 +242,22 @@ class Cutting:
     def _note_task(self, task: Any) -> None:
         place = standing(task)
         origin = getattr(task.get_coro(), "cr_origin", None)
-        if origin and self._is_script(origin[0][0], origin[0][1]):
+        if origin and self._is_script(*origin[0][:2]):
             return
         if place is not None:
-            self._note(f"the task {_name_of(task)} still waits", place)
+            self._note(f"the task {_name_of(task)} still waits", place.file, place.line)
         elif origin:
-            self.things[Thing(f"the task {_name_of(task)} is still there, made", f"{origin[0][0]}:{origin[0][1]}")] += 1
+            self._note(f"the task {_name_of(task)} is still there, made", *origin[0][:2])
 
-    def _note(self, what: str, place: Place | None) -> None:
-        if place is not None and not self._is_script(place.file, place.line):
-            self.things[Thing(what, _at(place))] += 1
+    def _note(self, what: str, path: str, line: int) -> None:
+        if not self._is_script(path, line):
+            self.things[Thing(what, f"{path}:{line}")] += 1
 
     def judge(self, error: BaseException | None, phase: str) -> BaseException | None:
         """Return what the run shows, given how it ended: what is left behind, or nothing."""
         if self.census is None:
             return error
-        if isinstance(error, RunEnded) and getattr(error, "is_real", False):
+        if isinstance(error, TimeLimit) and error.is_real:
             return error
         if self.strike is None:
             return None
@@ -294,7 +280,7 @@ class Cutting:
 
     def _left(self) -> tuple[str, str] | None:
         assert self.census is not None
-        more = self.things - self.census.things
+        more = self.things - self.census
         thing = next(iter(more), None)
         return None if thing is None else (thing.what, thing.place)
 
@@ -330,17 +316,15 @@ def _has_user_lines(task: Any) -> bool:
     return any(rank(frame.f_code.co_filename) == 2 for frame, _ in frames(task))
 
 
-def _all_lines(code: CodeType) -> Iterator[tuple[int, int, int | None]]:
-    yield from code.co_lines()
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _all_lines(constant)
+@cache
+def _last_line(code: CodeType) -> int:
+    """Return the last line of the function, with those of the functions in it."""
+    own = max((number for _, _, number in code.co_lines() if number is not None), default=0)
+    return max([own, *(_last_line(constant) for constant in code.co_consts if isinstance(constant, CodeType))])
 
 
 def _name_of(task: Any) -> str:
-    coroutine = task.get_coro()
-    name = getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
-    return str(name).rpartition("<locals>.")[2]
+    return name_of(task.get_coro())
 
 
 def _at(place: Place | None) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pytest_interleave.loop import _waits
 from pytest_interleave.loop.controlled import ControlledLoop
@@ -22,6 +22,8 @@ from pytest_interleave.schedule import WAITING, WOKEN
 from pytest_interleave.trace import Place
 
 T = TypeVar("T")
+#: A suspension at which something may be cancelled, in the run's trace: kind, number of the task, ordinal.
+Entry: TypeAlias = tuple[str, int, int]
 
 #: An operation is cancelled once, and once more while it cleans up.
 _MOST_STRIKES = 2
@@ -66,7 +68,7 @@ async def interrupt(operation: Awaitable[T]) -> Outcome[T]:
     caller = asyncio.current_task()
     requests = caller.cancelling() if caller is not None else 0
     context = copy_context()
-    name = _name_of(operation)
+    name = name_of(operation)
     interruption = Interruption(loop, name)
     task: asyncio.Task[T] = loop.create_task(_run(operation), name=name, context=context)
     interruption.begin(task)
@@ -92,7 +94,7 @@ class Interruption:
         self.task: asyncio.Task[Any] | None = None
         self.strikes: list[Strike] = []
         #: To strike when this is done: the task that waits for it, where it stands, its future, and the entry.
-        self._armed: tuple[Any, Place | None, Any, tuple[str, int, int]] | None = None
+        self._armed: tuple[Any, Place | None, Any, Entry] | None = None
         #: Whose suspension was struck: until it has gone on, the first cancellation is still on its way.
         self._struck: Any = None
 
@@ -147,33 +149,46 @@ class Interruption:
     def _ask(self, owner: Any) -> None:
         if self._struck is not None or self._armed is not None:
             return
-        loop = self.loop
         future = _waits.awaited_future(owner)
-        kind = "again" if self.strikes else "cancel"
-        key = owner.number, kind
-        ordinal = loop.suspensions[key] = loop.suspensions.get(key, 0) + 1
-        # A task that only gave way (`sleep(0)`) is woken already.
-        way = loop.decider.cancel(kind, owner.number, ordinal, WAITING + 1 if future is None else WOKEN + 1)
-        entry = kind, owner.number, ordinal
+        entry = note_suspension(self.loop, owner, "again" if self.strikes else "cancel")
+        way = ask(self.loop, entry, future)
         if way == WAITING:
             self._strike(owner, standing(owner), entry, way)
         elif way == WOKEN:
             self._armed = owner, standing(owner), future, entry
 
-    def _strike(self, owner: Any, place: Place | None, entry: tuple[str, int, int], way: int) -> None:
-        loop = self.loop
+    def _strike(self, owner: Any, place: Place | None, entry: Entry, way: int) -> None:
         again = " again" if self.strikes else ""
         strike = Strike(f"`{self.name}` is cancelled{again}", place, way == WOKEN)
         self.strikes.append(strike)
         self._struck = owner
-        index = len(loop.trace)
-        loop.trace.append(entry)
-        loop.strikes[index] = strike
-        queued = len(_waits.queue(loop))
         assert self.task is not None
-        self.task.cancel()
-        if loop.observer is not None:
-            loop.observer.struck(index, queued)
+        cancel(self.loop, self.task, strike, entry)
+
+
+def note_suspension(loop: Any, owner: Any, kind: str) -> Entry:
+    """Return what the run knows this suspension of the task by: one more of its kind."""
+    key = owner.number, kind
+    ordinal = loop.suspensions[key] = loop.suspensions.get(key, 0) + 1
+    return kind, owner.number, ordinal
+
+
+def ask(loop: Any, entry: Entry, future: Any) -> int:
+    """Ask the run's decider whether to cancel at a suspension on that future: 0 (not), ``WAITING`` or ``WOKEN``."""
+    # A task that only gave way (`sleep(0)`) is woken already.
+    way: int = loop.decider.cancel(*entry, WAITING + 1 if future is None else WOKEN + 1)
+    return way
+
+
+def cancel(loop: Any, task: asyncio.Task[Any], strike: Strike, entry: Entry) -> None:
+    """Cancel the task, and let the run know."""
+    index = len(loop.trace)
+    loop.trace.append(entry)
+    loop.strikes[index] = strike
+    queued = len(_waits.queue(loop))
+    task.cancel()
+    if loop.observer is not None:
+        loop.observer.struck(index, queued)
 
 
 def tell_all(loop: Any) -> Callable[[Any], None]:
@@ -190,7 +205,7 @@ async def _run(operation: Awaitable[T]) -> T:
     return await operation
 
 
-def _name_of(operation: Any) -> str:
+def name_of(operation: Any) -> str:
     """Return the operation's own name: that of its function or its class."""
     name = getattr(operation, "__qualname__", None) or type(operation).__qualname__
     return str(name).rpartition("<locals>.")[2]

@@ -64,15 +64,17 @@ class ItemExecution:
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         """Make one run, which nobody hears if ``repeating`` is on."""
+        is_cut = getattr(decider, "is_cut", False)
+        run = self._run_phases_of_cut if is_cut else self._run_phases
+        if is_cut and self._census is None and getattr(decider, "constraints", None):
+            self(Guided({}, is_cut=True))  # what is left when nothing is cancelled
         if observer is not None:
             with self.controlled(decider, observer):
-                error = self._watch_cut() if getattr(decider, "is_cut", False) else self._run_phases()
-        elif getattr(decider, "is_cut", False):
-            error = self._cut_run(decider)
+                error = run()
         else:
             self._begin(decider)
             try:
-                error = self._run_phases()
+                error = run()
             finally:
                 self.pool.end()
         result = self.result(error)
@@ -86,17 +88,8 @@ class ItemExecution:
             error = self._run_phases()
         return self.result(error)
 
-    def _cut_run(self, decider: Decider) -> BaseException | None:
-        """Make a run in which a task may be cancelled, once it is known what is left when none is."""
-        if self._census is None and getattr(decider, "constraints", None):
-            self._cut_run(Guided({}, is_cut=True))
-        self._begin(decider)
-        try:
-            return self._watch_cut()
-        finally:
-            self.pool.end()
-
-    def _watch_cut(self) -> BaseException | None:
+    def _run_phases_of_cut(self) -> BaseException | None:
+        """Run a test in which a task may be cancelled; return what it left behind."""
         self._cutting = cutting = Cutting(
             self.pool.loop, self.script, self._census, is_loop_of_test=self.pool.is_pooled
         )
@@ -108,7 +101,7 @@ class ItemExecution:
         finally:
             self._cutting = None
         if self._census is None:
-            self._census = Census(cutting.things)
+            self._census = cutting.things
         return cutting.judge(error, self.phase)
 
     @contextmanager
