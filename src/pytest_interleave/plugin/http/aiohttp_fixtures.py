@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
@@ -64,7 +65,8 @@ class AiohttpRawServer(Protocol):
         """Start a server without an application; ``kwargs`` are those of ``web.Server``."""
 
 
-def _in_loop_of_test(function: _Fixture) -> _Fixture:
+def in_loop_of_test(function: _Fixture) -> _Fixture:
+    """Make a fixture that runs in the loop of the test that asks for it."""
     function._uses_loop_of_test = True  # type: ignore[attr-defined]
     return fixture(function)  # type: ignore[return-value]
 
@@ -84,38 +86,45 @@ def _tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return (lambda text: None) if hooks is None else hooks.handler_failures.note
 
 
-@_in_loop_of_test
+@asynccontextmanager
+async def _closing_all() -> AsyncIterator[list[Any]]:
+    """Close what is put into the list, the last first."""
+    opened: list[Any] = []
+    yield opened
+    while opened:
+        await opened.pop().close()
+
+
+async def _start(server: Any, request: pytest.FixtureRequest, arguments: Mapping[str, Any]) -> Any:
+    server.tell = _tell(request)
+    await server.start_server(**arguments)
+    return server
+
+
+@in_loop_of_test
 async def aiohttp_server(request: pytest.FixtureRequest) -> AsyncIterator[AiohttpServer]:
     """Start servers for applications: the fixture is a function that takes one."""
-    module, servers = _servers(), []
+    module = _servers()
+    async with _closing_all() as servers:
 
-    async def start(app: Application, *, host: str = "127.0.0.1", port: int | None = None, **kwargs: Any) -> Any:
-        server: Any = module.AppServer(app, host=host, port=port)
-        server.tell = _tell(request)
-        await server.start_server(**kwargs)
-        servers.append(server)
-        return server
+        async def start(app: Application, *, host: str = "127.0.0.1", port: int | None = None, **kwargs: Any) -> Any:
+            servers.append(await _start(module.AppServer(app, host=host, port=port), request, kwargs))
+            return servers[-1]
 
-    yield start
-    while servers:
-        await servers.pop().close()
+        yield start
 
 
-@_in_loop_of_test
+@in_loop_of_test
 async def aiohttp_raw_server(request: pytest.FixtureRequest) -> AsyncIterator[AiohttpRawServer]:
     """Start servers for handlers: the fixture is a function that takes one."""
-    module, servers = _servers(), []
+    module = _servers()
+    async with _closing_all() as servers:
 
-    async def start(handler: Any, *, port: int | None = None, **kwargs: Any) -> Any:
-        server: Any = module.HandlerServer(handler, port=port)
-        server.tell = _tell(request)
-        await server.start_server(**kwargs)
-        servers.append(server)
-        return server
+        async def start(handler: Any, *, port: int | None = None, **kwargs: Any) -> Any:
+            servers.append(await _start(module.HandlerServer(handler, port=port), request, kwargs))
+            return servers[-1]
 
-    yield start
-    while servers:
-        await servers.pop().close()
+        yield start
 
 
 @pytest.fixture
@@ -125,25 +134,24 @@ def aiohttp_client_cls() -> type[TestClient[Any, Any]]:
     return client
 
 
-@_in_loop_of_test
+@in_loop_of_test
 async def aiohttp_client(
     request: pytest.FixtureRequest, aiohttp_client_cls: type[TestClient[Any, Any]]
 ) -> AsyncIterator[AiohttpClient]:
     """Start servers and clients of them: the fixture is a function that takes an application or a server."""
-    module, clients = _servers(), []
+    module = _servers()
+    async with _closing_all() as clients:
 
-    async def start(
-        app_or_server: Application | BaseTestServer,
-        *,
-        server_kwargs: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> TestClient[Any, Any]:
-        server = module.server_of(app_or_server, server_kwargs or {}, _tell(request))
-        client = aiohttp_client_cls(server, **kwargs)
-        await client.start_server()
-        clients.append(client)
-        return client
+        async def start(
+            app_or_server: Application | BaseTestServer,
+            *,
+            server_kwargs: Mapping[str, Any] | None = None,
+            **kwargs: Any,
+        ) -> TestClient[Any, Any]:
+            server = module.server_of(app_or_server, server_kwargs or {}, _tell(request))
+            client = aiohttp_client_cls(server, **kwargs)
+            await client.start_server()
+            clients.append(client)
+            return client
 
-    yield start
-    while clients:
-        await clients.pop().close()
+        yield start

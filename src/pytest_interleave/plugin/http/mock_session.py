@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_interleave.plugin.http.aiohttp_fixtures import _in_loop_of_test
+from pytest_interleave.plugin.http.aiohttp_fixtures import in_loop_of_test
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_interleave.net.hosts import Hosts
 
 
-@_in_loop_of_test
+@in_loop_of_test
 async def mock_session(hosts: Hosts) -> AsyncIterator[ClientSession]:
     """Return a real client session for the routes of ``hosts``: it waits, overlaps and fails as in production."""
     try:
