@@ -105,27 +105,26 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     if takeover.find_stand_in(config) is None:
         return
+    marks = _marks_of(session.items)
     is_for_all = is_virtual_for_all(config)
-    if is_for_all or _is_any_marked(session.items, VIRTUAL_MARK):
+    if is_for_all or VIRTUAL_MARK in marks:
         from pytest_interleave.plugin.virtual_time import VirtualTime
 
         config.pluginmanager.register(VirtualTime(session, is_for_all=is_for_all), "interleave-virtual-time")
     seconds = read_time_limit(config)
-    if seconds or _is_any_marked(session.items, EXPLORE_MARK) or _is_any_marked(session.items, "timeout"):
+    if seconds or EXPLORE_MARK in marks or "timeout" in marks:
         from pytest_interleave.plugin.detecting.time_limits import NAME, TimeLimits
 
         config.pluginmanager.register(TimeLimits(config, seconds), NAME)
-    if config.pluginmanager.has_plugin("interleave-explorer"):
-        return
-    if _is_any_marked(session.items, EXPLORE_MARK):
+    if EXPLORE_MARK in marks and not config.pluginmanager.has_plugin("interleave-explorer"):
         _explore(config, read_explore_settings(config))
 
 
-def _is_any_marked(items: list[pytest.Item], name: str) -> bool:
-    if any(mark.name == name for item in items for mark in item.own_markers):
-        return True
+def _marks_of(items: list[pytest.Item]) -> set[str]:
+    """Return the names of all marks of the tests."""
     parents = {item.parent for item in items}  # far fewer, and each asked once
-    return any(parent is not None and parent.get_closest_marker(name) is not None for parent in parents)
+    marks = {mark.name for item in items for mark in item.own_markers}
+    return marks.union(mark.name for parent in parents if parent is not None for mark in parent.iter_markers())
 
 
 def _explore(config: pytest.Config, settings: ExploreSettings) -> None:
