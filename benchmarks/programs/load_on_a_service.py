@@ -52,7 +52,8 @@ async def measure() -> dict[str, float]:
 
 def main() -> None:
     """Run it in virtual time, without pytest."""
-    from pytest_interleave.loop.virtual import VirtualLoop, running_threads
+    from pytest_interleave.loop.threads import running_threads
+    from pytest_interleave.loop.virtual import VirtualLoop
 
     loop = VirtualLoop(describe=lambda loop, limit: "stuck", resting_threads=running_threads())
     with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -7,7 +7,8 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from pytest_interleave.loop.virtual import VirtualLoop, running_threads
+from pytest_interleave.loop.threads import running_threads
+from pytest_interleave.loop.virtual import VirtualLoop
 
 T = TypeVar("T")
 

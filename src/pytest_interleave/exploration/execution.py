@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, nullcontext
 from typing import Any
@@ -12,7 +11,7 @@ from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
-from pytest_interleave.loop.threads import ending_with_the_process
+from pytest_interleave.loop.threads import ending_with_the_process, running_threads
 from pytest_interleave.schedule import Decider, Fifo
 
 
@@ -35,7 +34,7 @@ class Execution:
         self.stretch = stretch
         self.limits = limits
         self.loop = ControlledLoop()
-        self.loop.resting_threads = frozenset(thread.ident or 0 for thread in threading.enumerate())
+        self.loop.resting_threads = running_threads()
         self._world = ExitStack()
         self._world.callback(random.setstate, random.getstate())
         self._world.enter_context(ending_with_the_process())

@@ -33,6 +33,11 @@ _calls: dict[tuple[CodeType, int], str] = {}
 _active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
 
 
+def running_threads() -> frozenset[int]:
+    """Return the threads that are there now: before the first test, those that never owe its loop an answer."""
+    return frozenset(thread.ident for thread in threading.enumerate() if thread.ident is not None)
+
+
 def are_there(resting: AbstractSet[int]) -> bool:
     """Whether there is any thread but this one and those named."""
     if len(_active) == 1:

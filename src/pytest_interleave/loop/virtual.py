@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
 from pytest_interleave.errors import Blocked, Deadlocked, TimeLimit
@@ -61,16 +59,6 @@ class VirtualLoop(ControlledLoop):
             raise Deadlocked(text) from None
 
 
-def running_threads() -> frozenset[int]:
-    """Return the threads that are there now, which never owe a loop of a test an answer."""
-    return frozenset(thread.ident for thread in threading.enumerate() if thread.ident is not None)
-
-
 def clock_of(loop: Any) -> str:
     """Return which clock the loop's time is."""
     return "virtual" if isinstance(loop, ControlledLoop) else "real"
-
-
-def real_seconds() -> float:
-    """Return real time, whatever the loop's is."""
-    return perf_counter()

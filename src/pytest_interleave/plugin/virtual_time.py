@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_interleave.loop.virtual import VirtualLoop, running_threads
+from pytest_interleave.loop.threads import running_threads
+from pytest_interleave.loop.virtual import VirtualLoop
 from pytest_interleave.plugin.detecting import deadlocks
 from pytest_interleave.plugin.exploring.own_loops import describe_own_loop
 from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction

@@ -15,11 +15,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
+from time import perf_counter
 from typing import Any
 
 from pytest_interleave.errors import InterleaveError
 from pytest_interleave.loop.controlled import ControlledLoop
-from pytest_interleave.loop.virtual import clock_of, real_seconds
+from pytest_interleave.loop.virtual import clock_of
 from pytest_interleave.traffic import made
 from pytest_interleave.traffic.arrivals import Arrivals, Poisson, Replay, check_rate
 from pytest_interleave.traffic.result import UNFINISHED, LoadResult, Request
@@ -121,7 +122,7 @@ class _Load:
         self.duration = duration
         self.most = most
         self.start = loop.time()
-        self.real_start = real_seconds()
+        self.real_start = perf_counter()
         self.real_limit = float("inf")
         self.check: Action | None = None
         self.gauges: dict[str, list[tuple[float, float]]] = {}
@@ -242,7 +243,7 @@ class _Load:
         return Visit(self._made - 1, intended, self.seed)
 
     async def _request(self, visit: Visit) -> None:
-        if real_seconds() > self.real_limit:
+        if perf_counter() > self.real_limit:
             self._fail(LoadError(self._describe_slowness()))
         kind = None
         try:
@@ -318,7 +319,7 @@ class _Load:
             max(duration, last),
             self.seed,
             clock_of(self.loop),
-            real_seconds() - self.real_start,
+            perf_counter() - self.real_start,
             self.gauges,
             self._examples,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from types import CodeType
 from typing import Any
 
@@ -75,9 +74,9 @@ class LoopPool:
         """Whether code runs in one of these loops now."""
         return any(loop.is_running() for loop in (self._pooled, *self._wide))
 
-    def rest(self, threads: Iterable[int | None]) -> None:
+    def rest(self, threads: frozenset[int]) -> None:
         """Take these threads for the test runner's own, which never owe the loop an answer."""
-        self._pooled.resting_threads = frozenset(ident for ident in threads if ident is not None)
+        self._pooled.resting_threads = threads
 
     def use(self, loop: ControlledLoop | None) -> None:
         """Make that loop the one under control; None: the pooled one."""

@@ -6,7 +6,6 @@ prints, with its assertion details and captured output, is the real one, and ``-
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -23,7 +22,7 @@ from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.token import test_number
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
-from pytest_interleave.loop.threads import ending_with_the_process
+from pytest_interleave.loop.threads import ending_with_the_process, running_threads
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.anyio_items import controlled_anyio, is_anyio_item, wide_loop
 from pytest_interleave.plugin.exploring.explored import Explored
@@ -56,7 +55,7 @@ class Explorer:
         self.settings = settings
         self.reporter = reporter
         self.pool = LoopPool()
-        self.pool.rest(thread.ident for thread in threading.enumerate())
+        self.pool.rest(running_threads())
         self._silence = Silence(config)
         self._timers = Timers()
         config.pluginmanager.register(self._timers, "interleave-timers")
@@ -69,7 +68,7 @@ class Explorer:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
         """Look which threads were there before any test: those of plugins (pytest-xdist, pytest-rerunfailures)."""
-        self.pool.rest(thread.ident for thread in threading.enumerate())
+        self.pool.rest(running_threads())
 
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Leave only the test whose schedule is to be replayed."""
