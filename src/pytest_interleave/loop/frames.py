@@ -16,6 +16,8 @@ _PACKAGE = str(PurePath(__file__).parent.parent)
 _ASYNCIO = str(PurePath(asyncio.__file__).parent)
 #: C objects between two coroutines that show neither: ``async for``, and ``return coroutine.__await__()``.
 _OPAQUE = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
+#: Packages in whose frames a person is looking.
+DEBUGGERS = frozenset(("bdb", "pdb", "pdbpp", "ipdb", "IPython", "pudb", "debugpy", "pydevd", "_pydevd_bundle"))
 _SUSPENDABLE = (CoroutineType, AsyncGeneratorType, GeneratorType)
 
 
@@ -73,3 +75,10 @@ def user_place(task: asyncio.Task[Any]) -> str:
     """Return ``file:line`` of that frame, or nothing."""
     found = user_frame(task)
     return f"{found[0].f_code.co_filename}:{found[1]}" if found else ""
+
+
+def is_frame_of(frame: FrameType, packages: frozenset[str]) -> bool:
+    """Whether one of these packages runs in the frame, or traces it, as a debugger does that goes on line by line."""
+    trace = frame.f_trace
+    modules = frame.f_globals.get("__name__"), trace is not None and getattr(trace, "__module__", None)
+    return any(isinstance(name, str) and name.partition(".")[0] in packages for name in modules)

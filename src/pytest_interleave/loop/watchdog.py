@@ -25,6 +25,7 @@ from typing import Any
 from weakref import WeakSet
 
 from pytest_interleave.loop import _plain
+from pytest_interleave.loop.frames import DEBUGGERS, is_frame_of
 
 #: Where a frame of a step stands: its code, and the instruction in it.
 Spot = tuple[CodeType, int]
@@ -34,11 +35,8 @@ _MOST_FRAMES = 60
 #: The share of the time that a call which waits may compute.
 _MOST_COMPUTING = 0.05
 #: What happens in these is nobody's fault, or a person is looking.
-_EXCUSED = frozenset(
-    [
-        *("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "_pytest", "pluggy"),
-        *("bdb", "pdb", "pdbpp", "ipdb", "IPython", "pudb", "debugpy", "pydevd", "_pydevd_bundle"),
-    ]
+_EXCUSED = DEBUGGERS.union(
+    ("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "_pytest", "pluggy")
 )
 _RUN_CALLBACK = _plain.RUN_CALLBACK
 _clock_of = getattr(time, "pthread_getcpuclockid", None)  # Unix, but not macOS
@@ -221,17 +219,9 @@ def _read_stack(thread: int) -> tuple[FrameType | None, tuple[Spot, ...], bool]:
         if frame.f_code is _RUN_CALLBACK:
             return frame, (*spots[:_MOST_FRAMES], spot), is_excused
         spots.append(spot)
-        is_excused = is_excused or _is_excused(frame)
+        is_excused = is_excused or is_frame_of(frame, _EXCUSED)
         frame = frame.f_back
     return None, (), False
-
-
-def _is_excused(frame: FrameType) -> bool:
-    trace = frame.f_trace  # set by a debugger that goes on from line to line
-    return any(
-        isinstance(name, str) and name.partition(".")[0] in _EXCUSED
-        for name in (frame.f_globals.get("__name__"), trace is not None and getattr(trace, "__module__", None))
-    )
 
 
 _running: WeakSet[Watchdog] = WeakSet()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import linecache
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -16,11 +15,10 @@ from pytest_interleave.loop.host import Host
 from pytest_interleave.loop.watchdog import LongStep, Spot, Watchdog
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.options import DETECT_MARK
-from pytest_interleave.plugin.detecting.places import is_library
+from pytest_interleave.plugin.detecting.places import PACKAGE, is_installed, is_library
 
 _NAME = "blocked-loop"
 _SHARE_OF_A_CALL = 0.8
-_PACKAGE = str(Path(__file__).parents[2])
 
 
 class BlockedLoops:
@@ -106,9 +104,9 @@ def _summary(step: LongStep, what: str) -> str:
 
 def _distance(path: str) -> int:
     """Return how far from the user a file is: their own, a package they use, Python's or ours."""
-    if is_library(path) or path.startswith((_PACKAGE, "<frozen")):
+    if is_library(path) or path.startswith((PACKAGE, "<frozen")):
         return 2
-    return 1 if "site-packages" in path or "dist-packages" in path else 0
+    return 1 if is_installed(path) else 0
 
 
 def line_of(spot: Spot) -> int:

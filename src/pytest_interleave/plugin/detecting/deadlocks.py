@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import linecache
 import sys
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -17,9 +16,8 @@ from pytest_interleave.errors import Deadlocked
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import Host, Interrupts
 from pytest_interleave.plugin.detecting.frames import frames_of
-from pytest_interleave.plugin.detecting.places import is_library
+from pytest_interleave.plugin.detecting.places import PACKAGE, is_library
 
-_PACKAGE = str(Path(__file__).parents[2])
 _PRIMITIVES = (asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue)
 
 
@@ -73,7 +71,7 @@ def describe_waits(
             frames = frames_of(task.get_coro())
         for frame in frames:
             path = frame.f_code.co_filename
-            if not is_library(path) and not path.startswith(_PACKAGE):
+            if not is_library(path) and not path.startswith(PACKAGE):
                 text = linecache.getline(path, frame.f_lineno).strip()
                 lines.append(f"    at {path}:{frame.f_lineno} in {frame.f_code.co_name}: {text}")
     return lines

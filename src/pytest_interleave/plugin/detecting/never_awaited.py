@@ -11,18 +11,16 @@ import gc
 import linecache
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.plugin.detecting.places import is_library
+from pytest_interleave.plugin.detecting.places import PACKAGE, is_library
 
 if TYPE_CHECKING:
     from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 
-_PACKAGE = str(Path(__file__).parents[2])
 _HOOK = "_warn_unawaited_coroutine"
 
 
@@ -136,7 +134,7 @@ def _find_caller() -> tuple[str, int, str] | None:
     frame = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
-        if not is_library(path) and not path.startswith(_PACKAGE):
+        if not is_library(path) and not path.startswith(PACKAGE):
             return path, frame.f_lineno, frame.f_code.co_name
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -7,28 +7,25 @@ every second. Elsewhere than in the main thread of a Unix process there is no su
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 
 import pytest
 
 from pytest_interleave.errors import TimedOut
 from pytest_interleave.loop import _plain
+from pytest_interleave.loop.frames import DEBUGGERS, is_frame_of
 from pytest_interleave.loop.host import Host
 from pytest_interleave.plugin.detecting.deadlocks import describe_waits
-from pytest_interleave.plugin.detecting.places import is_library
+from pytest_interleave.plugin.detecting.places import PACKAGE, is_installed, is_library
 from pytest_interleave.plugin.exploring.options import MARK, limit_of_mark
 
 NAME = "interleave-time-limits"
 #: The mark of pytest-timeout, which does its own work where it is installed.
 THEIR_MARK = "timeout"
-_PACKAGE = str(Path(__file__).parents[2])
 _AGAIN = 1.0
-_DEBUGGERS = ("bdb", "pdb", "pdbpp", "ipdb", "IPython", "pudb", "debugpy", "pydevd", "_pydevd_bundle")
 
 
 class TimeLimits:
@@ -100,7 +97,7 @@ class TimeLimits:
     def _ring(self, number: int, frame: FrameType | None) -> None:
         inner = frame
         while inner is not None:
-            if _is_debugger(inner):  # somebody is looking at it in a debugger
+            if is_frame_of(inner, DEBUGGERS):  # somebody is looking at it in a debugger
                 return
             inner = inner.f_back
         self._text = self._describe(frame)
@@ -117,17 +114,11 @@ class TimeLimits:
         return "\n".join(lines)
 
 
-def _is_debugger(frame: FrameType) -> bool:
-    trace = frame.f_trace  # set by a debugger that goes on from line to line
-    modules = frame.f_globals.get("__name__"), trace is not None and getattr(trace, "__module__", None)
-    return any(isinstance(name, str) and name.partition(".")[0] in _DEBUGGERS for name in modules)
-
-
 def _stack(frame: FrameType | None) -> list[str]:
     lines = []
     while frame is not None:
         path = frame.f_code.co_filename
-        if not is_library(path) and f"{os.sep}site-packages{os.sep}" not in path and not path.startswith(_PACKAGE):
+        if not is_library(path) and not is_installed(path) and not path.startswith(PACKAGE):
             lines.append(f"    at {path}:{frame.f_lineno} in {frame.f_code.co_name}")
         frame = frame.f_back
     return lines[::-1]

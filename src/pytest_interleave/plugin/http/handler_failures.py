@@ -6,16 +6,14 @@ Servers log it, and answer 500. What they log is taken at the logger, so it does
 from __future__ import annotations
 
 import logging
-import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
-from pytest_interleave.plugin.detecting.places import is_library as is_standard_library
+from pytest_interleave.plugin.detecting.places import is_installed, is_library
 
 #: Where aiohttp and uvicorn log what a handler raised.
 _LOGGERS = ("aiohttp.server", "uvicorn.error")
@@ -74,30 +72,20 @@ class HandlerFailures:
     def _place_of(self, error: BaseException) -> str:
         for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
             path = frame.f_code.co_filename
-            if not is_library(path):
+            if not is_library(path) and not is_installed(path):
                 shown = Path(path).relative_to(self._root) if Path(path).is_relative_to(self._root) else path
                 return f"  ({shown}:{line} in {frame.f_code.co_qualname})"
         return ""
 
 
-def is_library(path: str) -> bool:
-    """Whether the line is not one of the suite or of the code under test."""
-    return is_standard_library(path) or f"{os.sep}site-packages{os.sep}" in path
-
-
 def _request_of(error: BaseException) -> str:
+    """Return method and path of the request that was handled, as the first frame that knows it calls it."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        for value in _requests(frame):
-            return value
+        request: Any = frame.f_locals.get("request")
+        method, path = getattr(request, "method", None), getattr(request, "path", None)
+        if isinstance(method, str) and isinstance(path, str):  # aiohttp
+            return f"{method} {path}: "
+        scope = frame.f_locals.get("scope")
+        if isinstance(scope, dict) and "method" in scope and "path" in scope:  # ASGI
+            return f"{scope['method']} {scope['path']}: "
     return ""
-
-
-def _requests(frame: FrameType) -> list[str]:
-    request: Any = frame.f_locals.get("request")
-    method, path = getattr(request, "method", None), getattr(request, "path", None)
-    if isinstance(method, str) and isinstance(path, str):  # aiohttp
-        return [f"{method} {path}: "]
-    scope = frame.f_locals.get("scope")
-    if isinstance(scope, dict) and "method" in scope and "path" in scope:  # ASGI
-        return [f"{scope['method']} {scope['path']}: "]
-    return []
