@@ -43,11 +43,12 @@ class StepLimit(RunEnded):
 
 
 class LeftBehind(RunEnded):
-    """A task was cancelled, and something was left that must not be: the text says what, and where."""
+    """A task was cut short, and something was left that must not be: the text says what, and where."""
 
-    def __init__(self, text: str, places: tuple[str, ...]) -> None:
+    def __init__(self, text: str, places: tuple[str, ...], *, why: str) -> None:
         super().__init__(text)
         self.places = places
+        self.why = why
 
 
 class TimeLimit(RunEnded):

@@ -220,7 +220,9 @@ class Search:
         census = self._run(Guided({}, is_cut=True))
         if census.gave_up or census.error is not None:
             return False
-        cuts = [(event, ways) for event, ways in census.suspensions() if event[1] == "cut"]
+        cuts = [(event, ways) for event, ways in census.suspensions() if event[1] in ("cut", "gone")]
+        # A handler whose client is cancelled is cut as well, and its own await is what a report should name.
+        cuts.sort(key=lambda cut: cut[0][1] != "gone")
         done.cuts = len(cuts)
         for event, ways in cuts:
             for way in range(1, ways + 1):
@@ -402,6 +404,6 @@ class Search:
         constraints = failure.constraints
         if failure.holds_steps if constraints is None else any(x[1] in ("step", "start") for x in constraints):
             return "version-fragile" if mode == "portable" else "order-only"
-        if constraints and all(event[1] in ("cancel", "again", "cut") for event in constraints):
+        if constraints and all(event[1] in ("cancel", "again", "cut", "gone") for event in constraints):
             return "stock"
         return "latency"

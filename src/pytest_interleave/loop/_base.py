@@ -200,7 +200,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.observer: Any = None
         #: Called when no step is queued, before anything comes in from outside.
         self.on_idle: Any = None
-        #: Is told after each step whose it was (None: a plain callback's), while an operation may be interrupted.
+        #: Is told after each step whose it was (a task, or what a callback is bound to), while one may be cancelled.
         self.after_step: Any = None
         #: What may be interrupted now, who was asked how often, and what was: see ``loop/interruption.py``.
         self.interruptions: list[Any] = []
@@ -695,7 +695,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
             except BaseException as error:
                 self._report_callback(step, error)
             if after_step is not None:
-                after_step(owner if owner.__class__ in tasks else None)
+                after_step(owner)
         self._origin = 0
         step = callback = owner = cast(Any, None)  # break reference cycles
 

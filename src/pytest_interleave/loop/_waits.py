@@ -135,6 +135,11 @@ def timers(loop: Any) -> list[Any]:
     return [timer for timer in loop._timers if not timer._cancelled]
 
 
+def transport_of(loop: Any, sock: Any) -> Any:
+    """Return the transport that reads from the socket, under TLS the one below it; None if there is none."""
+    return loop._transports.get(sock.fileno())
+
+
 def callback_of(handle: Any) -> Any:
     """Return what a timer will call."""
     return handle._callback

@@ -1,4 +1,4 @@
-"""A run in which one task is cancelled at one of its suspensions, and what must hold all the same.
+"""A run in which one task is cancelled at one of its suspensions, or loses its client, and what must hold all the same.
 
 The task is any that the test's run made, or the test's own. What the test asserts does not count then, for it was cut;
 what counts is what nobody may leave behind, whoever is cancelled: somebody who waits for ever, a lock that its dead
@@ -6,12 +6,16 @@ holder took, a task or a connection that nobody ends, a cancellation that was sw
 
 What is left behind without any cancellation is not counted (``Census``), nor is what the test's own function began, or
 waits for by itself: it may rely on not being cut.
+
+A task in which a server handles a request is not cancelled; its connection is dropped, and what the server makes of that
+is its own affair, as in production. The test ends then, as a rule, and the handler is given the time to do so as well. Of
+what it leaves behind, only that counts which it ended itself in the census: a slot that the next request gives back is
+no leak.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,19 +26,40 @@ from typing import Any, TypeAlias
 
 from pytest_interleave.errors import Blocked, LeftBehind, RunEnded, TimeLimit
 from pytest_interleave.loop import _waits
-from pytest_interleave.loop.frames import frames, is_user_code
+from pytest_interleave.loop.accepted import (
+    AcceptedConnections,
+    Connection,
+    Transport,
+    has_user_lines,
+    key_of_place,
+    key_of_task,
+)
+from pytest_interleave.loop.frames import frames, is_user_code, user_place
 from pytest_interleave.loop.host import Host
-from pytest_interleave.loop.interruption import Entry, Strike, ask, cancel, name_of, note_suspension, tell_all
+from pytest_interleave.loop.interruption import (
+    Entry,
+    Strike,
+    as_numbered,
+    ask,
+    name_of,
+    note_suspension,
+    perform,
+    tell_all,
+)
 from pytest_interleave.loop.ownership import Ownership
-from pytest_interleave.loop.places import calling, rank, standing
+from pytest_interleave.loop.places import rank, standing
 from pytest_interleave.schedule import WAITING, WOKEN
 from pytest_interleave.trace import Place
 
 KIND = "cut"
+#: The client of a handler goes away.
+GONE = "gone"
 #: Turns of the loop in which what is left may still end.
 _GRACE_TURNS = 20
 #: A task that takes more steps than this after its cancellation, and then ends as if nothing had been, swallowed it.
 _MOST_STEPS_AFTER = 5
+#: How long a handler goes on at most that has lost its client.
+_LAST_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +70,19 @@ class Thing:
     place: str
 
 
-#: What is left behind when nothing is cancelled.
-Census: TypeAlias = Counter[Thing]
+Things: TypeAlias = Counter[Thing]
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What there is when nothing is cancelled."""
+
+    #: What is left behind.
+    things: Things
+    #: Where tasks stand that wait when the test's body ends.
+    waits: frozenset[str]
+    #: What handlers end themselves.
+    ended: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +107,8 @@ class Cutting:
         self.script = script
         #: None: this is the run that makes it.
         self.census = census
-        self.things: Census = Counter()
+        self.things: Things = Counter()
+        self._waits: frozenset[str] = frozenset()
         #: Whether the test's body runs; only then is anything cancelled.
         self.is_open = False
         self.strike: Strike | None = None
@@ -85,8 +122,11 @@ class Cutting:
         self._armed: tuple[Any, Any, Place | None, Entry] | None = None
         self._own: Any = None
         self._ownership = Ownership()
-        #: Each with where it was made, and the number of the task that made it.
-        self._transports: list[tuple[Any, Place | None, int]] = []
+        self._accepted = AcceptedConnections(loop)
+        #: The connection that was dropped.
+        self._gone: Connection | None = None
+        #: The handler that lost its client did not end.
+        self._goes_on = False
         #: How far everything was when the test went on to the call that it is in, and before the current step.
         self._mark = self._before = _Mark(0, 0, 0)
         self._position = -1
@@ -100,7 +140,7 @@ class Cutting:
         loop.cutting = self
         with ExitStack() as stack:
             stack.enter_context(self._ownership.watched())
-            stack.enter_context(self._noting_transports())
+            stack.enter_context(self._accepted.watched())
             try:
                 yield
             finally:
@@ -108,30 +148,15 @@ class Cutting:
                 if self in loop.interruptions:
                     loop.interruptions.remove(self)
 
-    @contextmanager
-    def _noting_transports(self) -> Iterator[None]:
-        loop = self.loop
-        make = loop._make_socket_transport
-
-        def make_and_note(*args: Any, **kwargs: Any) -> Any:
-            transport = make(*args, **kwargs)
-            creator = getattr(asyncio.current_task(loop), "number", 0)
-            self._transports.append((transport, calling(sys._getframe(1)), creator))
-            return transport
-
-        loop._make_socket_transport = make_and_note
-        try:
-            yield
-        finally:
-            del loop._make_socket_transport
-
     # -- cancelling ----------------------------------------------------------------------------------------------
 
     def after_step(self, owner: Any) -> None:
-        """Hear whose step it was; perhaps cancel it."""
+        """Hear whose step it was; perhaps cancel it, or let its client go."""
+        served = self._accepted.follow(owner)
         if self.strike is not None:
             self._steps_after += owner is self._target
             return
+        owner = as_numbered(owner)
         self._follow(owner)
         if not self.is_open or self.loop.decider is None:
             return
@@ -143,19 +168,35 @@ class Cutting:
                 self._armed = None
                 self._cut(waiter, place, entry, WOKEN)
             return
+        if served is not None:
+            self._ask_for_client(*served)
+            return
         if owner is None or owner.done():
             return
         if owner is not self._own and not self.loop.is_of_this_run(owner):
             return
         future = _waits.awaited_future(owner)
         entry = note_suspension(self.loop, owner, KIND)
-        if not _has_user_lines(owner):
+        if not has_user_lines(owner):
             return
         way = ask(self.loop, entry, future)
         if way == WAITING:
             self._cut(owner, standing(owner), entry, way)
         elif way == WOKEN:
             self._armed = owner, future, standing(owner), entry
+
+    def _ask_for_client(self, connection: Connection, task: Any) -> None:
+        """Perhaps drop the connection for which the task works."""
+        if connection.number <= self.loop.first_number or connection.transport.is_closing():
+            return
+        key = connection.number, GONE
+        ordinal = self.loop.suspensions[key] = self.loop.suspensions.get(key, 0) + 1
+        entry: Entry = GONE, connection.number, ordinal
+        if self.loop.decider.cancel(*entry, WAITING + 1) != WAITING:
+            return
+        self._gone, self._target = connection, task
+        self.strike = Strike(f"the client of `{_name_of_handler(task)}` goes away", standing(task), is_late=False)
+        perform(self.loop, self.strike, entry, connection.transport.abort)
 
     def _follow(self, owner: Any) -> None:
         """Notice when the test's own function has gone on to another call."""
@@ -169,7 +210,7 @@ class Cutting:
             if position != self._position:
                 self._position = position
                 self._mark = self._before
-        self._before = _Mark(len(self.loop.parents) - 1, self._ownership.count, len(self._transports))
+        self._before = _Mark(len(self.loop.parents) - 1, self._ownership.count, len(self._accepted.transports))
 
     def _cut(self, task: Any, place: Place | None, entry: Entry, way: int) -> None:
         self._is_own = task is self._own
@@ -178,7 +219,7 @@ class Cutting:
         subject = "the test" if self._is_own else f"task '{task.get_name()}' ({_name_of(task)})"
         self.strike = Strike(f"{subject} is cancelled", place, way == WOKEN)
         self._target = task
-        cancel(self.loop, task, self.strike, entry)
+        perform(self.loop, self.strike, entry, task.cancel)
 
     def _stands_in_script(self, task: Any) -> bool:
         """Whether the innermost of the user's lines at which the task stands is the test function's own."""
@@ -196,6 +237,23 @@ class Cutting:
 
     # -- judging -------------------------------------------------------------------------------------------------
 
+    def end_body(self, error: BaseException | None) -> None:
+        """Hear that the test's body has ended; let a handler end that has lost its client."""
+        loop = self.loop
+        self._waits = frozenset(loop.blocked_places())
+        if self._gone is None or isinstance(error, RunEnded):
+            return
+        tasks = [task for task in self._gone.workers if not task.done()]
+        if tasks and not loop.is_closed():
+            observer, loop.observer = loop.observer, None
+            try:
+                loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_SECONDS))
+            except RunEnded:
+                pass
+            finally:
+                loop.observer = observer
+        self._goes_on = not self._gone.is_over
+
     def look_at_what_is_left(self) -> None:
         """Count what the run leaves, before the loop is cleared; called once its fixtures are torn down."""
         loop = self.loop
@@ -209,21 +267,56 @@ class Cutting:
         finally:
             loop.observer = observer
         for task in asyncio.all_tasks(loop):
-            number = getattr(task, "number", 0)
-            if task is not self._own and loop.is_of_this_run(task) and self._counts(number, number > self._mark.tasks):
+            if task is not self._own and self._is_left(task):
                 self._note_task(task)
-        for index, (transport, place, number) in enumerate(self._transports if self.is_loop_of_test else ()):
+        for index, made in enumerate(self._accepted.transports if self.is_loop_of_test else ()):
             is_new = index >= self._mark.transports
-            if place is not None and not transport.is_closing() and self._counts(number, is_new):
-                self._note("a connection is still open, made", place.file, place.line)
+            if made.place is not None and not made.transport.is_closing() and self._counts(made, is_new):
+                self._note("a connection is still open, made", made.place.file, made.place.line)
         for lock, holders in self._ownership.held():
             is_new = self._ownership.has_come_since(lock, self._mark.locks)
             for holder, place in holders:
                 is_dead = holder is None or holder.done() or holder is self._own
-                if place is not None and is_dead and self._counts(getattr(holder, "number", 0), is_new):
+                if place is not None and is_dead and self._counts_lock(holder, place, is_new):
                     self._note(f"a {type(lock).__name__} is still held, taken", place.file, place.line)
 
-    def _counts(self, number: int, is_new: bool) -> bool:
+    def take_census(self) -> Census:
+        """Return what there was in a run in which nothing was cancelled."""
+        ended = self._accepted.ended_by_maker - self._accepted.left_to_others
+        released = self._ownership.released_by_holder - self._ownership.released_by_others
+        return Census(self.things, self._waits, frozenset(ended | {key_of_place(place) for place in released}))
+
+    def _is_left(self, task: Any) -> bool:
+        connection = self._accepted.connection_of(task)
+        if connection is None:
+            number = getattr(task, "number", 0)
+            is_of_run = self.loop.is_of_this_run(task)
+            return is_of_run and self._gone is None and self._counts_number(number, number > self._mark.tasks)
+        if connection.workers[task] is None:
+            return False  # the server's own
+        if self.census is None:
+            return True
+        return connection is self._gone and key_of_task(task) in self.census.ended
+
+    def _counts(self, made: Transport, is_new: bool) -> bool:
+        if made.connection is not None:
+            return self._counts_served(made.connection, key_of_place(made.place), is_new)
+        return self._gone is None and self._counts_number(made.creator, is_new)
+
+    def _counts_lock(self, holder: Any, place: Place, is_new: bool) -> bool:
+        connection = self._accepted.connection_of(holder)
+        if connection is not None:
+            return self._counts_served(connection, key_of_place(place), is_new)
+        return self._gone is None and self._counts_number(getattr(holder, "number", 0), is_new)
+
+    def _counts_served(self, connection: Connection, key: str, is_new: bool) -> bool:
+        """Whether what a handler for that connection began is the business of what was cancelled."""
+        if self.census is None:
+            return True
+        is_concerned = connection is self._gone or (self._gone is None and self._is_own and is_new)
+        return is_concerned and key in self.census.ended
+
+    def _counts_number(self, number: int, is_new: bool) -> bool:
         """Whether what that task began is the business of what was cancelled.
 
         Of the test: what was begun in the very call that was cut. What came before it, the test might have ended
@@ -259,19 +352,26 @@ class Cutting:
             return error
         if isinstance(error, TimeLimit) and error.is_real:
             return error
-        if self.strike is None:
+        if self.strike is None or self._goes_on:
             return None
         found = self._hang(error) or self._left() or self._swallowed(error) or self._tear_down(error, phase)
         if found is None:
             return None
         what, place = found
-        return LeftBehind(f"{what}{f' at {place}' if place else ''}", (place,))
+        text = f"{what}{f' at {place}' if place else ''}"
+        return LeftBehind(text, (place,), why="The client went away" if self._gone is not None else "Cancelled on the way")
 
     def _hang(self, error: BaseException | None) -> tuple[str, str] | None:
         # Nobody cancels one child of a task group and not the others: to wait for it is no mistake.
         if not isinstance(error, RunEnded) or self._is_structured:
             return None
+        assert self.census is not None
+        others = set(self.census.waits)
+        if self._gone is not None and self._own is not None:
+            others.add(user_place(self._own))  # the test may wait for what the handler would have done
         for place in error.places:
+            if place in others:
+                continue
             path, _, line = place.rpartition(":")
             if not self._is_script(path, int(line)):
                 why = "nothing can wake it" if isinstance(error, Blocked) else "it does not end"
@@ -280,8 +380,10 @@ class Cutting:
 
     def _left(self) -> tuple[str, str] | None:
         assert self.census is not None
-        more = self.things - self.census
-        thing = next(iter(more), None)
+        more = self.things - self.census.things
+        # A task that is always left may stand elsewhere this time.
+        known = {thing.what for thing in self.census.things if thing.what.startswith("the task")}
+        thing = next((thing for thing in more if thing.what not in known), None)
         return None if thing is None else (thing.what, thing.place)
 
     def _swallowed(self, error: BaseException | None) -> tuple[str, str] | None:
@@ -294,7 +396,8 @@ class Cutting:
         if task.done():
             ended_well = not task.cancelled() and task.exception() is None
             if ended_well and task.cancelling() and self._steps_after > _MOST_STEPS_AFTER:
-                return f"the cancellation is swallowed: {_name_of(task)} went on", _at(strike.place)
+                name = _name_of(task) if self._gone is None else strike.subject.split("`")[1]
+                return f"the cancellation is swallowed: {name} went on", _at(strike.place)
         return None
 
     def _tear_down(self, error: BaseException | None, phase: str) -> tuple[str, str] | None:
@@ -312,8 +415,12 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-def _has_user_lines(task: Any) -> bool:
-    return any(rank(frame.f_code.co_filename) == 2 for frame, _ in frames(task))
+def _name_of_handler(task: Any) -> str:
+    """Return the name of the outermost of the user's functions in which the task stands."""
+    for frame, _ in frames(task):
+        if rank(frame.f_code.co_filename) == 2:
+            return frame.f_code.co_qualname.rpartition("<locals>.")[2]
+    return _name_of(task)
 
 
 @cache

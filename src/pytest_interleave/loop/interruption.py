@@ -121,6 +121,7 @@ class Interruption:
 
     def after_step(self, owner: Any) -> None:
         """Hear whose step it was; perhaps cancel."""
+        owner = as_numbered(owner)
         task = self.task
         if task is None or task.done() or self.loop.decider is None:
             return
@@ -163,7 +164,7 @@ class Interruption:
         self.strikes.append(strike)
         self._struck = owner
         assert self.task is not None
-        cancel(self.loop, self.task, strike, entry)
+        perform(self.loop, strike, entry, self.task.cancel)
 
 
 def note_suspension(loop: Any, owner: Any, kind: str) -> Entry:
@@ -180,13 +181,13 @@ def ask(loop: Any, entry: Entry, future: Any) -> int:
     return way
 
 
-def cancel(loop: Any, task: asyncio.Task[Any], strike: Strike, entry: Entry) -> None:
-    """Cancel the task, and let the run know."""
+def perform(loop: Any, strike: Strike, entry: Entry, act: Callable[[], object]) -> None:
+    """Do what strikes, and let the run know."""
     index = len(loop.trace)
     loop.trace.append(entry)
     loop.strikes[index] = strike
     queued = len(_waits.queue(loop))
-    task.cancel()
+    act()
     if loop.observer is not None:
         loop.observer.struck(index, queued)
 
@@ -199,6 +200,11 @@ def tell_all(loop: Any) -> Callable[[Any], None]:
             watching.after_step(owner)
 
     return tell
+
+
+def as_numbered(owner: Any) -> Any:
+    """Return the owner of a step if it is a task that the loop made, else None."""
+    return owner if isinstance(owner, asyncio.Task) and hasattr(owner, "number") else None
 
 
 async def _run(operation: Awaitable[T]) -> T:

@@ -23,6 +23,9 @@ class Ownership:
         self._held: dict[int, list[tuple[asyncio.Task[Any] | None, Place | None]]] = {}
         self._lost: dict[int, Place | None] = {}
         self._kept: list[Any] = []
+        #: Where locks were taken that their holder gave back, and that another task did.
+        self.released_by_holder: set[Place] = set()
+        self.released_by_others: set[Place] = set()
 
     def holders(self, lock: Any) -> list[tuple[asyncio.Task[Any] | None, Place | None]]:
         """Return the tasks that hold the lock, and where each took it."""
@@ -91,7 +94,9 @@ class Ownership:
             if held:
                 own = _current_task()
                 index = next((i for i, (task, _) in enumerate(held) if task is own), 0)
-                del held[index]
+                task, place = held.pop(index)
+                if place is not None:
+                    (self.released_by_holder if task is own else self.released_by_others).add(place)
             return result
 
         return release

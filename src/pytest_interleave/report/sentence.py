@@ -86,7 +86,7 @@ def read_orders(explanation: Explanation) -> list[Order]:
 def _order(event: EventId, condition: EventId, failing: Reading, passing: Reading) -> Order:
     if event[1] == "start":
         return _start_order(event, condition, failing)
-    if event[1] in ("cancel", "again", "cut"):
+    if event[1] in ("cancel", "again", "cut", "gone"):
         return _cancellation(event, failing)
     here = failing.positions.get(event)
     phrase = _phrase(event, failing, passing)

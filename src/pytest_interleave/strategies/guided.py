@@ -33,7 +33,7 @@ class Guided:
     def __init__(self, constraints: Mapping[EventId, EventId], *, is_cut: bool = False) -> None:
         self.constraints = dict(constraints)
         #: Whether any task may be cancelled in this run (``--interleave-cancel``).
-        self.is_cut = is_cut or any(event[1] == "cut" for event in constraints)
+        self.is_cut = is_cut or any(event[1] in ("cut", "gone") for event in constraints)
         self.holds_steps = any(event[1] == "step" for event in constraints)
         self._reader: Reader | None = None
         self._happened: set[EventId] = {()}

@@ -256,7 +256,7 @@ def _describe_left(error: LeftBehind, item: pytest.Item) -> str:
     text = str(error)
     for place in filter(None, error.places):
         text = text.replace(place, bestrelpath(item.config.invocation_params.dir, Path(place)))
-    return f"Cancelled on the way, and {text}"
+    return f"{error.why}, and {text}"
 
 
 def _wider_fixtures(item: pytest.Function) -> str:

@@ -101,7 +101,7 @@ class ItemExecution:
         finally:
             self._cutting = None
         if self._census is None:
-            self._census = cutting.things
+            self._census = cutting.take_census()
         return cutting.judge(error, self.phase)
 
     @contextmanager
@@ -187,6 +187,8 @@ class ItemExecution:
         self._prepare()
         with self._catching_logs() if self._logs is not None else nullcontext():
             error = self._set_up_and_call()
+            if self._cutting is not None and self._cutting.is_open:
+                self._cutting.end_body(error)
             leftovers = self._leftovers
             folder = leftovers.folder_of_test() if leftovers is not None else None
             self._begin_phase("teardown")
