@@ -146,11 +146,13 @@ class AcceptedConnections:
 
     def _note_ends(self, maker: Any) -> None:
         for key, made in self._made.pop(maker, ()):
-            if isinstance(made, asyncio.Task):
-                is_ended = made.done() or made.cancelling() > 0
-            else:
-                is_ended = made.is_closing()
-            (self.ended_by_maker if is_ended else self.left_to_others).add(key)
+            (self.ended_by_maker if _is_ending(made) else self.left_to_others).add(key)
+
+
+def _is_ending(made: Any) -> bool:
+    if isinstance(made, asyncio.Task):
+        return made.done() or made.cancelling() > 0
+    return bool(made.is_closing())
 
 
 def innermost(task: Any) -> Any:

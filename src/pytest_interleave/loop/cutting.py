@@ -7,8 +7,8 @@ holder took, a task or a connection that nobody ends, a cancellation that was sw
 What is left behind without any cancellation is not counted (``Census``), nor is what the test's own function began, or
 waits for by itself: it may rely on not being cut.
 
-A task in which a server handles a request is not cancelled; its connection is dropped, and what the server makes of that
-is its own affair, as in production. The test ends then, as a rule, and the handler is given the time to do so as well. Of
+A task in which a server handles a request is not cancelled: its connection is dropped, and what the server makes of
+that is its own affair, as in production. The test ends then, as a rule, and the handler gets the time to end too. Of
 what it leaves behind, only that counts which it ended itself in the census: a slot that the next request gives back is
 no leak.
 """
@@ -300,21 +300,18 @@ class Cutting:
 
     def _counts(self, made: Transport, is_new: bool) -> bool:
         if made.connection is not None:
-            return self._counts_served(made.connection, key_of_place(made.place), is_new)
+            return self._counts_served(made.connection, key_of_place(made.place))
         return self._gone is None and self._counts_number(made.creator, is_new)
 
     def _counts_lock(self, holder: Any, place: Place, is_new: bool) -> bool:
         connection = self._accepted.connection_of(holder)
         if connection is not None:
-            return self._counts_served(connection, key_of_place(place), is_new)
+            return self._counts_served(connection, key_of_place(place))
         return self._gone is None and self._counts_number(getattr(holder, "number", 0), is_new)
 
-    def _counts_served(self, connection: Connection, key: str, is_new: bool) -> bool:
-        """Whether what a handler for that connection began is the business of what was cancelled."""
-        if self.census is None:
-            return True
-        is_concerned = connection is self._gone or (self._gone is None and self._is_own and is_new)
-        return is_concerned and key in self.census.ended
+    def _counts_served(self, connection: Connection, key: str) -> bool:
+        """Whether what a handler for that connection began is the business of whoever went away."""
+        return self.census is None or (connection is self._gone and key in self.census.ended)
 
     def _counts_number(self, number: int, is_new: bool) -> bool:
         """Whether what that task began is the business of what was cancelled.
@@ -359,7 +356,9 @@ class Cutting:
             return None
         what, place = found
         text = f"{what}{f' at {place}' if place else ''}"
-        return LeftBehind(text, (place,), why="The client went away" if self._gone is not None else "Cancelled on the way")
+        return LeftBehind(
+            text, (place,), why="The client went away" if self._gone is not None else "Cancelled on the way"
+        )
 
     def _hang(self, error: BaseException | None) -> tuple[str, str] | None:
         # Nobody cancels one child of a task group and not the others: to wait for it is no mistake.
