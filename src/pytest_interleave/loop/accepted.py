@@ -81,6 +81,8 @@ class AcceptedConnections:
                 self.transports.append(Transport(raw, calling(sys._getframe(1)), creator))
                 if options.get("server") is not None:
                     connection = Connection(creator, raw)
+                    if not self._by_object:
+                        self._look()
                     for thing in (raw, raw.get_protocol()):
                         self._by_object[id(thing)] = connection
                 return transport
@@ -95,6 +97,11 @@ class AcceptedConnections:
             for name in originals:
                 delattr(loop, name)
 
+    @property
+    def are_there(self) -> bool:
+        """Whether any connection was accepted yet; until then, ``follow`` need not be called."""
+        return bool(self._by_object)
+
     def connection_of(self, task: Any) -> Connection | None:
         """Return the connection for which the task works."""
         return self._by_task.get(task)
@@ -105,11 +112,7 @@ class AcceptedConnections:
         If that was the step of a task that works for a connection, and it waits in the user's lines now, or a task does
         that it waits for, return the connection and the task.
         """
-        tasks, transports = self._before
-        self._before = len(self.loop.parents), len(self.transports)
-        foreign = self._new_foreign()
-        if not self._by_object:
-            return None
+        tasks, transports, foreign = *self._before, self._look()
         is_task = isinstance(owner, asyncio.Task)
         connection = self._by_task.get(owner) if is_task else self._by_object.get(id(owner))
         if connection is None:
@@ -136,7 +139,9 @@ class AcceptedConnections:
     def _numbered_since(self, first: int) -> list[Any]:
         return [task for task in asyncio.all_tasks(self.loop) if getattr(task, "number", -1) >= first]
 
-    def _new_foreign(self) -> list[Any]:
+    def _look(self) -> list[Any]:
+        """Remember how much there is; return the tasks that have come without a number."""
+        self._before = len(self.loop.parents), len(self.transports)
         if not _MAY_BE_FOREIGN:
             return []
         new = [task for task in asyncio.all_tasks(self.loop) if type(task) is asyncio.Task]

@@ -39,12 +39,11 @@ from pytest_interleave.loop.host import Host
 from pytest_interleave.loop.interruption import (
     Entry,
     Strike,
-    as_numbered,
     ask,
     name_of,
     note_suspension,
     perform,
-    tell_all,
+    teller,
 )
 from pytest_interleave.loop.ownership import Ownership
 from pytest_interleave.loop.places import rank, standing
@@ -128,7 +127,8 @@ class Cutting:
         #: The handler that lost its client did not end.
         self._goes_on = False
         #: How far everything was when the test went on to the call that it is in, and before the current step.
-        self._mark = self._before = _Mark(0, 0, 0)
+        self._mark = _Mark(0, 0, 0)
+        self._before = 0, 0, 0
         self._position = -1
 
     @contextmanager
@@ -136,7 +136,7 @@ class Cutting:
         """Watch, and cancel as the loop's decider says, while the context lasts."""
         loop = self.loop
         loop.interruptions.append(self)
-        loop.after_step = tell_all(loop)
+        loop.after_step = teller(loop)
         loop.cutting = self
         with ExitStack() as stack:
             stack.enter_context(self._ownership.watched())
@@ -147,17 +147,23 @@ class Cutting:
                 loop.cutting = None
                 if self in loop.interruptions:
                     loop.interruptions.remove(self)
+                    loop.after_step = teller(loop)
 
     # -- cancelling ----------------------------------------------------------------------------------------------
 
     def after_step(self, owner: Any) -> None:
         """Hear whose step it was; perhaps cancel it, or let its client go."""
-        served = self._accepted.follow(owner)
+        accepted = self._accepted
+        is_task = isinstance(owner, asyncio.Task)
+        if not (is_task or self._armed or accepted.are_there):
+            return  # most steps: this is what such a run costs
+        served = accepted.follow(owner) if accepted.are_there else None
         if self.strike is not None:
             self._steps_after += owner is self._target
             return
-        owner = as_numbered(owner)
-        self._follow(owner)
+        if is_task:
+            self._follow(owner)
+            self._before = len(self.loop.parents) - 1, self._ownership.count, len(accepted.transports)
         if not self.is_open or self.loop.decider is None:
             return
         if self._armed is not None:
@@ -170,10 +176,12 @@ class Cutting:
             return
         if served is not None:
             self._ask_for_client(*served)
-            return
-        if owner is None or owner.done():
-            return
-        if owner is not self._own and not self.loop.is_of_this_run(owner):
+        elif is_task:
+            self._ask(owner)
+
+    def _ask(self, owner: Any) -> None:
+        """Perhaps cancel the task, if it waits now."""
+        if owner.done() or (owner is not self._own and not self.loop.is_of_this_run(owner)):
             return
         future = _waits.awaited_future(owner)
         entry = note_suspension(self.loop, owner, KIND)
@@ -202,15 +210,14 @@ class Cutting:
         """Notice when the test's own function has gone on to another call."""
         if self.is_open and Host.running:
             self._own = Host.running[-1].task
-        if owner is not None and owner is self._own and not owner.done():
+        if owner is self._own and not owner.done():
             position = self._position
             for frame, _ in frames(owner):
                 if frame.f_code is self.script:
                     position = frame.f_lasti
             if position != self._position:
                 self._position = position
-                self._mark = self._before
-        self._before = _Mark(len(self.loop.parents) - 1, self._ownership.count, len(self._accepted.transports))
+                self._mark = _Mark(*self._before)
 
     def _cut(self, task: Any, place: Place | None, entry: Entry, way: int) -> None:
         self._is_own = task is self._own
@@ -258,10 +265,12 @@ class Cutting:
         """Count what the run leaves, before the loop is cleared; called once its fixtures are torn down."""
         loop = self.loop
         loop.cutting = None
+        if not self._may_leave():
+            return
         loop.relax()
         observer, loop.observer = loop.observer, None  # what comes now is no part of the test
         try:
-            loop.run_until_complete(_turns())
+            loop.run_until_complete(self._let_end())
         except RunEnded:
             return
         finally:
@@ -279,6 +288,21 @@ class Cutting:
                 is_dead = holder is None or holder.done() or holder is self._own
                 if place is not None and is_dead and self._counts_lock(holder, place, is_new):
                     self._note(f"a {type(lock).__name__} is still held, taken", place.file, place.line)
+
+    def _may_leave(self, own: Any = None) -> bool:
+        """Whether there is anything that could be left; most runs leave nothing, and need no turn to see it."""
+        return (
+            self._ownership.has_held()
+            or any(not made.transport.is_closing() for made in self._accepted.transports)
+            or any(task is not self._own for task in asyncio.all_tasks(self.loop) - {own})
+        )
+
+    async def _let_end(self) -> None:
+        own = asyncio.current_task()
+        for _ in range(_GRACE_TURNS):
+            await asyncio.sleep(0)
+            if not self._may_leave(own):
+                break
 
     def take_census(self) -> Census:
         """Return what there was in a run in which nothing was cancelled."""
@@ -407,11 +431,6 @@ class Cutting:
         ):
             return None
         return f"a fixture's tear-down fails with {type(error).__name__}: {error}", ""
-
-
-async def _turns() -> None:
-    for _ in range(_GRACE_TURNS):
-        await asyncio.sleep(0)
 
 
 def _name_of_handler(task: Any) -> str:

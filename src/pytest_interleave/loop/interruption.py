@@ -97,6 +97,8 @@ class Interruption:
         self._armed: tuple[Any, Place | None, Any, Entry] | None = None
         #: Whose suspension was struck: until it has gone on, the first cancellation is still on its way.
         self._struck: Any = None
+        #: For each task that was asked about, by number: whether the operation made it.
+        self._family: dict[int, bool] = {}
 
     @property
     def place(self) -> str:
@@ -108,20 +110,20 @@ class Interruption:
         """Watch the task."""
         self.task = task
         self.loop.interruptions.append(self)
-        self.loop.after_step = tell_all(self.loop)
+        self.loop.after_step = teller(self.loop)
         if not task.done() and _waits.awaited_future(task) is not None:
             self.after_step(task)  # it began eagerly
 
     def end(self) -> None:
         """Watch no longer."""
-        others = self.loop.interruptions
-        others.remove(self)
-        if not others:
-            self.loop.after_step = None
+        self.loop.interruptions.remove(self)
+        self.loop.after_step = teller(self.loop)
 
     def after_step(self, owner: Any) -> None:
-        """Hear whose step it was; perhaps cancel."""
-        owner = as_numbered(owner)
+        """Hear whose step it was; perhaps cancel. Most steps are nobody's here: this is what a run under it costs."""
+        is_task = isinstance(owner, asyncio.Task)
+        if self._armed is None and not is_task:
+            return
         task = self.task
         if task is None or task.done() or self.loop.decider is None:
             return
@@ -135,17 +137,27 @@ class Interruption:
                 self._armed = None
                 self._strike(waiter, place, entry, WOKEN)
                 return
-        if owner is not None and not owner.done() and len(self.strikes) < _MOST_STRIKES and self._belongs(owner):
+        if is_task and self._belongs(owner) and not owner.done() and len(self.strikes) < _MOST_STRIKES:
             self._ask(owner)
 
     def _belongs(self, owner: Any) -> bool:
         """Whether it is the operation, a task that it made, or one that it waits for."""
         operation: Any = self.task
-        parents = self.loop.parents
-        number = owner.number
-        while number > operation.number:
-            number = parents[number]
-        return number == operation.number or owner in _awaited_tasks(operation)
+        if owner is operation:
+            return True
+        number = getattr(owner, "number", None)
+        if number is None:  # the loop did not make it
+            return False
+        family = self._family
+        if number not in family:
+            parents = self.loop.parents
+            above = number
+            while above > operation.number:
+                above = parents[above]
+            family[number] = above == operation.number
+        return family[number] or (
+            isinstance(_waits.awaited_future(operation), asyncio.Task) and owner in _awaited_tasks(operation)
+        )
 
     def _ask(self, owner: Any) -> None:
         if self._struck is not None or self._armed is not None:
@@ -192,19 +204,17 @@ def perform(loop: Any, strike: Strike, entry: Entry, act: Callable[[], object]) 
         loop.observer.struck(index, queued)
 
 
-def tell_all(loop: Any) -> Callable[[Any], None]:
-    """Return what tells all that watch the loop's steps whose step it was."""
+def teller(loop: Any) -> Callable[[Any], None] | None:
+    """Return what tells all that watch the loop's steps now whose step it was; None if nobody does."""
+    watching = loop.interruptions
+    if len(watching) < 2:
+        return watching[0].after_step if watching else None
 
     def tell(owner: Any) -> None:
-        for watching in list(loop.interruptions):
-            watching.after_step(owner)
+        for one in list(watching):
+            one.after_step(owner)
 
     return tell
-
-
-def as_numbered(owner: Any) -> Any:
-    """Return the owner of a step if it is a task that the loop made, else None."""
-    return owner if isinstance(owner, asyncio.Task) and hasattr(owner, "number") else None
 
 
 async def _run(operation: Awaitable[T]) -> T:
