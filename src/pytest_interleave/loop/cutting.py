@@ -139,7 +139,7 @@ class Cutting:
         loop.after_step = teller(loop)
         loop.cutting = self
         with ExitStack() as stack:
-            stack.enter_context(self._ownership.watched())
+            stack.enter_context(self._ownership.watched(with_signals=False))
             stack.enter_context(self._accepted.watched())
             try:
                 yield
@@ -247,7 +247,8 @@ class Cutting:
     def end_body(self, error: BaseException | None) -> None:
         """Hear that the test's body has ended; let a handler end that has lost its client."""
         loop = self.loop
-        self._waits = frozenset(loop.blocked_places())
+        if self.census is None:
+            self._waits = frozenset(loop.blocked_places())
         if self._gone is None or isinstance(error, RunEnded):
             return
         tasks = [task for task in self._gone.workers if not task.done()]
@@ -301,7 +302,8 @@ class Cutting:
         own = asyncio.current_task()
         for _ in range(_GRACE_TURNS):
             await asyncio.sleep(0)
-            if not self._may_leave(own):
+            is_at_rest = not (self._accepted.transports or _waits.queue(self.loop))
+            if is_at_rest or not self._may_leave(own):
                 break
 
     def take_census(self) -> Census:

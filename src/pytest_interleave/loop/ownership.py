@@ -59,8 +59,8 @@ class Ownership:
         return any(self._held.values())
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Watch asyncio's locks, events and conditions while the context lasts."""
+    def watched(self, *, with_signals: bool = True) -> Iterator[None]:
+        """Watch asyncio's locks, and its events and conditions as well, while the context lasts."""
         patches: list[tuple[type, str, Any]] = []
 
         def patch(owner: type, name: str, wrapper: Any) -> None:
@@ -71,8 +71,9 @@ class Ownership:
             for kind in (asyncio.Lock, asyncio.Semaphore):
                 patch(kind, "acquire", self._acquire)
                 patch(kind, "release", self._release)
-            patch(asyncio.Event, "set", self._signal)
-            patch(asyncio.Condition, "notify", self._signal)
+            if with_signals:
+                patch(asyncio.Event, "set", self._signal)
+                patch(asyncio.Condition, "notify", self._signal)
             yield
         finally:
             for owner, name, original in patches:

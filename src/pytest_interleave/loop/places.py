@@ -86,16 +86,11 @@ def standing(task: Any) -> Place | None:
 
 def calling(frame: FrameType | None) -> Place | None:
     """Return the line from which the code in ``frame`` was called."""
-    stack = []
-    while frame is not None:
-        stack.append((frame, frame.f_lineno))
-        frame = frame.f_back
     # The runner's frames lie below the loop's: a task's own frames end where the loop's begin.
     own = []
-    for entry in stack:
-        if entry[0].f_code.co_name in ("_run_once", "_run"):
-            break
-        own.append(entry)
+    while frame is not None and frame.f_code.co_name not in ("_run_once", "_run"):
+        own.append((frame, frame.f_lineno))
+        frame = frame.f_back
     return best(reversed(own))
 
 
