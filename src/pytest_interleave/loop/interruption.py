@@ -93,8 +93,8 @@ class Interruption:
         self.name = name
         self.task: asyncio.Task[Any] | None = None
         self.strikes: list[Strike] = []
-        #: To strike when this is done: the task that waits for it, where it stands, its future, and the entry.
-        self._armed: tuple[Any, Place | None, Any, Entry] | None = None
+        #: To strike when this is done: the task that waits for it, its future, and the entry.
+        self._armed: tuple[Any, Any, Entry] | None = None
         #: Whose suspension was struck: until it has gone on, the first cancellation is still on its way.
         self._struck: Any = None
         #: For each task that was asked about, by number: whether the operation made it.
@@ -130,12 +130,12 @@ class Interruption:
         if owner is self._struck:
             self._struck = None
         if self._armed is not None:
-            waiter, place, future, entry = self._armed
+            waiter, future, entry = self._armed
             if owner is waiter or future.cancelled():
                 self._armed = None  # it went on without a wake-up of this future
             elif future.done():
                 self._armed = None
-                self._strike(waiter, place, entry, WOKEN)
+                self._strike(waiter, entry, WOKEN)
                 return
         if is_task and self._belongs(owner) and not owner.done() and len(self.strikes) < _MOST_STRIKES:
             self._ask(owner)
@@ -166,13 +166,16 @@ class Interruption:
         entry = note_suspension(self.loop, owner, "again" if self.strikes else "cancel")
         way = ask(self.loop, entry, future)
         if way == WAITING:
-            self._strike(owner, standing(owner), entry, way)
+            self._strike(owner, entry, way)
         elif way == WOKEN:
-            self._armed = owner, standing(owner), future, entry
+            self._armed = owner, future, entry
 
-    def _strike(self, owner: Any, place: Place | None, entry: Entry, way: int) -> None:
+    def _strike(self, owner: Any, entry: Entry, way: int) -> None:
+        # A server of the same test that suspends is a moment like any other, but no place of the operation's.
+        is_child = owner is self.task or self.loop.is_of_this_run(owner)
+        place = standing(owner if is_child else self.task)
         again = " again" if self.strikes else ""
-        strike = Strike(f"`{self.name}` is cancelled{again}", place, way == WOKEN)
+        strike = Strike(f"`{self.name}` is cancelled{again}", place, is_late=way == WOKEN and is_child)
         self.strikes.append(strike)
         self._struck = owner
         assert self.task is not None
