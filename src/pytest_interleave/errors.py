@@ -51,6 +51,10 @@ class LeftBehind(RunEnded):
         self.why = why
 
 
+class CutShort(InterleaveError):
+    """A test was cancelled in a task that has to go on."""
+
+
 class TimeLimit(RunEnded):
     """A run passed its virtual or its real deadline."""
 

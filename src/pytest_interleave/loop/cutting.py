@@ -24,7 +24,7 @@ from functools import cache
 from types import CodeType
 from typing import Any, TypeAlias
 
-from pytest_interleave.errors import Blocked, LeftBehind, RunEnded, TimeLimit
+from pytest_interleave.errors import Blocked, CutShort, LeftBehind, RunEnded, TimeLimit
 from pytest_interleave.loop import _waits
 from pytest_interleave.loop.accepted import (
     AcceptedConnections,
@@ -120,6 +120,8 @@ class Cutting:
         self._steps_after = 0
         self._armed: tuple[Any, Any, Place | None, Entry] | None = None
         self._own: Any = None
+        #: Whether the test says itself which task is its own; else it is that of its host.
+        self._is_told = False
         self._ownership = Ownership()
         self._accepted = AcceptedConnections(loop)
         #: The connection that was dropped.
@@ -148,6 +150,20 @@ class Cutting:
                 if self in loop.interruptions:
                     loop.interruptions.remove(self)
                     loop.after_step = teller(loop)
+
+    @contextmanager
+    def ending_softly(self) -> Iterator[None]:
+        """Run the test's body in the current task, which is to survive it: no cancellation of ours leaves the context."""
+        self._own, self._is_told = asyncio.current_task(), True
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._is_own:
+                raise
+            raise CutShort from None
+        finally:
+            if self._is_own:
+                self._own.uncancel()
 
     # -- cancelling ----------------------------------------------------------------------------------------------
 
@@ -208,7 +224,7 @@ class Cutting:
 
     def _follow(self, owner: Any) -> None:
         """Notice when the test's own function has gone on to another call."""
-        if self.is_open and Host.running:
+        if self.is_open and Host.running and not self._is_told:
             self._own = Host.running[-1].task
         if owner is self._own and not owner.done():
             position = self._position

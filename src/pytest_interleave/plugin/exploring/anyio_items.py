@@ -7,9 +7,11 @@ as for our own tests, and one of wider scope where fixtures ask for that.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import sys
 import threading
+from asyncio import runners
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +20,7 @@ from unittest import mock
 import pytest
 
 from pytest_interleave.loop.controlled import ControlledLoop
+from pytest_interleave.loop.cutting import Cutting
 from pytest_interleave.plugin.exploring.loops import LoopPool
 from pytest_interleave.plugin.items import PytestAsyncioFunction
 
@@ -74,11 +77,41 @@ def controlled_anyio(item: pytest.Function, pool: LoopPool) -> Iterator[None]:
             pool.anyio_loop = loop
         return loop
 
+    cancel_all = runners._cancel_all_tasks
+
+    def look_and_cancel_all(loop: Any) -> None:
+        if getattr(loop, "cutting", None) is not None:
+            loop.cutting.look_at_what_is_left()
+        cancel_all(loop)
+
     try:
-        with mock.patch.object(asyncio.events, "new_event_loop", make):
+        with (
+            mock.patch.object(asyncio.events, "new_event_loop", make),
+            mock.patch.object(runners, "_cancel_all_tasks", look_and_cancel_all),
+        ):
             yield
     finally:
         forget_broken_runner()
+
+
+@contextmanager
+def cut_softly(item: pytest.Function, cutting: Cutting | None) -> Iterator[None]:
+    """While it lasts, an anyio test that is cancelled ends without its task, in which fixtures are torn down later."""
+    if cutting is None or not is_anyio_item(item) or hasattr(item.obj, "hypothesis"):
+        yield
+        return
+    original = item.obj
+
+    @functools.wraps(original)
+    async def test(*args: Any, **arguments: Any) -> Any:
+        with cutting.ending_softly():
+            return await original(*args, **arguments)
+
+    item.obj = test
+    try:
+        yield
+    finally:
+        item.obj = original
 
 
 def forget_broken_runner() -> None:

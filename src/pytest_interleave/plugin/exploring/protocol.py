@@ -207,7 +207,7 @@ class Explorer:
             is_repeated_by_caller=True,
             order_only=settings.order_only,
             in_real_time=run_in_real_time,
-            cancel=settings.cancel and isinstance(execution.item, PytestAsyncioFunction),
+            cancel=settings.cancel,
         )
         exploration = search.run()
         failure = next(iter(exploration.failures), None)

@@ -23,7 +23,7 @@ from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.cutting import Census, Cutting
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring import subtests
-from pytest_interleave.plugin.exploring.anyio_items import forget_broken_runner
+from pytest_interleave.plugin.exploring.anyio_items import cut_softly, forget_broken_runner
 from pytest_interleave.plugin.exploring.hypothesis_items import original_error
 from pytest_interleave.plugin.exploring.leftovers import Leftovers
 from pytest_interleave.plugin.exploring.loops import LoopPool
@@ -217,7 +217,8 @@ class ItemExecution:
             if self._has_subtests:
                 self._run_with_subtests()
             else:
-                item.runtest()
+                with cut_softly(item, self._cutting):
+                    item.runtest()
         except _ENDS_SESSION:
             raise
         except _NO_VERDICT as outcome:
