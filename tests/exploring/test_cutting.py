@@ -259,3 +259,78 @@ def test_by_mark_and_by_ini(pytester: pytest.Pytester) -> None:
     wrong = run(pytester, body, "-o", "interleave_cancel=perhaps", "--interleave")
     assert wrong.ret == pytest.ExitCode.USAGE_ERROR
     wrong.stderr.fnmatch_lines(["ERROR: 'perhaps' is not a valid interleave_cancel: it must be true or false."])
+
+
+ANYIO = """
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture(scope="{scope}")
+def anyio_backend():
+    return "asyncio"
+
+@pytest.fixture(scope="{scope}")
+async def server():
+    await asyncio.sleep(0.1)
+    yield
+    await asyncio.sleep(0.1)
+
+@pytest.fixture
+async def pool(server):
+    pool = Pool()
+    yield pool
+    await pool.ask()
+
+async def test_wrong(pool):
+    await pool.keeps_a_slot()
+
+async def test_swallowed(pool):
+    await pool.swallows()
+
+async def test_right(pool):
+    await pool.is_right()
+
+class TestClass:
+    async def test_children(self, pool):
+        await asyncio.gather(pool.is_right(), pool.is_right())
+
+    async def test_tear_down_comes_in_the_same_task(self, pool, task):
+        await pool.is_right()
+        assert asyncio.current_task() is task
+
+    @pytest.fixture
+    async def task(self):
+        task = asyncio.current_task()
+        yield task
+        assert asyncio.current_task() is task and task.cancelling() == 0
+
+async def test_that_is_left_alone(pool):
+    with pytest.raises(ValueError):
+        int("x")
+"""
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_tests_of_anyios_plugin(pytester: pytest.Pytester, scope: str) -> None:
+    pytester.makepyfile(pool=CODE, test_it=HEAD + ANYIO.format(scope=scope))
+    result = pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", "-v")
+
+    result.assert_outcomes(failed=2, passed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "Cancelled on the way, and a Semaphore is still held, taken at pool.py:10",
+            "Fails if the test is cancelled at pool.py:46 (`await asyncio.sleep(0.01)`).",
+            "Cancelled on the way, and the cancellation is swallowed: the test went on at pool.py:46",
+            "*::test_right: *cancelled at its only await, nothing left behind",
+            "*::test_children: *cancelled at each await (tried all *), nothing left behind",
+        ]
+    )
+
+
+def test_what_an_anyio_test_of_its_own_loop_leaves(pytester: pytest.Pytester) -> None:
+    body = ANYIO.format(scope="function").partition("async def test_wrong")[0]
+    body += "async def test_it(pool):\n    await pool.leaves_a_task()\n"
+    pytester.makepyfile(pool=CODE, test_it=HEAD + body)
+    result = pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", "-v")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:49"])

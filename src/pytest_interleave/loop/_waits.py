@@ -6,7 +6,9 @@ Read only, and only in the replay of a failure: asyncio's primitives are observe
 from __future__ import annotations
 
 import asyncio
-from asyncio import base_events, futures, streams, tasks
+from asyncio import base_events, futures, runners, streams, tasks
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
@@ -128,6 +130,22 @@ def purpose(callback: Any) -> str:
 def queue(loop: Any) -> list[Any]:
     """Return the callbacks that are queued in the controlled loop, oldest first."""
     return callbacks(loop._ready)
+
+
+@contextmanager
+def before_cancelling_all(look: Callable[[Any], object]) -> Iterator[None]:
+    """Call ``look`` with the loop before an ``asyncio.Runner`` cancels what is left in it."""
+    cancel_all = runners._cancel_all_tasks  # type: ignore[attr-defined]
+
+    def look_and_cancel_all(loop: Any) -> None:
+        look(loop)
+        cancel_all(loop)
+
+    runners._cancel_all_tasks = look_and_cancel_all  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        runners._cancel_all_tasks = cancel_all  # type: ignore[attr-defined]
 
 
 def timers(loop: Any) -> list[Any]:

@@ -153,12 +153,12 @@ class Cutting:
 
     @contextmanager
     def ending_softly(self) -> Iterator[None]:
-        """Run the test's body in the current task, which is to survive it: no cancellation of ours leaves the context."""
+        """Run the test's body in the current task, which is to survive it: no cancellation of ours leaves the body."""
         self._own, self._is_told = asyncio.current_task(), True
         try:
             yield
         except asyncio.CancelledError:
-            if not self._is_own:
+            if self.strike is None:
                 raise
             raise CutShort from None
         finally:

@@ -11,7 +11,6 @@ import functools
 import inspect
 import sys
 import threading
-from asyncio import runners
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from unittest import mock
 
 import pytest
 
+from pytest_interleave.loop import _waits
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.cutting import Cutting
 from pytest_interleave.plugin.exploring.loops import LoopPool
@@ -77,17 +77,14 @@ def controlled_anyio(item: pytest.Function, pool: LoopPool) -> Iterator[None]:
             pool.anyio_loop = loop
         return loop
 
-    cancel_all = runners._cancel_all_tasks
-
-    def look_and_cancel_all(loop: Any) -> None:
+    def look(loop: Any) -> None:
         if getattr(loop, "cutting", None) is not None:
             loop.cutting.look_at_what_is_left()
-        cancel_all(loop)
 
     try:
         with (
             mock.patch.object(asyncio.events, "new_event_loop", make),
-            mock.patch.object(runners, "_cancel_all_tasks", look_and_cancel_all),
+            _waits.before_cancelling_all(look),
         ):
             yield
     finally:
