@@ -330,3 +330,177 @@ async def test_some_connections_are_struck(hosts: Hosts) -> None:
                 outcomes.append("refused")
 
     assert set(outcomes) == {"hello", "refused"}
+
+
+ROUTES = """
+from helpers import *
+
+@pytest.fixture
+def api(hosts):
+    return hosts.routes("http://api.example.com")
+
+async def get(path="/", **options):
+    async with aiohttp.ClientSession(**options) as session, session.get("http://api.example.com" + path) as response:
+        return await response.read()
+
+async def test_latency_of_one_route(api):
+    api.get("/far").reply(body=b"far").faults(latency=2)
+    api.get("/near").reply(body=b"near")
+    with Clock() as clock:
+        assert await asyncio.gather(get("/far"), get("/near")) == [b"far", b"near"]
+    assert clock.seconds == pytest.approx(4, abs=1e-3)
+    with Clock() as clock:
+        assert await get("/near") == b"near"
+    assert clock.seconds == pytest.approx(0, abs=1e-3)
+
+async def test_one_connection_for_several_answers(api, hosts):
+    api.get("/far").reply(body=b"far").faults(latency=1, piece=7)
+    api.get("/near").reply(body=b"near")
+    async with aiohttp.ClientSession() as session:
+        for path in ("/far", "/near", "/far"):
+            async with session.get("http://api.example.com" + path) as response:
+                assert await response.read() == path[1:].encode()
+    assert hosts["api.example.com"].connections == 1
+
+async def test_bandwidth(api):
+    api.get("/").reply(body=b"x" * 10_000).faults(bandwidth=1000)
+    with Clock() as clock:
+        assert len(await get()) == 10_000
+    assert 10 < clock.seconds < 10.5
+
+async def test_a_time_of_day(api):
+    route = api.get("/").reply(body=b"x").faults(partition=True, after=1, lasting=3)
+    with Clock() as clock:
+        await get()
+        await asyncio.sleep(2)
+        await get()
+    assert clock.seconds == pytest.approx(4, abs=1e-3)
+    route.faults(partition=True)
+    asyncio.get_running_loop().call_later(5, route.heal)
+    with Clock() as clock:
+        await get()
+    assert clock.seconds == pytest.approx(5, abs=1e-3)
+
+async def test_cuts(api, hosts, tmp_path):
+    api.get("/reset").reply(body=b"x" * 5_000).faults(reset_at=1000)
+    api.get("/closed").reply(stream=[b"x" * 5_000, b"y" * 5_000]).faults(close_at=6000)
+    api.get("/silent").reply(body=b"x" * 5_000).faults(hang_at=1000)
+    (tmp_path / "file").write_bytes(b"z" * 5_000)
+    api.get("/file").reply(file=tmp_path / "file").faults(close_at=3000)
+    with pytest.raises(aiohttp.ClientError, match="reset by peer"):
+        await get("/reset")
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await get("/closed")
+    with pytest.raises(aiohttp.SocketTimeoutError):
+        await get("/silent", timeout=aiohttp.ClientTimeout(sock_read=3))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await get("/file")
+    assert hosts.struck == [
+        "the answer to GET /reset was reset after 1000 bytes",
+        "the answer to GET /closed was closed after 6000 bytes",
+        "the answer to GET /silent fell silent after 1000 bytes",
+        "the answer to GET /file was closed after 3000 bytes",
+    ]
+
+async def test_over_tls(hosts):
+    hosts.routes("https://api.example.com").get("/").reply(body=b"x" * 5_000).faults(piece=1000, latency=0.5)
+    async with httpx.AsyncClient() as client:
+        assert len((await client.get("https://api.example.com/")).content) == 5_000
+
+@pytest.mark.parametrize("name", ["refuse", "dns_failure", "tls_failure"])
+async def test_what_strikes_before_a_route_is_known(api, name):
+    with pytest.raises(ValueError, match=f"{name} strikes before a route is known: say hosts"):
+        api.get("/", optional=True).faults(**{name: True})
+
+async def test_bad_kinds(api):
+    with pytest.raises(ValueError, match="'dns' strikes before a route is known"):
+        api.get("/", optional=True).may_fail("dns")
+    with pytest.raises(ValueError, match="'rest' is no fault .*; these are: reset, closed, slow, short"):
+        api.get("/", optional=True).may_fail("rest")
+"""
+
+
+def test_faults_of_routes(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(helpers=HELPERS, test_it=ROUTES)
+
+    result = pytester.runpytest_subprocess("-W", "error", "--interleave", "--interleave-runs=1", "--interleave-strict")
+
+    result.assert_outcomes(passed=10)
+
+
+def test_a_search_finds_the_answer_that_is_lost(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        helpers=HELPERS,
+        test_it="""
+        from helpers import *
+
+        async def post(path):
+            for _ in range(2):
+                try:
+                    async with aiohttp.ClientSession() as session, session.post("http://bank.example.com" + path):
+                        return
+                except aiohttp.ClientError:
+                    continue
+
+        async def test_nobody_pays_twice(hosts):
+            bank = hosts.routes("http://bank.example.com")
+            login = bank.post("/login")
+            pay = bank.post("/pay").may_fail("reset", "slow")
+
+            await post("/login")
+            await post("/pay")
+
+            assert len(login.calls) == 1
+            assert len(pay.calls) == 1
+        """,
+    )
+    assert pytester.runpytest_subprocess().ret == 0
+
+    found = pytester.runpytest_subprocess("--interleave", "--interleave-runs=100", "--interleave-seed=1")
+
+    found.assert_outcomes(failed=1)
+    found.stdout.fnmatch_lines(
+        [
+            "E *assert 2 == 1",
+            "*Captured network faults call*",
+            "the answer to POST /pay was reset after * bytes",
+            "*Reproduced 5 of 5.",
+        ]
+    )
+
+
+@pytest.mark.parametrize("faults", ["'reset'", "('reset', 'refused')", "True"])
+def test_the_mark_says_what_may_strike(pytester: pytest.Pytester, faults: str) -> None:
+    mark = f"@pytest.mark.interleave(faults={faults}, runs=200, seed=1)\nasync def test_nobody"
+    test = PAYS_TWICE.replace('    hosts.may_fail("refused", "reset")\n', "").replace("async def test_nobody", mark)
+    pytester.makepyfile(helpers=HELPERS, test_it=test)
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["a connection to bank.example.com was * after * bytes of its answers"])
+
+
+@pytest.mark.parametrize(
+    ("faults", "fixture", "message"),
+    [
+        ("'rest'", "hosts", "'rest' is not a valid mark.interleave's faults. Valid values: refused, dns, reset, *"),
+        ("3", "hosts", "3 is not a valid mark.interleave's faults. Valid values: refused, *"),
+        ("'reset'", "tmp_path", "mark.interleave's faults are those of named hosts, but the test does not ask for *"),
+    ],
+)
+def test_a_wrong_mark_gives_one_line(pytester: pytest.Pytester, faults: str, fixture: str, message: str) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.asyncio
+        @pytest.mark.interleave(faults={faults})
+        async def test_it({fixture}):
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*::test_it: {message}"])

@@ -99,6 +99,30 @@ class Period:
     end: float
 
 
+#: What happens before a request says which route it is for.
+_BEFORE_ROUTES = ("refuse", "dns_failure", "dns_latency", "tls_failure")
+#: Kinds of ``CHOICES`` that a route can fail with.
+CHOICES_OF_ROUTES = tuple(kind for kind in CHOICES if kind not in ("refused", "dns"))
+
+
+def check_kinds(kinds: tuple[str, ...], valid: tuple[str, ...] = CHOICES) -> tuple[str, ...]:
+    """Return the kinds that a search may choose from, all if none is named; raise ValueError if one is none."""
+    wrong = [kind for kind in kinds if kind not in valid]
+    if not wrong:
+        return kinds or valid
+    if wrong[0] in CHOICES:
+        raise ValueError(f"{wrong[0]!r} strikes before a route is known: say hosts[…].may_fail({wrong[0]!r})")
+    raise ValueError(f"{wrong[0]!r} is no fault that may be chosen; these are: {', '.join(valid)}")
+
+
+def check_for_route(faults: Faults) -> Faults:
+    """Return the faults; raise ValueError if one strikes before it is known for which route a request is."""
+    for name in _BEFORE_ROUTES:
+        if getattr(faults, name):
+            raise ValueError(f"{name} strikes before a route is known: say hosts[…].faults({name}=…)")
+    return faults
+
+
 @dataclass(slots=True)
 class Draw:
     """Makes the draws of one ``Hosts``."""

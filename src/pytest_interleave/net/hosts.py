@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import interception
-from pytest_interleave.net.faults import CHOICES, HEALTHY, Draw, Faults, Period
+from pytest_interleave.net.faults import HEALTHY, Draw, Faults, Period, check_kinds
 from pytest_interleave.net.served import Served, as_served
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class NamedHost:
 
     def may_fail(self, *kinds: str) -> None:
         """Let a search choose, for each connection, whether one of these strikes: see ``Hosts.may_fail``."""
-        self._may_fail = _check_kinds(kinds)
+        self._may_fail = check_kinds(kinds)
 
     def heal(self) -> None:
         """End all faults, those to come included."""
@@ -384,7 +384,7 @@ class Hosts:
             ) from None
         from pytest_interleave.net.routes import Routes
 
-        routes = Routes(name)
+        routes = Routes(name, self)
         self.serve(name, routes, port=port, tls=tls)
         self.mocked.append(routes)
         return routes
@@ -398,7 +398,7 @@ class Hosts:
 
         ``refused``, ``dns``, ``reset``, ``closed``, ``slow``, ``short``; none named: all. Plain runs stay healthy.
         """
-        self.kinds = _check_kinds(kinds)
+        self.kinds = check_kinds(kinds)
 
     def note_fault(self, text: str) -> None:
         """Note what struck."""
@@ -542,13 +542,6 @@ def _split(text: str) -> tuple[str, int | None, bool | None]:
         raise ValueError(f"the port of {parts.scheme}:// is not known: say {text!r} with a port")
     default, tls = known or (None, False)
     return parts.hostname, parts.port or default, tls
-
-
-def _check_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
-    wrong = [kind for kind in kinds if kind not in CHOICES]
-    if wrong:
-        raise ValueError(f"{wrong[0]!r} is no fault that may be chosen; these are: {', '.join(CHOICES)}")
-    return kinds or CHOICES
 
 
 def _name_of_socket(sock: socket.socket) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json as json_module
+import mimetypes
 import re
 import socket
 import ssl
@@ -21,10 +22,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from pytest_interleave.net.faults import (
+    CHOICES_OF_ROUTES,
+    HEALTHY,
+    Faults,
+    Period,
+    check_for_route,
+    check_kinds,
+)
+from pytest_interleave.net.pacing import PacedTransport, pace
+
 if TYPE_CHECKING:
     from aiohttp import web
 
     from pytest_interleave.net.aiohttp_server import ServedApplication
+    from pytest_interleave.net.hosts import Hosts
 
 #: Stands for "not said", where None is a value (JSON has null).
 _ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
@@ -91,6 +103,9 @@ class Reply:
             return web.Response()
         if self.handler is not None:
             return await self._ask(self.handler, request)
+        if self.file is not None and isinstance(request.transport, PacedTransport):
+            kind = {"Content-Type": mimetypes.guess_type(self.file)[0] or "application/octet-stream"}
+            return web.Response(status=self.status, headers={**kind, **self.headers}, body=self.file.read_bytes())
         if self.file is not None:
             return web.FileResponse(self.file, status=self.status, headers=self.headers)
         if self.stream is not None:
@@ -184,6 +199,7 @@ class Route:
         body: bytes | str | None,
         is_optional: bool,
         place: str,
+        owner: Routes,
     ) -> None:
         self.method = method.upper()
         if isinstance(path, str):
@@ -206,6 +222,11 @@ class Route:
         self._json = json
         self._body = body.encode() if isinstance(body, str) else body
         self._replies: list[Reply] = []
+        self._owner = owner
+        self._periods: list[Period] = []
+        self._kinds: tuple[str, ...] = ()
+        #: Requests that cannot come through now.
+        self._waiting: set[asyncio.Future[None]] = set()
 
     # -- declaring -----------------------------------------------------------------------------------------------
 
@@ -261,7 +282,71 @@ class Route:
         self._replies.append(Reply(delay=delay, is_reset=True))
         return self
 
+    def faults(self, *, after: float = 0.0, lasting: float = float("inf"), **faults: Any) -> Route:
+        """Let the way to this route have these faults, as ``NamedHost.faults`` does for a host. Returns the route.
+
+        They begin when a request has come in, so a connection is made as the host's own faults will have it.
+        """
+        start = self._owner.hosts.now() + after
+        self._periods.append(Period(check_for_route(Faults(**faults)), start, start + lasting))
+        self._tell_of_change()
+        return self
+
+    def may_fail(self, *kinds: str) -> Route:
+        """Let a search choose, for each request, whether one of these strikes; none named: all. Returns the route.
+
+        ``reset``, ``closed``, ``slow``, ``short``. Plain runs stay healthy.
+        """
+        self._kinds = check_kinds(kinds, CHOICES_OF_ROUTES)
+        return self
+
+    def heal(self) -> None:
+        """End its faults, those to come included."""
+        self._periods.clear()
+        self._tell_of_change()
+
+    def _tell_of_change(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
     # -- at work -------------------------------------------------------------------------------------------------
+
+    def _faults_now(self) -> Faults:
+        now = self._owner.hosts.now()
+        return next((period.faults for period in reversed(self._periods) if period.start <= now < period.end), HEALTHY)
+
+    def _draw(self) -> Faults:
+        """Return what the next request has for itself."""
+        draw, now = self._owner.hosts.draw, self._faults_now()
+        if now is HEALTHY:
+            return draw.fault(self._kinds)
+        return now if draw.is_struck(now.chance) else HEALTHY
+
+    async def _wait_for_change(self) -> None:
+        now = self._owner.hosts.now()
+        moments = [moment for period in self._periods for moment in (period.start, period.end)]
+        next_one = min((moment for moment in moments if now < moment < float("inf")), default=None)
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            await asyncio.wait([future], timeout=None if next_one is None else next_one - now)
+        finally:
+            self._waiting.discard(future)
+
+    async def set_out(self, request: web.Request) -> None:
+        """Take as long as the request takes to come; prepare the way back."""
+        while self._faults_now().partition:
+            await self._wait_for_change()
+        fate = self._draw() if self._periods or self._kinds else HEALTHY
+        hosts = self._owner.hosts
+        latency = hosts.draw.seconds(fate.latency)
+        if latency:
+            await asyncio.sleep(latency)
+        if fate is not HEALTHY or isinstance(request.transport, PacedTransport):
+            paced = pace(request)
+            if paced is not None:
+                paced.begin(fate, latency, lambda text: hosts.note_fault(f"the answer to {self} {text}"))
 
     def mismatches(self, call: Call) -> list[str]:
         """Return what of the request is not as the route wants it, a line each."""
@@ -350,8 +435,9 @@ class Unmatched:
 class Routes:
     """The routes of one host, and the log of what was asked there."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hosts: Hosts) -> None:
         self.name = name
+        self.hosts = hosts
         self.declared: list[Route] = []
         #: Every request, in the order of arrival.
         self.calls: list[Call] = []
@@ -387,7 +473,15 @@ class Routes:
             frame = frame.f_back
         place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         route = Route(
-            method, path, query=query, headers=headers, json=json, body=body, is_optional=optional, place=place
+            method,
+            path,
+            query=query,
+            headers=headers,
+            json=json,
+            body=body,
+            is_optional=optional,
+            place=place,
+            owner=self,
         )
         self.declared.append(route)
         return route
@@ -455,7 +549,9 @@ class Routes:
                 text = "\n".join([unmatched.summary(), *unmatched.differences()])
                 return web.Response(status=_NO_ROUTE_STATUS, text=text)
             request.match_info.update(route.parameters(call))
-            return await route.take(call).send(request)
+            reply = route.take(call)
+            await route.set_out(request)
+            return await reply.send(request)
         except (web.HTTPException, ConnectionError):
             raise
         except Exception as error:

@@ -39,6 +39,11 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
             item.add_report_section("call", "network faults", text)
 
     declared = Hosts(loop=loop, on_refusal=report, on_fault=tell).open()
+    mark = item.get_closest_marker("interleave")
+    if explorer is not None and mark is not None and "faults" in mark.kwargs:
+        from pytest_interleave.plugin.exploring.options import kinds_of_faults
+
+        declared.kinds = kinds_of_faults(mark.kwargs["faults"])
     try:
         yield declared
         _close_served(declared, item)

@@ -17,10 +17,10 @@ ORDER_ONLY = ("note", "fail", "off")
 #: Runs and seconds for each test, whichever ends first.
 PROFILES = {"default": (200, 1.0), "night": (10_000, 30.0)}
 MARK_LINE = (
-    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, timeout): explore this test under many "
-    "schedules, with or without --interleave; interleave(False) leaves it out"
+    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, faults, timeout): explore this test under "
+    "many schedules, with or without --interleave; interleave(False) leaves it out"
 )
-_MARK_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel")
+_MARK_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel", "faults")
 MARK = "interleave"
 #: The mark of pytest-timeout, which is taken where that is not installed.
 TIMEOUT_MARK_LINE = "timeout(seconds): end the test, and fail it, if it takes longer"
@@ -38,6 +38,8 @@ class ExploreSettings:
     order_only: str
     #: Whether to cancel each task, and the test, at each of its suspensions.
     cancel: bool = False
+    #: Which faults of the network the search may choose, beside those that the test names itself.
+    faults: tuple[str, ...] = ()
     replay: Token | None = None
     replay_text: str = ""
     json_path: str | None = None
@@ -116,7 +118,7 @@ def read_settings(config: pytest.Config) -> ExploreSettings:
         replay_text=replay or "",
         json_path=config.getoption("interleave_json"),
     )
-    given = {key: value for key in _MARK_KEYS if (value := _value(config, key)) is not None}
+    given = {key: value for key in _MARK_KEYS if key != "faults" and (value := _value(config, key)) is not None}
     try:
         return _with(settings, given, lambda key: _name(config, key))
     except ValueError as error:
@@ -136,8 +138,23 @@ def settings_for(item: pytest.Item, settings: ExploreSettings) -> ExploreSetting
         )
     is_for_time_only = not mark.args and set(mark.kwargs) == {"timeout"}
     enabled = mark.args[0] if mark.args else bool(mark.kwargs.get("enabled", settings.enabled or not is_for_time_only))
+    if "faults" in mark.kwargs and "hosts" not in getattr(item, "fixturenames", ()):
+        raise ValueError(f"{_in_mark('faults')} are those of named hosts, but the test does not ask for `hosts`")
     found = _with(settings, {key: mark.kwargs[key] for key in _MARK_KEYS if key in mark.kwargs}, _in_mark)
     return replace(found, enabled=enabled)
+
+
+def kinds_of_faults(value: Any) -> tuple[str, ...]:
+    """Return the kinds that the mark names, all for True. Raises ValueError with one line if one is none."""
+    from pytest_interleave.net.faults import CHOICES
+
+    kinds = CHOICES if value is True else (value,) if isinstance(value, str) else value
+    wrong = [kind for kind in kinds if kind not in CHOICES] if isinstance(kinds, tuple | list | set) else [kinds]
+    if wrong:
+        raise ValueError(
+            f"{wrong[0]!r} is not a valid {_in_mark('faults')}. Valid values: {', '.join(CHOICES)}, or True for all."
+        )
+    return tuple(kind for kind in CHOICES if kind in kinds)
 
 
 def limit_of_mark(mark: pytest.Mark) -> float | None:
@@ -178,6 +195,8 @@ def _with(settings: ExploreSettings, given: dict[str, Any], name: Any) -> Explor
             changes[key] = number
         elif key == "cancel":
             changes[key] = _flag(value, name(key))
+        elif key == "faults":
+            changes[key] = kinds_of_faults(value)
         elif key == "time":
             changes["seconds"] = _seconds(value, name(key))
         else:
