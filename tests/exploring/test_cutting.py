@@ -53,6 +53,16 @@ class Pool:
     async def ask(self):
         await asyncio.sleep(0.01)
 
+    def start(self):
+        self.beat = asyncio.create_task(self.ask_for_long())
+
+    async def open(self):
+        await self.lock.acquire()
+
+    async def close(self):
+        self.lock.release()
+        self.beat.cancel()
+
     async def ask_for_long(self):
         await asyncio.sleep(100)
 
@@ -74,7 +84,7 @@ def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResu
     [
         ("keeps_a_slot", "Cancelled on the way, and a Semaphore is still held, taken at pool.py:10"),
         ("swallows", "Cancelled on the way, and the cancellation is swallowed: the test went on at pool.py:*"),
-        ("leaves_a_task", "Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:49"),
+        ("leaves_a_task", "Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:59"),
     ],
 )
 def test_what_the_cancelled_call_leaves_behind_fails_the_test(pytester: pytest.Pytester, name: str, text: str) -> None:
@@ -175,6 +185,12 @@ async def test_what_came_before_does_not_count(pool):
     await helper
     await pool.ask()
 
+async def test_what_came_before_in_the_same_step_does_not_count(pool):
+    pool.start()
+    await pool.open()
+    await pool.ask()
+    await pool.close()
+
 async def test_a_timeout_is_right(pool):
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
@@ -207,7 +223,7 @@ def test_it_never_cries_wolf(pytester: pytest.Pytester) -> None:
     body = QUIET.replace("    helper = pool.keeps_a_slot()\n", "    helper = pool.ask()\n")
     result = run(pytester, body, "--interleave-cancel", "-v")
 
-    result.assert_outcomes(passed=9)
+    result.assert_outcomes(passed=10)
     result.stdout.fnmatch_lines(["*test_right: *cancelled at each await (tried all *), nothing left behind"])
 
 
@@ -333,4 +349,4 @@ def test_what_an_anyio_test_of_its_own_loop_leaves(pytester: pytest.Pytester) ->
     result = pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", "-v")
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:49"])
+    result.stdout.fnmatch_lines(["Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:59"])

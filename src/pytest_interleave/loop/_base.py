@@ -470,6 +470,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._by_callback.append(self._by_callback[origin] or in_callback)
         self.task_names.append(name if name is not None else f"Task-{number}")
         self.task_codes.append(getattr(coro, "cr_code", None))
+        if self.cutting is not None:
+            self.cutting.note_task(number)
         return number
 
     def adopt(self, task: Any, name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,13 +48,16 @@ class Transport:
     creator: int
     #: Whose handler made it, if one did.
     connection: Connection | None = None
+    #: Where the test itself was, if that made it.
+    position: int | None = None
 
 
 class AcceptedConnections:
     """Follows the steps of one run."""
 
-    def __init__(self, loop: Any) -> None:
+    def __init__(self, loop: Any, find_position: Callable[[], int | None]) -> None:
         self.loop = loop
+        self.find_position = find_position
         #: All transports of the run, in order.
         self.transports: list[Transport] = []
         #: What handlers ended themselves, and what they left to others, before they ended.
@@ -78,7 +81,8 @@ class AcceptedConnections:
                 transport = make(sock, protocol, *args, **options)
                 raw = _waits.transport_of(loop, sock) or transport
                 creator = getattr(asyncio.current_task(loop), "number", 0)
-                self.transports.append(Transport(raw, calling(sys._getframe(1)), creator))
+                made = Transport(raw, calling(sys._getframe(1)), creator, position=self.find_position())
+                self.transports.append(made)
                 if options.get("server") is not None:
                     connection = Connection(creator, raw)
                     if not self._by_object:

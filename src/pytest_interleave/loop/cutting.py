@@ -16,12 +16,13 @@ no leak.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
 from pytest_interleave.errors import Blocked, CutShort, LeftBehind, RunEnded, TimeLimit
@@ -123,7 +124,11 @@ class Cutting:
         #: Whether the test says itself which task is its own; else it is that of its host.
         self._is_told = False
         self._ownership = Ownership()
-        self._accepted = AcceptedConnections(loop)
+        self._ownership.on_acquire = self._note_lock
+        self._accepted = AcceptedConnections(loop, self._find_position)
+        #: Where the test itself was when a task was made, by number, and a lock was taken, by ``id``; None: elsewhere.
+        self._task_positions: dict[int, int | None] = {}
+        self._lock_positions: dict[int, int | None] = {}
         #: The connection that was dropped.
         self._gone: Connection | None = None
         #: The handler that lost its client did not end.
@@ -222,6 +227,35 @@ class Cutting:
         self.strike = Strike(f"the client of `{_name_of_handler(task)}` goes away", standing(task), is_late=False)
         perform(self.loop, self.strike, entry, connection.transport.abort)
 
+    def note_task(self, number: int) -> None:
+        """Hear of a task that is made now."""
+        self._task_positions[number] = self._find_position()
+
+    def _note_lock(self, lock: Any) -> None:
+        self._lock_positions[id(lock)] = self._find_position()
+
+    def _find_position(self) -> int | None:
+        """Return at which instruction the test function stands, if it is what runs now."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_code.co_name != "_run_once":
+            if frame.f_code is self.script:
+                return frame.f_lasti
+            frame = frame.f_back
+        return None
+
+    def _is_of_call(self, position: int | None, maker: int) -> bool:
+        """Whether what was made there, or by that task, was made in the call that was cut.
+
+        One step of the test may make several calls, of which only the last waits.
+        """
+        if self.script is None:
+            return True
+        own = self._own.number
+        while position is None and maker > own:
+            position = self._task_positions.get(maker)
+            maker = self.loop.parents[maker]
+        return position is not None and _span(self.script, position) == _span(self.script, self._position)
+
     def _follow(self, owner: Any) -> None:
         """Notice when the test's own function has gone on to another call."""
         if self.is_open and Host.running and not self._is_told:
@@ -300,10 +334,9 @@ class Cutting:
             if made.place is not None and not made.transport.is_closing() and self._counts(made, is_new):
                 self._note("a connection is still open, made", made.place.file, made.place.line)
         for lock, holders in self._ownership.held():
-            is_new = self._ownership.has_come_since(lock, self._mark.locks)
             for holder, place in holders:
                 is_dead = holder is None or holder.done() or holder is self._own
-                if place is not None and is_dead and self._counts_lock(holder, place, is_new):
+                if place is not None and is_dead and self._counts_lock(lock, holder, place):
                     self._note(f"a {type(lock).__name__} is still held, taken", place.file, place.line)
 
     def _may_leave(self, own: Any = None) -> bool:
@@ -333,7 +366,8 @@ class Cutting:
         if connection is None:
             number = getattr(task, "number", 0)
             is_of_run = self.loop.is_of_this_run(task)
-            return is_of_run and self._gone is None and self._counts_number(number, number > self._mark.tasks)
+            is_new = number > self._mark.tasks
+            return is_of_run and self._gone is None and self._counts_number(number, is_new, None)
         if connection.workers[task] is None:
             return False  # the server's own
         if self.census is None:
@@ -343,19 +377,21 @@ class Cutting:
     def _counts(self, made: Transport, is_new: bool) -> bool:
         if made.connection is not None:
             return self._counts_served(made.connection, key_of_place(made.place))
-        return self._gone is None and self._counts_number(made.creator, is_new)
+        return self._gone is None and self._counts_number(made.creator, is_new, made.position)
 
-    def _counts_lock(self, holder: Any, place: Place, is_new: bool) -> bool:
+    def _counts_lock(self, lock: Any, holder: Any, place: Place) -> bool:
         connection = self._accepted.connection_of(holder)
         if connection is not None:
             return self._counts_served(connection, key_of_place(place))
-        return self._gone is None and self._counts_number(getattr(holder, "number", 0), is_new)
+        is_new = self._ownership.has_come_since(lock, self._mark.locks)
+        position = self._lock_positions.get(id(lock))
+        return self._gone is None and self._counts_number(getattr(holder, "number", 0), is_new, position)
 
     def _counts_served(self, connection: Connection, key: str) -> bool:
         """Whether what a handler for that connection began is the business of whoever went away."""
         return self.census is None or (connection is self._gone and key in self.census.ended)
 
-    def _counts_number(self, number: int, is_new: bool) -> bool:
+    def _counts_number(self, number: int, is_new: bool, position: int | None) -> bool:
         """Whether what that task began is the business of what was cancelled.
 
         Of the test: what was begun in the very call that was cut. What came before it, the test might have ended
@@ -364,7 +400,7 @@ class Cutting:
         if self.census is None:
             return True
         if self._is_own:
-            return is_new
+            return is_new and self._is_of_call(position, number)
         parents = self.loop.parents
         target = self._target.number if self._target is not None else 0
         while number > target:
@@ -457,6 +493,16 @@ def _name_of_handler(task: Any) -> str:
         if rank(frame.f_code.co_filename) == 2:
             return frame.f_code.co_qualname.rpartition("<locals>.")[2]
     return _name_of(task)
+
+
+@cache
+def _spans(code: CodeType) -> list[tuple[int | None, ...]]:
+    return list(code.co_positions())
+
+
+def _span(code: CodeType, instruction: int) -> tuple[int | None, ...]:
+    """Return which part of the source the instruction is of: those of one ``await`` are many."""
+    return _spans(code)[instruction // 2]
 
 
 @cache

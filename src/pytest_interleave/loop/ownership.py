@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,8 @@ class Ownership:
         #: Where locks were taken that their holder gave back, and that another task did.
         self.released_by_holder: set[Place] = set()
         self.released_by_others: set[Place] = set()
+        #: Is told of each lock that is taken, by the task that takes it.
+        self.on_acquire: Callable[[Any], object] | None = None
 
     def holders(self, lock: Any) -> list[tuple[asyncio.Task[Any] | None, Place | None]]:
         """Return the tasks that hold the lock, and where each took it."""
@@ -84,6 +86,8 @@ class Ownership:
             result = await original(lock)
             self._kept.append(lock)
             self._held.setdefault(id(lock), []).append((_current_task(), calling(sys._getframe(1))))
+            if self.on_acquire is not None:
+                self.on_acquire(lock)
             return result
 
         return acquire
