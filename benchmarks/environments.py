@@ -27,11 +27,15 @@ class Environment:
     name: str
     needs_python: str = "3.11"
     is_ours: bool = False
+    replaced: tuple[str, ...] = ()
+    """Pins that are installed afterwards, in place of those of the same packages."""
+    file: str = ""
+    """Whose requirements these are, where environments share them; else its own."""
 
     @property
     def requirements(self) -> Path:
         """The pins of this environment."""
-        return HERE / f"requirements-{self.name}.txt"
+        return HERE / f"requirements-{self.file or self.name}.txt"
 
 
 def python_of(environment: Environment, interpreter: Interpreter) -> Path:
@@ -52,10 +56,13 @@ def _build(environment: Environment, interpreter: Interpreter, folder: Path) -> 
     print(f"making {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     _call(str(interpreter.path), "-m", "venv", str(folder))
-    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(environment.requirements)]
+    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [*pip, "-r", str(environment.requirements)]
     if environment.is_ours:
         install += ["--editable", str(ROOT)]
     _call(str(folder / "bin" / "python"), *install)
+    if environment.replaced:
+        _call(str(folder / "bin" / "python"), *pip, *environment.replaced)
 
 
 def _call(*command: str) -> None:
@@ -65,7 +72,7 @@ def _call(*command: str) -> None:
 
 
 def _fingerprint(environment: Environment, interpreter: Interpreter) -> str:
-    digest = hashlib.sha256(f"{interpreter.path} {interpreter.full_version}".encode())
+    digest = hashlib.sha256(f"{interpreter.path} {interpreter.full_version} {environment.replaced}".encode())
     sources = _with_included(environment.requirements)
     if environment.is_ours:
         # An editable install sees the code of today, but the entry points and dependencies of the day it was made.
