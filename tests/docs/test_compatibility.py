@@ -1,4 +1,4 @@
-"""The page on compatibility has the rows of the probe list, and each probe is a file that passes today or says why not."""
+"""The page on compatibility has the rows of the probe list, and a reason for what is not ok."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ async def test_it():
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    base = "http://127.0.0.1:%d" % runner.addresses[0][1]
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     async def use(size):
         async with aiohttp.ClientSession() as session:

@@ -23,7 +23,7 @@ async def test_it():
     server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     CERTIFICATE.configure_cert(server_context)
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context).start()
-    url = "https://localhost:%d/" % runner.addresses[0][1]
+    url = f"https://localhost:{runner.addresses[0][1]}/"
     client_context = ssl.create_default_context()
     AUTHORITY.configure_trust(client_context)
 

@@ -30,9 +30,11 @@ async def test_it(pem):
     app = Starlette(routes=[Route("/", answer)])
     context = ssl.create_default_context()
     AUTHORITY.configure_trust(context)
-    async with serve_hypercorn(app, certfile=pem, keyfile=pem) as port:
-        async with httpx.AsyncClient(base_url=f"https://localhost:{port}", http2=True, verify=context) as client:
-            replies = await asyncio.gather(*(client.get("/", params={"name": name}) for name in ("ann", "bob")))
+    async with (
+        serve_hypercorn(app, certfile=pem, keyfile=pem) as port,
+        httpx.AsyncClient(base_url=f"https://localhost:{port}", http2=True, verify=context) as client,
+    ):
+        replies = await asyncio.gather(*(client.get("/", params={"name": name}) for name in ("ann", "bob")))
 
     assert [reply.http_version for reply in replies] == ["HTTP/2", "HTTP/2"]
     assert [reply.text for reply in replies] == ["ann by 2", "bob by 2"]
