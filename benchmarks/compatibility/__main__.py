@@ -114,10 +114,9 @@ def _last_error(output: str) -> str:
 
 def render(libraries: Mapping[str, Mapping[str, Cell]], releases: Mapping[str, Mapping[str, Cell]]) -> str:
     """Return the tables, and below each what its cells have to add."""
-    tables = [
-        _table("library", ALL, {f"Python {version}": cells for version, cells in libraries.items()}),
-        _table("aiohttp", OF_AIOHTTP, releases),
-    ]
+    tables = [_table("library", ALL, {f"Python {version}": cells for version, cells in libraries.items()})]
+    if releases:
+        tables.append(_table("aiohttp", OF_AIOHTTP, releases))
     return "\n".join(tables)
 
 

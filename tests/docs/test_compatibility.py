@@ -25,8 +25,9 @@ def test_the_page_has_the_rows_of_the_list() -> None:
     probes = load_list()
     rows = re.findall(r"^\| (.+?) \|.*(?:ok|finds|fails|inconclusive|not explored|hangs)", PAGE, re.MULTILINE)
 
-    expected = [*probes.ALL, *probes.OF_AIOHTTP]
-    assert rows == [probe.title for probe in expected]
+    titles = [probe.title for probe in probes.ALL]
+    assert rows[: len(titles)] == titles
+    assert rows[len(titles) :] in ([], [probe.title for probe in probes.OF_AIOHTTP])
 
 
 def test_every_probe_has_a_file_and_every_file_a_row() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(NamedTuple):
     """A row of the table."""
 
     name: str
