@@ -131,7 +131,9 @@ async def client(aiohttp_client):
 def run(pytester: pytest.Pytester, body: str, *arguments: str, app: str = APP) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(app=app, test_it=HEAD + dedent(body))
-    return pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", *arguments)
+    return pytester.runpytest_subprocess(
+        "--interleave-cancel", "--interleave-seed=1", "--interleave-runs=80", *arguments
+    )
 
 
 def place_of(text: str) -> str:

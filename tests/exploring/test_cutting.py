@@ -328,7 +328,7 @@ async def test_that_is_left_alone(pool):
 @pytest.mark.parametrize("scope", ["function", "module"])
 def test_tests_of_anyios_plugin(pytester: pytest.Pytester, scope: str) -> None:
     pytester.makepyfile(pool=CODE, test_it=HEAD + ANYIO.format(scope=scope))
-    result = pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", "-v")
+    result = pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", "--interleave-runs=80", "-v")
 
     result.assert_outcomes(failed=2, passed=4)
     result.stdout.fnmatch_lines(
@@ -346,7 +346,7 @@ def test_what_an_anyio_test_of_its_own_loop_leaves(pytester: pytest.Pytester) ->
     body = ANYIO.format(scope="function").partition("async def test_wrong")[0]
     body += "async def test_it(pool):\n    await pool.leaves_a_task()\n"
     pytester.makepyfile(pool=CODE, test_it=HEAD + body)
-    result = pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", "-v")
+    result = pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", "--interleave-runs=80", "-v")
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:59"])
