@@ -20,6 +20,31 @@ def test_real_clients_see_a_real_server(pytester: pytest.Pytester, options: list
     result.assert_outcomes(passed=WIRE.count("\nasync def test_"))
 
 
+def test_requests_under_gather_are_the_same_run_each_time(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+        import aiohttp
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_users(hosts):
+            api = hosts.routes("http://api.example.com")
+            api.get("/users/{id}").reply(json={"name": "Ann"})
+            async with aiohttp.ClientSession() as session:
+                async def load(number):
+                    async with session.get(f"http://api.example.com/users/{number}") as response:
+                        return await response.json()
+                assert await asyncio.gather(*map(load, range(5))) == [{"name": "Ann"}] * 5
+        """
+    )
+
+    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=8", "--interleave-time=60")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_users: 8 runs, * sampled"])
+
+
 UNMATCHED = """
     import pytest
 

@@ -73,6 +73,25 @@ async def waited_for_threads():
     return [future.result() for future in done]
 
 
+async def waiters_in_a_set():
+    """As those in aiohttp's connector for the look-up of one name."""
+    waiters, log = set(), []
+
+    async def wait(name):
+        waiter = asyncio.get_running_loop().create_future()
+        waiters.add(waiter)
+        await waiter
+        log.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(wait(number))
+        await asyncio.sleep(0)
+        for waiter in waiters:
+            waiter.set_result(None)
+    return log
+
+
 async def eager_group():
     if factory := getattr(asyncio, "eager_task_factory", None):
         asyncio.get_running_loop().set_task_factory(factory)
@@ -138,6 +157,7 @@ PROGRAMS = [
     all_of_them,
     as_completed,
     waited_for_threads,
+    waiters_in_a_set,
     eager_group,
     threads,
     anyio_cancel_scopes,

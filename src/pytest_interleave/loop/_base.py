@@ -133,18 +133,27 @@ class ControlledTask(asyncio.Task[Any]):
         return self.rank
 
 
-class _JobFuture(asyncio.Future[Any]):
-    """The future of a thread's result, which hashes by the job's number: ``asyncio.wait`` has sets of these, too."""
+class ControlledFuture(asyncio.Future[Any]):
+    """A future whose hash says how many of its run were asked for theirs before.
 
-    __slots__ = ("number",)
+    Libraries iterate sets of futures, too: aiohttp has one of those who wait for the same name to be looked up.
+    """
 
-    number: int
+    __slots__ = ("rank",)
+
+    rank: int
 
     def __hash__(self) -> int:
-        return self.number
+        try:
+            return self.rank
+        except AttributeError:
+            loop: Any = self.get_loop()
+            loop.hashed_futures += 1
+            self.rank = loop.hashed_futures
+            return self.rank
 
 
-_JobFuture.__name__ = "Future"
+ControlledFuture.__name__ = "Future"
 ControlledTask.__name__ = "Task"  # what logs show
 
 
@@ -162,7 +171,6 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._signal_handlers: dict[int, Any]
         self._inbox: deque[tuple[int, Step]] = deque()
         self._outside = Outside()
-        self._future_class: type[asyncio.Future[Any]] = asyncio.Future
         self._task_classes: set[type] = {ControlledTask}
         self._quiet_fds = len(self._selector.get_map())
         #: Threads that never owe an answer: those of the test runner itself.
@@ -217,6 +225,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._start: list[list[int]] | None = None
         #: The number of the last task that was there when the run began.
         self.first_number = 0
+        self.hashed_futures = 0
         self._by_callback: list[bool] = [False]
         #: For each task by number: its parent's number, its ordinal there.
         self.parents: list[int] = [0]
@@ -270,6 +279,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         del self._by_callback[last + 1 :]
         self._counters[:first] = [list(counters) for counters in self._start]
         self.first_number = self._number
+        self.hashed_futures = 0
         self.trace = []
         self._steps = self._busy = 0
         self.forced_deadlines = 0
@@ -564,16 +574,12 @@ class TurnLoop(asyncio.SelectorEventLoop):
             self._check_callback(func, "run_in_executor")
         if executor is None or isinstance(executor, ThreadPoolExecutor):
             func = job.wrap(func)
-        self._future_class = _JobFuture
-        try:
-            future = super().run_in_executor(executor, func, *args)
-        finally:
-            self._future_class = asyncio.Future
+        future = super().run_in_executor(executor, func, *args)
         self._jobs.add(job, cast(Any, future), executor or self._default_executor)
         return future
 
     def create_future(self) -> asyncio.Future[Any]:
-        return self._future_class(loop=self)
+        return ControlledFuture(loop=self)
 
     def _collect_inbox(self) -> list[Job]:
         """Sort what other threads sent; return what could come in next."""

@@ -70,7 +70,7 @@ class Jobs:
     def add(self, job: Job, future: Any, executor: Any) -> None:
         """Note a job that was given to an executor, number it and its future, and let it begin."""
         self._number += 1
-        job.number = future.number = self._number
+        job.number = self._number
         job.future = future
         job.executor = executor
         self._asked[future] = job
