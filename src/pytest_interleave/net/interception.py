@@ -18,7 +18,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from pytest_interleave.errors import UndeclaredHost
 
@@ -31,6 +31,8 @@ _active: list[Hosts] = []
 #: that each of two tasks may have its own host of one name.
 _preferred: contextvars.ContextVar[tuple[Hosts, ...]] = contextvars.ContextVar("preferred_hosts", default=())
 _patches: list[tuple[Any, str, Any]] = []
+#: What servers of ours listen at.
+_listeners: WeakSet[socket.socket] = WeakSet()
 #: What was drawn for connections that are about to be made.
 _fates: WeakKeyDictionary[socket.socket, Faults] = WeakKeyDictionary()
 _MISSING: Any = object()
@@ -91,10 +93,16 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 def make_listener() -> socket.socket:
     """Return a socket that listens on the loopback interface."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    _listeners.add(listener)
     listener.bind(("127.0.0.1", 0))
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def is_ours(address: object) -> bool:
+    """Whether a server of ours listens at that address."""
+    return any(listener.fileno() != -1 and listener.getsockname() == address for listener in _listeners)
 
 
 def _find(name: str, port: int | None = None) -> NamedHost | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import shlex
+import sys
 from types import CodeType
 from typing import Any
 
@@ -23,10 +24,14 @@ def open_end(end: Any, made_by: Any) -> Finding | None:
     Connections that a server took are left out: they end with their client, which is told if it is one of ours.
     """
     if isinstance(end, asyncio.AbstractServer):
+        addresses = [each.getsockname() for each in getattr(end, "sockets", ()) if each.fileno() != -1]
+        interception = sys.modules.get("pytest_interleave.net.interception")
+        if interception is not None and all(map(interception.is_ours, addresses)):
+            return None  # that of a named host which was declared outside of the loop
         code = _find_code(made_by, _DEPTH)
         where = None if code is None else f"{code.co_filename}:{code.co_firstlineno}"
         of = "" if code is None else f" of {code.co_qualname!r}"
-        names = " and ".join(_address(each.getsockname()) for each in getattr(end, "sockets", ()))
+        names = " and ".join(map(_address, addresses))
         advice = "Close it: 'async with server:', or server.close() and await server.wait_closed()."
         return Finding(_NAME, f"the server{of} on {names} was not closed", where, advice=advice)
     process = _plain.subprocess_of(made_by)
