@@ -167,10 +167,11 @@ PROGRAMS = [
 
 def outcomes(seed, runs):
     import random
+
     from pytest_interleave.loop import _base
 
-    # What a thread answers is waited for so long at a choice: on a machine that is busy with other work, any time that is
-    # right for users may pass before the thread gets its turn.
+    # How long a choice waits for what a thread answers: where other work keeps the processors busy, what is right for
+    # users may pass before the thread gets its turn.
     _base._LEAST_PATIENCE = 10.0
 
     from pytest_interleave.exploration.execution import Execution, Limits
