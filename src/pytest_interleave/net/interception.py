@@ -30,6 +30,8 @@ _active: list[Hosts] = []
 #: Those that were entered in this context (``async with Hosts()``), the innermost first: they answer before others, so
 #: that each of two tasks may have its own host of one name.
 _preferred: contextvars.ContextVar[tuple[Hosts, ...]] = contextvars.ContextVar("preferred_hosts", default=())
+#: The host to which all connections of this context go, whatever they ask for.
+captor: contextvars.ContextVar[NamedHost | None] = contextvars.ContextVar("captor", default=None)
 _patches: list[tuple[Any, str, Any]] = []
 #: What servers of ours listen at.
 _listeners: WeakSet[socket.socket] = WeakSet()
@@ -82,6 +84,11 @@ def declared_names() -> list[str]:
     return list(iterate_names(_active))
 
 
+def all_active_are(kind: type[Hosts]) -> bool:
+    """Whether nobody else declares hosts."""
+    return all(isinstance(hosts, kind) for hosts in _active)
+
+
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """Return the loop that runs in this thread, if any."""
     try:
@@ -106,6 +113,9 @@ def is_ours(address: object) -> bool:
 
 
 def _find(name: str, port: int | None = None) -> NamedHost | None:
+    captured = captor.get()
+    if captured is not None:
+        return captured
     preferred = [hosts for hosts in _preferred.get() if hosts in _active]
     for hosts in (*preferred, *reversed(_active)):
         found = hosts.find(name, port)
@@ -222,7 +232,7 @@ def _find_endpoint(address: str, port: int) -> Endpoint | None:
     """Return what listens there; None if it is not an address of ours. Raise if nothing of ours does."""
     from pytest_interleave.net.hosts import name_of
 
-    name = name_of(address)
+    name = address if captor.get() is not None else name_of(address)
     if name is None:
         return None
     host = _find(name, port)
@@ -322,7 +332,7 @@ async def _sock_connect_of_loop(loop: Any, sock: socket.socket, address: Any) ->
 def _find_host(address: Any, port: Any) -> NamedHost | None:
     from pytest_interleave.net.hosts import name_of
 
-    name = name_of(address)
+    name = address if captor.get() is not None else name_of(address)
     return None if name is None else _find(name, port)
 
 
