@@ -1,8 +1,8 @@
 """aioresponses' calls, answered over the wire: what a test declares there, a real client gets from a real server.
 
-As there, a request is matched where the client makes it, and errors are raised there; that is the only way to raise just
-what a test asks for. An answer takes the way of every answer: a connection of the client's own pool, which leads to
-a server of ours on the loopback interface, and bytes that the client parses. No ``ClientResponse`` is ever made here.
+As there, a request is matched where the client makes it, and errors are raised there; that is the only way to raise
+just what a test asks for. An answer takes the way of every answer: a connection of the client's own pool, which leads
+to a server of ours on the loopback interface, and bytes that the client parses. No ``ClientResponse`` is made here.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class aioresponses:  # noqa: N801 - the name that its users know
         self._matches.clear()
         self._hosts = _CapturingHosts()
         self._hosts.context = contextvars.Context()  # its servers belong to no task of the test
-        self._hosts.open()
+        interception.activate(self._hosts, before_others=False)  # named hosts say what may not be reached
         if not _active:
             ClientSession._request = _request  # type: ignore[method-assign, assignment]
             BaseConnector.connect = _connect  # type: ignore[method-assign, assignment]
@@ -227,7 +227,7 @@ class aioresponses:  # noqa: N801 - the name that its users know
             @functools.wraps(function)
             async def call_async(*args: Any, **kwargs: Any) -> Any:
                 with self:
-                    args, kwargs = self._pass_itself(args, kwargs)
+                    args, kwargs = self._pass_itself(function, args, kwargs)
                     return await function(*args, **kwargs)
 
             decorated: Any = call_async
@@ -236,17 +236,22 @@ class aioresponses:  # noqa: N801 - the name that its users know
             @functools.wraps(function)
             def call(*args: Any, **kwargs: Any) -> Any:
                 with self:
-                    args, kwargs = self._pass_itself(args, kwargs)
+                    args, kwargs = self._pass_itself(function, args, kwargs)
                     return function(*args, **kwargs)
 
             decorated = call
         decorated.__signature__ = self._signature_left(function)
         return decorated  # type: ignore[no-any-return]
 
-    def _pass_itself(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _pass_itself(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with this object: by its name, or as the first that is missing."""
         if self._parameter:
             return args, {**kwargs, self._parameter: self}
-        return (*args, self), kwargs
+        names = [one.name for one in _positional(function)[len(args) :] if one.name not in kwargs]
+        # pytest passes fixtures by name, whichever come first.
+        return (args, {**kwargs, names[0]: self}) if names and kwargs else ((*args, self), kwargs)
 
     # -- declaring -----------------------------------------------------------------------------------------------
 
@@ -271,7 +276,7 @@ class aioresponses:  # noqa: N801 - the name that its users know
         A callback, async or not, gets the URL and what the session was called with; it may return a ``CallbackResult``.
         """
         answer = CallbackResult(method, status, body, content_type, payload, headers, response_class, reason)
-        error = asyncio.TimeoutError("Connection timeout test") if timeout else exception
+        error = TimeoutError("Connection timeout test") if timeout else exception
         self._matches.append(_Match(url, method, answer, error, repeat, callback))
 
     def get(self, url: URL | str | re.Pattern[str], **answer: Any) -> None:
@@ -432,9 +437,7 @@ class aioresponses:  # noqa: N801 - the name that its users know
         if self._parameter:
             parameters = [one for one in parameters if one.name != self._parameter]
         else:
-            positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-            if positional:
-                parameters.remove(positional[-1])
+            parameters = [one for one in parameters if one not in _positional(function)[-1:]]
         return signature.replace(parameters=parameters)
 
 
@@ -452,7 +455,7 @@ class _Server:
     def __init__(self, mock: aioresponses, loop: asyncio.AbstractEventLoop) -> None:
         self._mock = mock
         self._loop = loop
-        self._web = web.Server(self._answer, access_log=None)  # type: ignore[arg-type]
+        self._web = web.Server(self._answer, access_log=None)
         self._listening: list[asyncio.Server] = []
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -498,6 +501,11 @@ async def _connect(connector: BaseConnector, req: Any, *args: Any, **kwargs: Any
     connect = functools.partial(_original_connect, connector, req, *args, **kwargs)
     exchange = _exchange.get()
     return await (connect() if exchange is None else exchange.connect(connector, req, connect))
+
+
+def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
 
 
 def _ends(transport: Any, *names: str) -> Ends:

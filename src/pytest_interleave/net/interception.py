@@ -56,11 +56,11 @@ _gethostbyaddr = socket.gethostbyaddr
 # -- who is active -----------------------------------------------------------------------------------------------
 
 
-def activate(hosts: Hosts) -> None:
-    """Let these hosts answer, before those that are active already."""
+def activate(hosts: Hosts, *, before_others: bool = True) -> None:
+    """Let these hosts answer, before those that are active already, or after them."""
     if not _active:
         _install()
-    _active.append(hosts)
+    _active.insert(len(_active) if before_others else 0, hosts)
 
 
 def prefer(hosts: Hosts) -> None:
