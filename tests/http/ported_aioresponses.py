@@ -3,7 +3,7 @@ import re
 
 import aiohttp
 import pytest
-from aiohttp import ClientConnectionError, ClientResponseError, ClientSession, web
+from aiohttp import ClientConnectionError, ClientResponseError, ClientSession
 from yarl import URL
 
 import pytest_interleave
@@ -32,9 +32,11 @@ async def test_status_and_class(session, m):
 async def test_base_url(base):
     with aioresponses() as m:
         m.get(API)
-        async with ClientSession(base_url=base, headers={"Authorization": "me"}) as session:
-            async with session.get("/api?foo=bar#fragment") as response:
-                assert response.status == 200
+        async with (
+            ClientSession(base_url=base, headers={"Authorization": "me"}) as session,
+            session.get("/api?foo=bar#fragment") as response,
+        ):
+            assert response.status == 200
 
         assert m.requests["GET", URL(API)][0].kwargs["headers"]["Authorization"] == "me"
 
@@ -153,26 +155,6 @@ async def test_a_redirect_to_nowhere(session, m):
     m.get(API, status=307, headers={"Location": "https://other.example.com/x"})
     with pytest.raises(ClientConnectionError, match=r"^Connection refused: GET http://example.com/api"):
         await session.get(API)
-
-
-async def test_the_rest_passes_through(session):
-    async def answer(request):
-        return web.Response(text="real")
-
-    application = web.Application()
-    application.router.add_get("/{x}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    real = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    for options in ({"passthrough": [real]}, {"passthrough_unmatched": True}):
-        with aioresponses(**options) as m:
-            m.get(API, body="mocked")
-            async with session.get(API) as mocked, session.get(real + "x") as passed:
-                assert (await mocked.text(), await passed.text()) == ("mocked", "real")
-    await session.close()
-    await runner.cleanup()
 
 
 @aioresponses(param="mocked")

@@ -182,8 +182,9 @@ class aioresponses:  # noqa: N801 - the name that its users know
     # -- scope ---------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin to answer, and to note requests: a decorated test may be run many times."""
         self._matches.clear()
+        self.requests = {}
         self._hosts = _CapturingHosts()
         self._hosts.context = contextvars.Context()  # its servers belong to no task of the test
         interception.activate(self._hosts, before_others=False)  # named hosts say what may not be reached
