@@ -477,7 +477,9 @@ class _Server:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         await request.read()
         answer = self._mock.answers.pop(_ends(request.transport, "peername", "sockname"), None)
-        return answer or web.Response(status=501, text="this request was answered before")
+        if answer is None:  # older responses are false where they hold no items
+            answer = web.Response(status=501, text="this request was answered before")
+        return answer
 
 
 #: Those that have started, the innermost last.
