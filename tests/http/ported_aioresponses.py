@@ -157,6 +157,14 @@ async def test_a_redirect_to_nowhere(session, m):
         await session.get(API)
 
 
+async def test_a_pooled_connection_of_an_earlier_scope_is_not_used(session):
+    for body in ("one", "two"):
+        with aioresponses() as m:
+            m.get(API, body=body)
+            async with session.get(API) as response:
+                assert await response.text() == body
+
+
 @aioresponses(param="mocked")
 async def test_by_name(mocked, session):
     mocked.get(API, body="e" * 1_000_000)

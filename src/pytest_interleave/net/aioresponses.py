@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from aiohttp import BaseConnector, ClientConnectionError, ClientResponse, ClientSession, web
+from aiohttp import BaseConnector, ClientConnectionError, ClientResponse, ClientSession, UnixConnector, web
 from multidict import CIMultiDict, MultiDict
 from yarl import URL
 
@@ -138,9 +138,18 @@ class _Exchange:
             if match.error is not None:
                 await match.find_answer(url, self.kwargs)
             request.proxy = None
-            token = interception.captor.set(self.mock.host_for(request.url))
+            host = self.mock.host_for(request.url)
+            token = interception.captor.set(host)
             try:
                 connection = await connect()
+                # The session's pool may have one to the real host, or to a server of an earlier scope.
+                while _peer(connection) not in [
+                    endpoint.address for endpoint in host.endpoints.values() if endpoint.loop
+                ]:
+                    connection.close()
+                    if isinstance(connector, UnixConnector):
+                        raise RuntimeError("a UnixConnector goes to its own socket: mock a session without one")
+                    connection = await connect()
             finally:
                 interception.captor.reset(token)
             try:
@@ -431,6 +440,16 @@ class aioresponses:  # noqa: N801 - the name that its users know
             hosts[origin] = host
         return hosts[origin]
 
+    def has_address(self, address: Any) -> bool:
+        """Whether one of its servers listens there."""
+        endpoints = [
+            endpoint
+            for hosts in self._hosts_of_loops.values()
+            for host in hosts.values()
+            for endpoint in host.endpoints.values()
+        ]
+        return any(endpoint.loop is not None and endpoint.address == address for endpoint in endpoints)
+
     def _signature_left(self, function: Callable[..., Any]) -> inspect.Signature:
         """Return what the callers of a decorated function still pass: pytest takes the rest for fixtures."""
         signature = inspect.signature(function)
@@ -503,12 +522,24 @@ async def _ask(mocks: list[aioresponses], session: ClientSession, method: str, u
 async def _connect(connector: BaseConnector, req: Any, *args: Any, **kwargs: Any) -> Any:
     connect = functools.partial(_original_connect, connector, req, *args, **kwargs)
     exchange = _exchange.get()
-    return await (connect() if exchange is None else exchange.connect(connector, req, connect))
+    if exchange is not None:
+        return await exchange.connect(connector, req, connect)
+    connection = await connect()
+    while any(mock.has_address(_peer(connection)) for mock in _active):  # from the pool; this one passes through
+        connection.close()
+        connection = await connect()
+    return connection
 
 
 def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
     parameters = inspect.signature(function).parameters.values()
     return [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+
+
+def _peer(connection: Any) -> Any:
+    transport = connection.transport
+    peer = None if transport is None else transport.get_extra_info("peername")
+    return tuple(peer[:2]) if isinstance(peer, tuple) else peer
 
 
 def _ends(transport: Any, *names: str) -> Ends:
