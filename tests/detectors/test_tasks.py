@@ -112,3 +112,58 @@ def test_an_interrupt_says_who_waited(pytester: pytest.Pytester) -> None:
         ]
     )
     assert result.stdout.str().count("who waited for what") == 1
+
+
+SIGNALLED = """
+    import asyncio
+    import os
+    import signal
+    import pytest
+
+    @pytest.mark.asyncio
+    async def test_patient():
+        courier = asyncio.create_task(asyncio.Event().wait(), name="courier")
+        await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.sleep(0)
+        courier.cancel()
+        {last}
+"""
+
+
+def test_a_signal_prints_the_tasks_past_what_is_captured(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(SIGNALLED.format(last="pass"))
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=1)
+    result.stderr.fnmatch_lines(["*in test_patient: os.kill*", "*task 'courier' waits*"])
+
+
+def test_a_signal_that_is_answered_does_not_keep_a_deadlock_from_being_told(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(SIGNALLED.format(last="await asyncio.Event().wait()"))
+
+    result = pytester.runpytest_subprocess(timeout=60)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Deadlock*"])
+
+
+def test_a_signal_that_the_suite_answers_is_left_to_it(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import signal
+        seen = []
+        signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+
+        def pytest_unconfigure():
+            print("answered", seen == [signal.SIGUSR1])
+        """
+    )
+    pytester.makepyfile(SIGNALLED.format(last="pass"))
+
+    result = pytester.runpytest_subprocess("-s")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*answered True*"])
+    assert "courier" not in result.stderr.str()

@@ -203,7 +203,7 @@ def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_int
         return True
     handlers = [handler for number in _SIGNALS if callable(handler := _getsignal(number))]
     others = [handler for handler in handlers if handler not in own_handlers]
-    if others or (signal.getitimer(signal.ITIMER_REAL)[0] and not handlers):
+    if others or (signal.getitimer(signal.ITIMER_REAL)[0] and not callable(_getsignal(signal.SIGALRM))):
         return True
     if not has_usual_interrupt_handler:
         return True

@@ -11,6 +11,8 @@ from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, eve
 from pytest_interleave.plugin.collection import CollectionHooks
 from pytest_interleave.plugin.detecting.hooks import NAME as DETECTING
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks, SentFindings, are_reports_sent
+from pytest_interleave.plugin.detecting.on_signal import NAME as ON_SIGNAL
+from pytest_interleave.plugin.detecting.on_signal import OnSignal
 from pytest_interleave.plugin.detecting.options import MARK_LINES as DETECT_MARK_LINES
 from pytest_interleave.plugin.detecting.options import add_options as add_detect_options
 from pytest_interleave.plugin.detecting.options import read_settings as read_detect_settings
@@ -89,6 +91,9 @@ def pytest_configure(config: pytest.Config) -> None:
     register(detecting, DETECTING)
     if are_reports_sent(config):
         register(SentFindings(detecting), f"{DETECTING}-sent")
+    on_signal = OnSignal()
+    on_signal.install()
+    register(on_signal, ON_SIGNAL)
     is_virtual_for_all(config)  # these two complain before any test runs
     read_time_limit(config)
     if not config.pluginmanager.has_plugin("timeout"):  # pytest-timeout itself

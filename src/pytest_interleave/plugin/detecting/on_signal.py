@@ -1,0 +1,54 @@
+"""``kill -USR1 PID`` prints who awaits what, while a test hangs and after."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+import pytest
+
+from pytest_interleave.loop import _plain
+
+NAME = "interleave-on-signal"
+
+
+class OnSignal:
+    """Answers SIGUSR1, where the process has no answer of its own to it."""
+
+    def __init__(self) -> None:
+        self._stderr: int | None = None
+
+    def install(self) -> None:
+        """Begin to answer."""
+        number = getattr(signal, "SIGUSR1", None)
+        if number is None or threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            return
+        try:
+            # What pytest captures would be shown after the test, which hangs. Nothing is captured now.
+            self._stderr = os.dup(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2)
+        except (OSError, ValueError):  # it has no standard error
+            return
+        signal.signal(number, self._print)
+        _plain.own_handlers.append(self._print)
+
+    @pytest.hookimpl
+    def pytest_unconfigure(self) -> None:
+        """Leave the signal as it was."""
+        if self._stderr is None:
+            return
+        if signal.getsignal(signal.SIGUSR1) == self._print:
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        _plain.own_handlers.remove(self._print)
+        os.close(self._stderr)
+        self._stderr = None
+
+    def _print(self, number: int, frame: FrameType | None) -> None:
+        from pytest_interleave.plugin.detecting.tasks import describe_tasks
+
+        if self._stderr is not None:
+            os.write(self._stderr, f"\n{describe_tasks(frame)}\n".encode())
