@@ -3,7 +3,8 @@ import re
 
 import aiohttp
 import pytest
-from aiohttp import ClientConnectionError, ClientResponseError, ClientSession
+from aiohttp import ClientConnectionError, ClientResponseError, ClientSession, web
+from aiohttp.test_utils import TestServer
 from yarl import URL
 
 import pytest_interleave
@@ -185,3 +186,19 @@ async def test_gather(m):
                 return await response.json()
 
         assert await asyncio.gather(*(load() for _ in range(5))) == [1] * 5
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["passthrough", "passthrough_unmatched"])
+async def test_what_passes_through_reaches_the_real_server(session, is_named):
+    async def answer(request):
+        return web.Response(text="real")
+
+    application = web.Application()
+    application.router.add_get("/", answer)
+    async with TestServer(application) as server:
+        real = str(server.make_url("/"))
+        with aioresponses(passthrough=[real] if is_named else [], passthrough_unmatched=not is_named) as m:
+            m.get("http://example.com/", body="mocked", repeat=True)
+            for url, text in [(real, "real"), ("http://example.com/", "mocked")] * 2:
+                async with session.get(url) as response:
+                    assert await response.text() == text
