@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 
 def test_what_only_virtual_time_fails_is_no_failure(explore: Any) -> None:
     result = explore(
@@ -207,3 +209,41 @@ def test_a_runner_that_anyio_could_not_close_is_no_other_tests(explore: Any) -> 
     )
 
     result.assert_outcomes(passed=2)
+
+
+def test_no_request_is_so_late_that_the_server_takes_its_connection_for_idle(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+
+        import httpx
+        import pytest
+        import uvicorn
+
+        async def answer(scope, receive, send):
+            if scope["type"] == "http":
+                await asyncio.sleep(0.01)
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+                await send({"type": "http.response.body", "body": b"hello"})
+
+
+        @pytest.mark.asyncio
+        async def test_two_in_a_row():
+            server = uvicorn.Server(uvicorn.Config(answer, port=0, log_level="error", lifespan="off"))
+            task = asyncio.create_task(server.serve())
+            while not server.started:
+                await asyncio.sleep(0.01)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                for _ in range(3):
+                    assert (await client.get("/")).text == "hello"
+            server.should_exit = True
+            await task
+        """
+    )
+
+    options = ["--interleave-runs=60", "--interleave-time=60", "--interleave-seed=1"]
+    result = pytester.runpytest_subprocess("--interleave", *options)
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_two_in_a_row: 60 runs, *sampled"])

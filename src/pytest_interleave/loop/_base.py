@@ -32,7 +32,7 @@ from typing import Any, cast
 
 from pytest_interleave.errors import Blocked, StepLimit, TimeLimit
 from pytest_interleave.loop import keyed, ordered, threads
-from pytest_interleave.loop.frames import is_user_code
+from pytest_interleave.loop.frames import is_in_own_project, is_user_code
 from pytest_interleave.loop.jobs import Job, Jobs
 from pytest_interleave.loop.outside import Outside
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, Decider
@@ -60,6 +60,9 @@ _SELECTOR_SECONDS = 0.001
 #: Nothing is late by more than this. Deadlines beyond it are the libraries' own (aiohttp's 300 s); one that the test's
 #: own file sets may be passed however far it is.
 _MOST_LATE_SECONDS = 10.0
+#: A deadline so far off, for which no code of the user's waits, is a library's for itself, as a server's for idle
+#: connections (uvicorn and hypercorn: 5 s). That a request may be as late as that is no news about the test.
+_IDLE_SECONDS = 5.0 - 1e-6  # sums of floats
 #: So long a run may take at the pace of the world.
 _REAL_SECONDS = 60.0
 
@@ -76,13 +79,15 @@ class Step(asyncio.Handle):
 class Timer(asyncio.TimerHandle):
     """A timer as an outside event."""
 
-    __slots__ = ("armed", "kind", "late_before", "ordinal", "origin", "place", "sort", "stands_for")
+    __slots__ = ("armed", "is_for_idle", "kind", "late_before", "ordinal", "origin", "place", "sort", "stands_for")
 
     kind: str
     origin: int
     ordinal: int
     sort: tuple[float, int]
     stands_for: int
+    #: A library waits so long for itself, and no less than ``_IDLE_SECONDS``.
+    is_for_idle: bool
     place: tuple[str, int] | None
     #: When it was set, and by how much events had been late in this run until then.
     armed: float
@@ -390,6 +395,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         timer.sort = (when, self._sequence)
         timer.armed = self._now
         timer.late_before = self._late_seconds
+        timer.is_for_idle = False
         self._classify(timer, callback)
         timers = self._timers
         if when == _NEVER:
@@ -419,6 +425,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         timer.place = (code.co_filename, frame.f_lineno)
         if callback is not _SLEEP_CALLBACK:
             timer.stands_for = DEADLINE
+            timer.is_for_idle = timer._when - timer.armed >= _IDLE_SECONDS and self._is_library_waiting(frame)
             return
         script = self.script
         timer.stands_for = CODE_SLEEP
@@ -430,6 +437,21 @@ class TurnLoop(asyncio.SelectorEventLoop):
                 caller = frame.f_back
                 is_first = caller is None or caller.f_code is script or not is_user_code(caller.f_code.co_filename)
                 timer.stands_for = NESTED_SLEEP if is_first else CODE_SLEEP
+
+    def _is_library_waiting(self, frame: FrameType | None) -> bool:
+        """Whether a library that sets a deadline does so for itself, and not for code of the user's that calls it.
+
+        A handler of the user's also calls the server that it works for, in a task that a callback made.
+        """
+        if frame is not None and is_in_own_project(frame.f_code.co_filename):
+            return False
+        if self._by_callback[self._origin]:
+            return True
+        while frame is not None and frame.f_globals is not globals():
+            if is_in_own_project(frame.f_code.co_filename):
+                return False
+            frame = frame.f_back
+        return True
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         if not handle._scheduled:  # type: ignore[attr-defined]
@@ -790,6 +812,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
             arrived, jobs = self._idle()
         is_busy = self._busy > _BUSY_TURNS
         delivered = False
+        is_data_here = bool(arrived)
         note = self.trace.append
         while True:
             timers = self._timer_options() if self._timers else []
@@ -799,7 +822,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
             elif jobs and (not ready or is_busy):
                 natural = jobs[0]
             elif timers and (not ready or timers[0]._when <= self._now + _RESOLUTION):
-                natural = timers[0]
+                # No connection is idle for which there is data, although asyncio looks for that in the next turn only.
+                natural = None if is_data_here and timers[0].is_for_idle else timers[0]
             chosen = natural
             if decider is not None and not self._is_overdue(natural):
                 options: list[Any] = [natural]
@@ -826,7 +850,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
                 self._fire(chosen)
                 # Sleeps and deadlines that are due at the very same time come in together; outside work may lag.
                 for timer in self._due_with(chosen):
-                    self._fire(timer)
+                    if not (is_data_here and timer.is_for_idle):
+                        self._fire(timer)
             elif chosen.__class__ is Watch:
                 note((chosen.kind, chosen.origin, chosen.ordinal))
                 chosen.arrivals += 1
@@ -993,7 +1018,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         return [
             timer
             for timer in timers
-            if timer._when < limit
+            if (timer._when < limit and not timer.is_for_idle)
             or (
                 timer.stands_for == DEADLINE
                 and script is not None
