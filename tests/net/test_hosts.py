@@ -237,3 +237,63 @@ def test_uvloop_finds_named_hosts_too(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("-W", "error", "--deselect=test_probes.py::test_hosts_of_a_block")
 
     result.assert_outcomes(passed=counted(PROBES) - 1, deselected=1)
+
+
+def test_a_host_may_be_declared_by_its_address() -> None:
+    async def connect() -> bytes:
+        async with Hosts() as hosts:
+            hosts.serve("10.0.0.5:5432", _say_hello)
+            reader, writer = await asyncio.wait_for(asyncio.open_connection("10.0.0.5", 5432), 10)
+            said = await reader.read()
+            writer.close()
+            return said
+
+    assert asyncio.run(connect()) == b"hello"
+
+
+def test_a_loop_of_the_users_own_may_connect_in_a_way_of_its_own() -> None:
+    class Loop(asyncio.SelectorEventLoop):
+        connected = 0
+
+        async def sock_connect(self, sock: socket.socket, address: object) -> None:
+            self.connected += 1
+            await super().sock_connect(sock, address)  # type: ignore[arg-type]
+
+    async def connect() -> bytes:
+        async with Hosts() as hosts:
+            hosts.serve("database:1", _say_hello)
+            reader, writer = await asyncio.open_connection("database", 1)
+            said = await reader.read()
+            writer.close()
+            return said
+
+    loop = Loop()
+    try:
+        assert loop.run_until_complete(connect()) == b"hello"
+    finally:
+        loop.close()
+    assert loop.connected == 1
+
+
+def test_a_name_that_must_be_a_number_is_no_attempt_to_reach_a_host() -> None:
+    hosts = Hosts().open()
+    try:
+        with pytest.raises(socket.gaierror):
+            socket.getaddrinfo("nobody", 80, flags=socket.AI_NUMERICHOST)
+    finally:
+        hosts.close()
+
+    assert hosts.refusals == []
+
+
+def test_an_address_of_ip_version_6_may_be_allowed() -> None:
+    hosts = Hosts()
+
+    hosts.allow("fd00::1")
+
+    assert hosts.is_allowed("fd00::1")
+
+
+async def _say_hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"hello")
+    writer.close()

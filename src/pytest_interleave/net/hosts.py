@@ -530,6 +530,8 @@ def name_of(address: str) -> str | None:
 def _split(text: str) -> tuple[str, int | None, bool | None]:
     """Return name, port and TLS of a name or URL."""
     if "://" not in text:
+        if text.count(":") > 1 and "/" not in text:  # IPv6
+            return text.strip("[]").lower(), None, None
         name, _, number = text.partition(":")
         if not name or "/" in text or (number and not number.isdigit()):
             raise ValueError(f"{text!r} is no name of a host: say 'api.example.com' or 'https://api.example.com'")

@@ -196,7 +196,8 @@ def _allow_answers(name: Any, answers: list[Any]) -> None:
 
 def getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:  # noqa: A002
     """Stand in for ``socket.getaddrinfo``."""
-    address = _stand_in(host, port)
+    # A name that must be a number asks nobody.
+    address = None if flags & socket.AI_NUMERICHOST else _stand_in(host, port)
     answers = _getaddrinfo(host if address is None else address, port, family, type, proto, flags)
     if address is None:
         _allow_answers(host, answers)
@@ -234,7 +235,8 @@ def _find_endpoint(address: str, port: int) -> Endpoint | None:
 
     name = address if captor.get() is not None else name_of(address)
     if name is None:
-        return None
+        host = _find(address, port)  # declared by its address
+        return host.endpoints.get(port) if host is not None and host.name == address else None
     host = _find(name, port)
     if host is None:
         raise _refuse(f"{name}:{port}")
@@ -345,12 +347,12 @@ async def _getnameinfo_of_loop(loop: Any, sockaddr: Any, flags: int = 0) -> Any:
 
 
 def _original(loop: Any, name: str) -> Any:
-    for kind in type(loop).__mro__:
-        for owner, patched, value in _patches:
-            if owner is kind and patched == name and value is not _MISSING:
+    """Return what the loop's class had by that name, where we are now; a subclass of the user's may call us."""
+    for owner, patched, value in _patches:
+        if patched == name and isinstance(owner, type) and isinstance(loop, owner):
+            if value is not _MISSING:
                 return value
-        if name in vars(kind) and not any(owner is kind and patched == name for owner, patched, _ in _patches):
-            return vars(kind)[name]
+            return next(vars(kind)[name] for kind in owner.__mro__[1:] if name in vars(kind))
     raise AttributeError(name)
 
 
