@@ -68,6 +68,22 @@ class Faults:
         for name in ("latency", "dns_latency"):
             _check_seconds(name, getattr(self, name))
 
+    def cut(self, data: bytes, sent: int, part: int) -> tuple[bytes, str]:
+        """Return what comes through of that part of an answer, ``sent`` bytes in it, and what strikes behind that."""
+        for bytes_limit, part_limit, strike in (
+            (self.reset_at, self.reset_part, "was reset"),
+            (self.close_at, self.close_part, "was closed"),
+            (self.hang_at, None, "fell silent"),
+        ):
+            limit = len(data) + 1
+            if bytes_limit is not None:
+                limit = max(0, bytes_limit - sent)
+            elif part_limit is not None:
+                limit = max(0, int((part_limit - part) * len(data)))
+            if limit <= len(data):
+                return data[:limit], strike
+        return data, ""
+
     def __str__(self) -> str:
         changed = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
         return ", ".join(f"{name}={value!r}" for name, value in changed) or "healthy"
@@ -97,6 +113,57 @@ class Period:
     faults: Faults
     start: float
     end: float
+
+
+class Schedule:
+    """Faults that come and go, and those who wait for that."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._periods: list[Period] = []
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._periods)
+
+    def add(self, faults: Faults, after: float, lasting: float) -> None:
+        """Let these hold from ``after`` seconds on, so long, before those that were added earlier."""
+        start = self._clock() + after
+        self._periods.append(Period(faults, start, start + lasting))
+        self._tell_of_change()
+
+    def clear(self) -> None:
+        """End all faults, those to come included."""
+        self._periods.clear()
+        self._tell_of_change()
+
+    def faults_now(self) -> Faults:
+        """Return what holds now."""
+        if not self._periods:
+            return HEALTHY
+        now = self._clock()
+        return next((period.faults for period in reversed(self._periods) if period.start <= now < period.end), HEALTHY)
+
+    def next_change(self) -> float | None:
+        """Return when a period begins or ends next; None if nobody knows."""
+        now = self._clock()
+        moments = [moment for period in self._periods for moment in (period.start, period.end)]
+        return min((moment for moment in moments if now < moment < float("inf")), default=None)
+
+    async def wait_for_change(self) -> None:
+        """Wait until a period begins or ends, or one is added, or all are ended."""
+        moment = self.next_change()
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            await asyncio.wait([future], timeout=None if moment is None else moment - self._clock())
+        finally:
+            self._waiting.discard(future)
+
+    def _tell_of_change(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
 
 
 #: What happens before a request says which route it is for.

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import interception
-from pytest_interleave.net.faults import HEALTHY, Draw, Faults, Period, check_kinds
+from pytest_interleave.net.faults import HEALTHY, Draw, Faults, Schedule, check_kinds
 from pytest_interleave.net.served import Served, as_served
 
 if TYPE_CHECKING:
@@ -180,9 +180,8 @@ class NamedHost:
         #: How many connections were made to it so far.
         self.connections = 0
 
-        self._periods: list[Period] = []
+        self._schedule = Schedule(hosts.now)
         self._healed = False
-        self._changes: set[asyncio.Future[None]] = set()
         self._may_fail: tuple[str, ...] = ()
 
     # -- faults --------------------------------------------------------------------------------------------------
@@ -195,9 +194,8 @@ class NamedHost:
         chosen = Faults(**faults)
         if chosen.tls_failure and not any(endpoint.tls for endpoint in self.endpoints.values()):
             raise ValueError(f"{self.name} has no TLS that could fail")
-        start = self.hosts.now() + after
-        self._periods.append(Period(chosen, start, start + lasting))
-        self._tell_of_change()
+        self._schedule.add(chosen, after, lasting)
+        self._tell_relays()
 
     def may_fail(self, *kinds: str) -> None:
         """Let a search choose, for each connection, whether one of these strikes: see ``Hosts.may_fail``."""
@@ -205,14 +203,14 @@ class NamedHost:
 
     def heal(self) -> None:
         """End all faults, those to come included."""
-        self._periods.clear()
         self._healed = True
-        self._tell_of_change()
+        self._schedule.clear()
+        self._tell_relays()
 
     @property
     def is_moody(self) -> bool:
         """Whether connections must go where faults can reach them."""
-        return bool(self._periods or self._healed or self._kinds)
+        return bool(self._schedule or self._healed or self._kinds)
 
     @property
     def _kinds(self) -> tuple[str, ...]:
@@ -220,10 +218,7 @@ class NamedHost:
 
     def faults_now(self) -> Faults:
         """Return what holds for all connections now."""
-        if not self._periods:
-            return HEALTHY
-        now = self.hosts.now()
-        return next((period.faults for period in reversed(self._periods) if period.start <= now < period.end), HEALTHY)
+        return self._schedule.faults_now()
 
     def faults_of(self, fate: Faults) -> Faults:
         """Return what holds now for a connection with that fate: its own faults, or else those that all have."""
@@ -234,9 +229,7 @@ class NamedHost:
 
     def next_change(self) -> float | None:
         """Return when a period begins or ends next; None if nobody knows."""
-        now = self.hosts.now()
-        moments = [moment for period in self._periods for moment in (period.start, period.end)]
-        return min((moment for moment in moments if now < moment < float("inf")), default=None)
+        return self._schedule.next_change()
 
     def draw(self) -> Faults:
         """Return what a new connection has for itself: healthy if it only shares what all have."""
@@ -267,22 +260,10 @@ class NamedHost:
         if seconds:
             await asyncio.sleep(2 * seconds)
         while self.faults_now().partition:
-            await self._wait_for_change()
+            await self._schedule.wait_for_change()
         return fate
 
-    async def _wait_for_change(self) -> None:
-        moment = self.next_change()
-        future = asyncio.get_running_loop().create_future()
-        self._changes.add(future)
-        try:
-            await asyncio.wait([future], timeout=None if moment is None else moment - self.hosts.now())
-        finally:
-            self._changes.discard(future)
-
-    def _tell_of_change(self) -> None:
-        for future in self._changes:
-            if not future.done():
-                future.set_result(None)
+    def _tell_relays(self) -> None:
         for endpoint in self.endpoints.values():
             if endpoint.relay is not None and interception.running_loop() is endpoint.loop:
                 endpoint.relay.changed()

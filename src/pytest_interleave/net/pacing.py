@@ -7,18 +7,13 @@ faults on, so that no later answer overtakes what is still under way.
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from pytest_interleave.net.faults import HEALTHY, Faults
-
-#: Between two pieces: long enough to be two events, too short to be seen in any figure.
-_GAP_SECONDS = 1e-6
-_RESET = struct.pack("ii", 1, 0)
+from pytest_interleave.net.wire import GAP_SECONDS, reset_when_closed
 
 
 class PacedTransport:
@@ -59,7 +54,7 @@ class PacedTransport:
         size = faults.piece or max(len(content), 1)
         for start in range(0, len(content), size):
             piece = content[start : start + size]
-            due = max(self._last + _GAP_SECONDS, now + self._latency)
+            due = max(self._last + GAP_SECONDS, now + self._latency)
             if faults.bandwidth:
                 due = max(self._last, now + self._latency) + len(piece) / faults.bandwidth
             self._put(due, partial(self._transport.write, piece))
@@ -89,37 +84,21 @@ class PacedTransport:
 
     def _cut(self, data: bytes) -> tuple[bytes, str]:
         """Return what of it still comes through, and what strikes behind that, if anything does."""
-        faults = self._faults
-        start, part = self._sent, self._parts
+        kept, strike = self._faults.cut(data, self._sent, self._parts)
+        self._sent += len(kept)
         self._parts += 1
-        self._sent += len(data)
-        for bytes_limit, part_limit, strike in (
-            (faults.reset_at, faults.reset_part, "was reset"),
-            (faults.close_at, faults.close_part, "was closed"),
-            (faults.hang_at, None, "fell silent"),
-        ):
-            limit = len(data) + 1
-            if bytes_limit is not None:
-                limit = max(0, bytes_limit - start)
-            elif part_limit is not None:
-                limit = max(0, int((part_limit - part) * len(data)))
-            if limit <= len(data):
-                self._sent = start + limit
-                return data[:limit], strike
-        return data, ""
+        return kept, strike
 
     def _strike(self, strike: str) -> None:
         self._is_silent = True
         self._tell(f"{strike} after {self._sent} bytes")
         if strike == "was reset":
-            self._put(self._last + _GAP_SECONDS, self._reset)
+            self._put(self._last + GAP_SECONDS, self._reset)
         elif strike == "was closed":
-            self._put(self._last + _GAP_SECONDS, self._transport.close)
+            self._put(self._last + GAP_SECONDS, self._transport.close)
 
     def _reset(self) -> None:
-        connection = self._transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # RST in place of FIN
+        reset_when_closed(self._transport)
         self.abort()
 
     def _put(self, due: float, act: Callable[[], object]) -> None:

@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.net.faults import HEALTHY, Faults
+from pytest_interleave.net.wire import GAP_SECONDS, reset_when_closed
 
 if TYPE_CHECKING:
     from pytest_interleave.net.hosts import Endpoint
 
-#: Between two pieces: long enough to be two events, too short to be seen in any figure.
-_GAP_SECONDS = 1e-6
 #: More than this is not taken from the sender before the receiver has had some.
 _MOST_BYTES = 1 << 18
-_RESET = struct.pack("ii", 1, 0)
 
 
 class Relay:
@@ -116,9 +113,7 @@ class Connection:
 
     def reset(self) -> None:
         """Let the client see a reset."""
-        sock: Any = self.client.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        reset_when_closed(self.client)
         self.abort()
 
 
@@ -155,7 +150,7 @@ class Link:
         arrival = asyncio.get_running_loop().time() + connection.latency
         for piece in pieces:
             size = len(piece) if piece else 0
-            due = max(self._last + (_GAP_SECONDS if faults.piece else 0), arrival)
+            due = max(self._last + (GAP_SECONDS if faults.piece else 0), arrival)
             if faults.bandwidth:
                 due = max(self._last, arrival) + size / faults.bandwidth
             self._last = due
@@ -173,23 +168,10 @@ class Link:
     def _cut(self, data: bytes, faults: Faults) -> tuple[bytes, str]:
         """Return what of it still comes through, and what strikes behind that, if anything does."""
         connection = self._connection
-        start, part = connection.sent, connection.parts
+        kept, strike = faults.cut(data, connection.sent, connection.parts)
+        connection.sent += len(kept)
         connection.parts += 1
-        for bytes_limit, part_limit, strike in (
-            (faults.reset_at, faults.reset_part, "was reset"),
-            (faults.close_at, faults.close_part, "was closed"),
-            (faults.hang_at, None, "fell silent"),
-        ):
-            limit = len(data) + 1
-            if bytes_limit is not None:
-                limit = max(0, bytes_limit - start)
-            elif part_limit is not None:
-                limit = max(0, int((part_limit - part) * len(data)))
-            if limit <= len(data):
-                connection.sent += limit
-                return data[:limit], strike
-        connection.sent += len(data)
-        return data, ""
+        return kept, strike
 
     def _strike(self, strike: str) -> None:
         """Let nothing come through any more, and end the connection as it is to be ended."""
@@ -197,7 +179,7 @@ class Link:
         connection = self._connection
         host = connection.relay.endpoint.host
         host.hosts.note_fault(f"a connection to {host.name} {strike} after {connection.sent} bytes of its answers")
-        moment = self._last + _GAP_SECONDS
+        moment = self._last + GAP_SECONDS
         if strike == "was reset":
             asyncio.get_running_loop().call_at(moment, connection.reset)
         elif strike == "was closed":

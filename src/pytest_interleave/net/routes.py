@@ -14,7 +14,6 @@ import mimetypes
 import re
 import socket
 import ssl
-import struct
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,11 +25,12 @@ from pytest_interleave.net.faults import (
     CHOICES_OF_ROUTES,
     HEALTHY,
     Faults,
-    Period,
+    Schedule,
     check_for_route,
     check_kinds,
 )
 from pytest_interleave.net.pacing import PacedTransport, pace
+from pytest_interleave.net.wire import reset_when_closed
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -164,12 +164,9 @@ async def _iterate(pieces: Any) -> Any:
 
 def _reset(request: web.Request) -> None:
     transport = request.transport
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST in place of FIN
-    transport.abort()
+    if transport is not None:
+        reset_when_closed(transport)
+        transport.abort()
 
 
 def _encode(thing: Any, headers: dict[str, str]) -> bytes:
@@ -223,10 +220,8 @@ class Route:
         self._body = body.encode() if isinstance(body, str) else body
         self._replies: list[Reply] = []
         self._owner = owner
-        self._periods: list[Period] = []
+        self._schedule = Schedule(owner.hosts.now)
         self._kinds: tuple[str, ...] = ()
-        #: Requests that cannot come through now.
-        self._waiting: set[asyncio.Future[None]] = set()
 
     # -- declaring -----------------------------------------------------------------------------------------------
 
@@ -287,9 +282,7 @@ class Route:
 
         They begin when a request has come in, so a connection is made as the host's own faults will have it.
         """
-        start = self._owner.hosts.now() + after
-        self._periods.append(Period(check_for_route(Faults(**faults)), start, start + lasting))
-        self._tell_of_change()
+        self._schedule.add(check_for_route(Faults(**faults)), after, lasting)
         return self
 
     def may_fail(self, *kinds: str) -> Route:
@@ -302,43 +295,22 @@ class Route:
 
     def heal(self) -> None:
         """End its faults, those to come included."""
-        self._periods.clear()
-        self._tell_of_change()
-
-    def _tell_of_change(self) -> None:
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
+        self._schedule.clear()
 
     # -- at work -------------------------------------------------------------------------------------------------
 
-    def _faults_now(self) -> Faults:
-        now = self._owner.hosts.now()
-        return next((period.faults for period in reversed(self._periods) if period.start <= now < period.end), HEALTHY)
-
     def _draw(self) -> Faults:
         """Return what the next request has for itself."""
-        draw, now = self._owner.hosts.draw, self._faults_now()
+        draw, now = self._owner.hosts.draw, self._schedule.faults_now()
         if now is HEALTHY:
             return draw.fault(self._kinds)
         return now if draw.is_struck(now.chance) else HEALTHY
 
-    async def _wait_for_change(self) -> None:
-        now = self._owner.hosts.now()
-        moments = [moment for period in self._periods for moment in (period.start, period.end)]
-        next_one = min((moment for moment in moments if now < moment < float("inf")), default=None)
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        try:
-            await asyncio.wait([future], timeout=None if next_one is None else next_one - now)
-        finally:
-            self._waiting.discard(future)
-
     async def set_out(self, request: web.Request) -> None:
         """Take as long as the request takes to come; prepare the way back."""
-        while self._faults_now().partition:
-            await self._wait_for_change()
-        fate = self._draw() if self._periods or self._kinds else HEALTHY
+        while self._schedule.faults_now().partition:
+            await self._schedule.wait_for_change()
+        fate = self._draw() if self._schedule or self._kinds else HEALTHY
         hosts = self._owner.hosts
         latency = hosts.draw.seconds(fate.latency)
         if latency:
