@@ -31,6 +31,12 @@ DEADLINE, CODE_SLEEP, SCRIPT_SLEEP, NESTED_SLEEP = range(4)
 #: for will be lost.
 WAITING, WOKEN = 1, 2
 
+#: Kinds of such moments: of an operation under ``interrupt``, and once more while it cleans up; of any task, and of a
+#: handler, whose client goes away.
+CANCEL, AGAIN, CUT, GONE = "cancel", "again", "cut", "gone"
+CUTS = (CUT, GONE)
+CANCELLATIONS = (CANCEL, AGAIN, *CUTS)
+
 
 class Event(Protocol):
     """An outside event that could come in now."""

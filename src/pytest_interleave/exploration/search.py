@@ -28,7 +28,7 @@ from pytest_interleave.errors import LeftBehind, RunEnded
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
-from pytest_interleave.schedule import WAITING, Decider, EventId, Fifo, Vector
+from pytest_interleave.schedule import AGAIN, CANCEL, CANCELLATIONS, CUTS, GONE, WAITING, Decider, EventId, Fifo, Vector
 from pytest_interleave.strategies.guided import Guided, cancelled, repeat
 from pytest_interleave.strategies.latency import Latency
 from pytest_interleave.strategies.order import RandomOrder
@@ -194,7 +194,7 @@ class Search:
         done = self.exploration
         # Each with the number of suspensions that were tried when it was.
         todo: deque[tuple[int, dict[EventId, EventId]]] = deque()
-        operations = [suspension for suspension in first.suspensions() if suspension[0][1] == "cancel"]
+        operations = [suspension for suspension in first.suspensions() if suspension[0][1] == CANCEL]
         for number, (event, ways) in enumerate(operations, start=1):
             for way in range(1, ways + 1):
                 todo.append((number if way == ways else 0, {event: cancelled(way)}))
@@ -209,7 +209,7 @@ class Search:
             done.suspensions_tried = max(done.suspensions_tried, number)
             has_met_others = has_met_others or result.points + result.starts > 0
             if len(constraints) == 1:
-                again = [event for event, _ in result.suspensions() if event[1] == "again"]
+                again = [event for event, _ in result.suspensions() if event[1] == AGAIN]
                 todo += [(0, {**constraints, event: cancelled(WAITING)}) for event in again[:_MOST_AGAIN]]
         self._tried_all_cancellations = not has_met_others
         return False
@@ -220,9 +220,9 @@ class Search:
         census = self._run(Guided({}, is_cut=True))
         if census.gave_up or census.error is not None:
             return False
-        cuts = [(event, ways) for event, ways in census.suspensions() if event[1] in ("cut", "gone")]
+        cuts = [(event, ways) for event, ways in census.suspensions() if event[1] in CUTS]
         # A handler whose client is cancelled is cut as well, and its own await is what a report should name.
-        cuts.sort(key=lambda cut: cut[0][1] != "gone")
+        cuts.sort(key=lambda cut: cut[0][1] != GONE)
         done.cuts = len(cuts)
         for event, ways in cuts:
             for way in range(1, ways + 1):
@@ -404,6 +404,6 @@ class Search:
         constraints = failure.constraints
         if failure.holds_steps if constraints is None else any(x[1] in ("step", "start") for x in constraints):
             return "version-fragile" if mode == "portable" else "order-only"
-        if constraints and all(event[1] in ("cancel", "again", "cut", "gone") for event in constraints):
+        if constraints and all(event[1] in CANCELLATIONS for event in constraints):
             return "stock"
         return "latency"

@@ -48,12 +48,9 @@ from pytest_interleave.loop.interruption import (
 )
 from pytest_interleave.loop.ownership import Ownership
 from pytest_interleave.loop.places import rank, standing
-from pytest_interleave.schedule import WAITING, WOKEN
+from pytest_interleave.schedule import CUT, GONE, WAITING, WOKEN
 from pytest_interleave.trace import Place
 
-KIND = "cut"
-#: The client of a handler goes away.
-GONE = "gone"
 #: Turns of the loop in which what is left may still end.
 _GRACE_TURNS = 20
 #: A task that takes more steps than this after its cancellation, and then ends as if nothing had been, swallowed it.
@@ -205,7 +202,7 @@ class Cutting:
         if owner.done() or (owner is not self._own and not self.loop.is_of_this_run(owner)):
             return
         future = _waits.awaited_future(owner)
-        entry = note_suspension(self.loop, owner, KIND)
+        entry = note_suspension(self.loop, owner, CUT)
         if not has_user_lines(owner):
             return
         way = ask(self.loop, entry, future)
@@ -218,10 +215,8 @@ class Cutting:
         """Perhaps drop the connection for which the task works."""
         if connection.number <= self.loop.first_number or connection.transport.is_closing():
             return
-        key = connection.number, GONE
-        ordinal = self.loop.suspensions[key] = self.loop.suspensions.get(key, 0) + 1
-        entry: Entry = GONE, connection.number, ordinal
-        if self.loop.decider.cancel(*entry, WAITING + 1) != WAITING:
+        entry = note_suspension(self.loop, connection, GONE)
+        if ask(self.loop, entry, None) != WAITING:
             return
         self._gone, self._target = connection, task
         self.strike = Strike(f"the client of `{_name_of_handler(task)}` goes away", standing(task), is_late=False)

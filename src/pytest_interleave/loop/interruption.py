@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from pytest_interleave.loop import _waits
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.places import standing
-from pytest_interleave.schedule import WAITING, WOKEN
+from pytest_interleave.schedule import AGAIN, CANCEL, WAITING, WOKEN
 from pytest_interleave.trace import Place
 
 T = TypeVar("T")
@@ -163,7 +163,7 @@ class Interruption:
         if self._struck is not None or self._armed is not None:
             return
         future = _waits.awaited_future(owner)
-        entry = note_suspension(self.loop, owner, "again" if self.strikes else "cancel")
+        entry = note_suspension(self.loop, owner, AGAIN if self.strikes else CANCEL)
         way = ask(self.loop, entry, future)
         if way == WAITING:
             self._strike(owner, entry, way)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.reading import TEST, Reading, cut, lines_of, location, meets, seconds
-from pytest_interleave.schedule import EventId
+from pytest_interleave.schedule import CANCELLATIONS, EventId
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
 _CODE_WIDTH = 64
@@ -86,7 +86,7 @@ def read_orders(explanation: Explanation) -> list[Order]:
 def _order(event: EventId, condition: EventId, failing: Reading, passing: Reading) -> Order:
     if event[1] == "start":
         return _start_order(event, condition, failing)
-    if event[1] in ("cancel", "again", "cut", "gone"):
+    if event[1] in CANCELLATIONS:
         return _cancellation(event, failing)
     here = failing.positions.get(event)
     phrase = _phrase(event, failing, passing)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pytest_interleave.schedule import Decider, Event, EventId, Vector
+from pytest_interleave.schedule import CUTS, Decider, Event, EventId, Vector
 from pytest_interleave.trace import Reader, Trace
 
 
@@ -33,7 +33,7 @@ class Guided:
     def __init__(self, constraints: Mapping[EventId, EventId], *, is_cut: bool = False) -> None:
         self.constraints = dict(constraints)
         #: Whether any task may be cancelled in this run (``--interleave-cancel``).
-        self.is_cut = is_cut or any(event[1] in ("cut", "gone") for event in constraints)
+        self.is_cut = is_cut or any(event[1] in CUTS for event in constraints)
         self.holds_steps = any(event[1] == "step" for event in constraints)
         self._delivers = any(how(condition) == 0 for condition in constraints.values())
         self._reader: Reader | None = None
