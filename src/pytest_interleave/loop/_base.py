@@ -32,9 +32,10 @@ from typing import Any, cast
 
 from pytest_interleave.errors import Blocked, StepLimit, TimeLimit
 from pytest_interleave.loop import keyed, ordered, threads
-from pytest_interleave.loop.frames import is_in_own_project, is_user_code
+from pytest_interleave.loop.frames import is_user_code
 from pytest_interleave.loop.jobs import Job, Jobs
 from pytest_interleave.loop.outside import Outside
+from pytest_interleave.loop.places import rank
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, Decider
 
 _SLEEP_CALLBACK = futures._set_result_unless_cancelled
@@ -438,17 +439,18 @@ class TurnLoop(asyncio.SelectorEventLoop):
                 is_first = caller is None or caller.f_code is script or not is_user_code(caller.f_code.co_filename)
                 timer.stands_for = NESTED_SLEEP if is_first else CODE_SLEEP
 
-    def _is_library_waiting(self, frame: FrameType | None) -> bool:
+    def _is_library_waiting(self, setter: FrameType) -> bool:
         """Whether a library that sets a deadline does so for itself, and not for code of the user's that calls it.
 
         A handler of the user's also calls the server that it works for, in a task that a callback made.
         """
-        if frame is not None and is_in_own_project(frame.f_code.co_filename):
+        if rank(setter.f_code.co_filename) == 2:
             return False
         if self._by_callback[self._origin]:
             return True
+        frame = setter.f_back
         while frame is not None and frame.f_globals is not globals():
-            if is_in_own_project(frame.f_code.co_filename):
+            if rank(frame.f_code.co_filename) == 2:
                 return False
             frame = frame.f_back
         return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sysconfig
 from collections.abc import Iterator
 from pathlib import PurePath
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
@@ -14,7 +13,6 @@ from pytest_interleave.loop.host import InContext
 
 _STEPPED = InContext.__await__.__code__
 _PACKAGE = str(PurePath(__file__).parent.parent)
-_PYTHON = sysconfig.get_path("stdlib")
 _ASYNCIO = str(PurePath(asyncio.__file__).parent)
 #: C objects between two coroutines that show neither: ``async for``, and ``return coroutine.__await__()``.
 _OPAQUE = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
@@ -62,16 +60,6 @@ def frames_from(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
 def is_user_code(filename: str) -> bool:
     """Whether that file is neither asyncio's nor ours."""
     return not filename.startswith((_ASYNCIO, _PACKAGE, "<frozen"))
-
-
-def is_installed(filename: str) -> bool:
-    """Whether that file belongs to an installed package."""
-    return "site-packages" in filename or "dist-packages" in filename
-
-
-def is_in_own_project(filename: str) -> bool:
-    """Whether that file is neither installed nor Python's nor ours."""
-    return is_user_code(filename) and not is_installed(filename) and not filename.startswith(_PYTHON)
 
 
 def user_frame(task: asyncio.Task[Any]) -> tuple[FrameType, int] | None:

@@ -68,7 +68,7 @@ class Jobs:
         return bool(self._asked)
 
     def add(self, job: Job, future: Any, executor: Any) -> None:
-        """Note a job that was given to an executor, number it and its future, and let it begin."""
+        """Note a job that was given to an executor, number it, and let it begin."""
         self._number += 1
         job.number = self._number
         job.future = future

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pytest_interleave.loop.frames import is_installed as is_installed
-
 #: The folder of this package.
 PACKAGE = str(Path(__file__).parents[2])
 _LIBRARY = os.path.dirname(os.__file__)
@@ -16,3 +14,8 @@ _SITE = os.path.join(_LIBRARY, "site-packages")
 def is_library(path: str) -> bool:
     """Whether the file belongs to Python's standard library."""
     return path.startswith((_LIBRARY, "<frozen")) and not path.startswith(_SITE)
+
+
+def is_installed(path: str) -> bool:
+    """Whether the file belongs to an installed package."""
+    return "site-packages" in path or "dist-packages" in path
