@@ -91,9 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     register(detecting, DETECTING)
     if are_reports_sent(config):
         register(SentFindings(detecting), f"{DETECTING}-sent")
-    on_signal = OnSignal()
-    on_signal.install()
-    register(on_signal, ON_SIGNAL)
+    register(OnSignal(), ON_SIGNAL)
     is_virtual_for_all(config)  # these two complain before any test runs
     read_time_limit(config)
     if not config.pluginmanager.has_plugin("timeout"):  # pytest-timeout itself

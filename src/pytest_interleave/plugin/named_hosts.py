@@ -9,6 +9,7 @@ import pytest
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.plugin.detecting.hooks import has_passed, is_failure, report_finding
+from pytest_interleave.plugin.exploring.options import settings_for
 from pytest_interleave.plugin.items import get_loop_scope_of
 from pytest_interleave.plugin.session import hosting_of
 
@@ -39,11 +40,8 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
             item.add_report_section("call", "network faults", text)
 
     declared = Hosts(loop=loop, on_refusal=report, on_fault=tell).open()
-    mark = item.get_closest_marker("interleave")
-    if explorer is not None and mark is not None and "faults" in mark.kwargs:
-        from pytest_interleave.plugin.exploring.options import kinds_of_faults
-
-        declared.kinds = kinds_of_faults(mark.kwargs["faults"])
+    if explorer is not None:
+        declared.kinds = settings_for(item, explorer.settings).faults
     try:
         yield declared
         _close_served(declared, item)

@@ -8,8 +8,6 @@ import sys
 import threading
 from types import FrameType
 
-import pytest
-
 from pytest_interleave.loop import _plain
 
 NAME = "interleave-on-signal"
@@ -21,7 +19,7 @@ class OnSignal:
     def __init__(self) -> None:
         self._stderr: int | None = None
 
-    def install(self) -> None:
+    def pytest_configure(self) -> None:
         """Begin to answer."""
         number = getattr(signal, "SIGUSR1", None)
         if number is None or threading.current_thread() is not threading.main_thread():
@@ -36,7 +34,6 @@ class OnSignal:
         signal.signal(number, self._print)
         _plain.own_handlers.append(self._print)
 
-    @pytest.hookimpl
     def pytest_unconfigure(self) -> None:
         """Leave the signal as it was."""
         if self._stderr is None:

@@ -26,6 +26,8 @@ def open_end(end: Any, made_by: Any) -> Finding | None:
     if isinstance(end, asyncio.AbstractServer):
         addresses = [each.getsockname() for each in getattr(end, "sockets", ()) if each.fileno() != -1]
         interception = sys.modules.get("pytest_interleave.net.interception")
+        if not addresses:
+            return None  # its sockets are closed
         if interception is not None and all(map(interception.is_ours, addresses)):
             return None  # that of a named host which was declared outside of the loop
         code = _find_code(made_by, _DEPTH)

@@ -20,7 +20,8 @@ MARK_LINE = (
     "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, faults, timeout): explore this test under "
     "many schedules, with or without --interleave; interleave(False) leaves it out"
 )
-_MARK_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel", "faults")
+_OPTION_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel")
+_MARK_KEYS = (*_OPTION_KEYS, "faults")
 MARK = "interleave"
 #: The mark of pytest-timeout, which is taken where that is not installed.
 TIMEOUT_MARK_LINE = "timeout(seconds): end the test, and fail it, if it takes longer"
@@ -118,7 +119,7 @@ def read_settings(config: pytest.Config) -> ExploreSettings:
         replay_text=replay or "",
         json_path=config.getoption("interleave_json"),
     )
-    given = {key: value for key in _MARK_KEYS if key != "faults" and (value := _value(config, key)) is not None}
+    given = {key: value for key in _OPTION_KEYS if (value := _value(config, key)) is not None}
     try:
         return _with(settings, given, lambda key: _name(config, key))
     except ValueError as error:
@@ -144,7 +145,7 @@ def settings_for(item: pytest.Item, settings: ExploreSettings) -> ExploreSetting
     return replace(found, enabled=enabled)
 
 
-def kinds_of_faults(value: Any) -> tuple[str, ...]:
+def _kinds_of_faults(value: Any) -> tuple[str, ...]:
     """Return the kinds that the mark names, all for True. Raises ValueError with one line if one is none."""
     from pytest_interleave.net.faults import CHOICES
 
@@ -196,7 +197,7 @@ def _with(settings: ExploreSettings, given: dict[str, Any], name: Any) -> Explor
         elif key == "cancel":
             changes[key] = _flag(value, name(key))
         elif key == "faults":
-            changes[key] = kinds_of_faults(value)
+            changes[key] = _kinds_of_faults(value)
         elif key == "time":
             changes["seconds"] = _seconds(value, name(key))
         else:
