@@ -17,6 +17,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -34,28 +35,18 @@ Body = str | bytes
 Ends = tuple[Any, Any]
 
 
+@dataclass(eq=False)
 class CallbackResult:
     """What a callback may return: an answer."""
 
-    def __init__(
-        self,
-        method: str = "GET",
-        status: int = 200,
-        body: Body = "",
-        content_type: str = "application/json",
-        payload: Any = None,
-        headers: Mapping[str, str] | None = None,
-        response_class: type[ClientResponse] | None = None,
-        reason: str | None = None,
-    ) -> None:
-        self.method = method
-        self.status = status
-        self.body = body
-        self.content_type = content_type
-        self.payload = payload
-        self.headers = headers
-        self.response_class = response_class
-        self.reason = reason
+    method: str = "GET"
+    status: int = 200
+    body: Body = ""
+    content_type: str = "application/json"
+    payload: Any = None
+    headers: Mapping[str, str] | None = None
+    response_class: type[ClientResponse] | None = None
+    reason: str | None = None
 
     def to_response(self) -> web.Response:
         """Return what the server sends."""
@@ -126,7 +117,7 @@ class _Exchange:
         self.error: BaseException | None = None
 
     async def connect(self, connector: BaseConnector, request: Any, connect: Callable[[], Any]) -> Any:
-        """Return a connection at whose other end the answer to the request waits."""
+        """Return a connection at whose other end the answer to the request waits; keep what comes up instead."""
         url = self.url
         match, self.match = self.match, None
         if match is None:
@@ -138,20 +129,7 @@ class _Exchange:
             if match.error is not None:
                 await match.find_answer(url, self.kwargs)
             request.proxy = None
-            host = self.mock.host_for(request.url)
-            token = interception.captor.set(host)
-            try:
-                connection = await connect()
-                # The session's pool may have one to the real host, or to a server of an earlier scope.
-                while _peer(connection) not in [
-                    endpoint.address for endpoint in host.endpoints.values() if endpoint.loop
-                ]:
-                    connection.close()
-                    if isinstance(connector, UnixConnector):
-                        raise RuntimeError("a UnixConnector goes to its own socket: mock a session without one")
-                    connection = await connect()
-            finally:
-                interception.captor.reset(token)
+            connection = await self._connect_to(self.mock.host_for(request.url), connector, connect)
             try:
                 answer = await match.find_answer(url, self.kwargs)
                 if answer.response_class is not None:
@@ -163,6 +141,20 @@ class _Exchange:
         except BaseException as error:
             self.error = error
             raise
+        return connection
+
+    async def _connect_to(self, host: NamedHost, connector: BaseConnector, connect: Callable[[], Any]) -> Any:
+        token = interception.captor.set(host)
+        try:
+            connection = await connect()
+            # The session's pool may have one to the real host, or to a server of an earlier scope.
+            while _peer(connection) not in _addresses(host):
+                connection.close()
+                if isinstance(connector, UnixConnector):
+                    raise RuntimeError("a UnixConnector goes to its own socket: mock a session without one")
+                connection = await connect()
+        finally:
+            interception.captor.reset(token)
         return connection
 
 
@@ -442,13 +434,7 @@ class aioresponses:  # noqa: N801 - the name that its users know
 
     def has_address(self, address: Any) -> bool:
         """Whether one of its servers listens there."""
-        endpoints = [
-            endpoint
-            for hosts in self._hosts_of_loops.values()
-            for host in hosts.values()
-            for endpoint in host.endpoints.values()
-        ]
-        return any(endpoint.loop is not None and endpoint.address == address for endpoint in endpoints)
+        return any(address in _addresses(host) for hosts in self._hosts_of_loops.values() for host in hosts.values())
 
     def _signature_left(self, function: Callable[..., Any]) -> inspect.Signature:
         """Return what the callers of a decorated function still pass: pytest takes the rest for fixtures."""
@@ -534,6 +520,11 @@ async def _connect(connector: BaseConnector, req: Any, *args: Any, **kwargs: Any
 def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
     parameters = inspect.signature(function).parameters.values()
     return [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+
+
+def _addresses(host: NamedHost) -> list[Any]:
+    """Return where the host's servers listen, as far as they have started."""
+    return [endpoint.address for endpoint in host.endpoints.values() if endpoint.loop is not None]
 
 
 def _peer(connection: Any) -> Any:
