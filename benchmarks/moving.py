@@ -10,29 +10,22 @@ import re
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
+from benchmarks.environments import ROOT, Environment, python_of
+from benchmarks.errors import BenchmarkError
+from benchmarks.interpreters import find_interpreter
+
 PAGES = ("from-aioresponses.md", "from-respx.md")
-PINS = (
-    "aiohttp==3.13.2",
-    "aioresponses==0.7.9",
-    "httpx==0.28.1",
-    "pytest-asyncio==1.5.0",
-    "pytest-httpx==0.36.2",
-    "respx==0.23.1",
-)
 _FILE = re.compile(r"^```(?:py|python)\n(# (\w+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)
-_DOCS = Path(__file__).parents[1] / "docs"
+_DOCS = ROOT / "docs"
 
 
 def main() -> int:
     """Return what pytest returns."""
+    python = python_of(Environment("moving"), find_interpreter("3.11"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        venv.create(folder / "venv", with_pip=True)
-        python = str(folder / "venv" / "bin" / "python")
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PINS], check=True)
         for page in PAGES:
             for text, file_name in _FILE.findall((_DOCS / page).read_text()):
                 if file_name.startswith("test_before") or not file_name.startswith("test_"):
@@ -42,4 +35,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BenchmarkError as error:
+        sys.exit(str(error))

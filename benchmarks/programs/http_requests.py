@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import aiohttp
 from aiohttp import web
@@ -53,32 +55,19 @@ async def routes() -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def shim() -> AsyncIterator[str]:
-    """Declare it in aioresponses' words."""
-    from pytest_interleave.aioresponses import aioresponses
-
-    with aioresponses() as mocked:
+async def mocked(module: str) -> AsyncIterator[str]:
+    """Declare it in aioresponses' words: with that library itself, or with what stands in for it."""
+    with importlib.import_module(module).aioresponses() as mock:
         for number in range(AT_ONCE):
-            mocked.get(f"{NAME}/users/{number}", payload=REPLY, repeat=True)
-        yield NAME
-
-
-@contextlib.asynccontextmanager
-async def theirs() -> AsyncIterator[str]:
-    """Declare it with aioresponses itself."""
-    from aioresponses import aioresponses  # type: ignore[import-not-found]
-
-    with aioresponses() as mocked:
-        for number in range(AT_ONCE):
-            mocked.get(f"{NAME}/users/{number}", payload=REPLY, repeat=True)
+            mock.get(f"{NAME}/users/{number}", payload=REPLY, repeat=True)
         yield NAME
 
 
 SUBJECTS: dict[str, Callable[[], AbstractAsyncContextManager[str]]] = {
     "loopback": loopback,
     "routes": routes,
-    "shim": shim,
-    "aioresponses": theirs,
+    "shim": partial(mocked, "pytest_interleave.aioresponses"),
+    "aioresponses": partial(mocked, "aioresponses"),
 }
 
 
