@@ -66,8 +66,7 @@ class FixtureJobs:
             return self._start_generator(function(**arguments), definition, host)
         item = request._pyfuncitem
         # A wider fixture outlives the test, so it has a context to itself.
-        context = self._hosting.context_of(item) if plan.is_function_scoped else JobContext()
-        context.take_ambient()
+        context = self._hosting.ready_context_of(item) if plan.is_function_scoped else JobContext()
         self._hosting.interrupts.install()
         awaitable = function(**arguments)
         if plan.kind is Kind.COROUTINE:

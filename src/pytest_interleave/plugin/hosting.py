@@ -124,10 +124,9 @@ class Hosting:
     def run_test(self, item: pytest.Function, scope: ScopeName, start: Callable[[], Any]) -> None:
         """Run the coroutine that ``start`` makes, as the body of the test."""
         __tracebackhide__ = True
+        context = self.ready_context_of(item)
         open_host = self.host_for(item, scope, may_be_legacy=True)
         host = open_host.host
-        context = self.context_of(item)
-        context.take_ambient()
         self.interrupts.install()
         task = host.task
         before = self._tasks_before(open_host)
@@ -173,6 +172,13 @@ class Hosting:
             self._context_owner = item
             self._context = JobContext()
         return self._context
+
+    def ready_context_of(self, item: pytest.Function) -> JobContext:
+        """Return the context of the item's async jobs, with all that sync code has changed."""
+        if self._context_owner is item:
+            self._context.take_ambient()
+            return self._context
+        return self.context_of(item)
 
     def forget_context(self) -> None:
         """Give the next async job a new context, also if it is of the same item: for a test that is run again."""

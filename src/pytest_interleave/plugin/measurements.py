@@ -8,11 +8,16 @@ from typing import Any
 _MODULE = "pytest_interleave.traffic.made"
 
 
+def is_anything_measured() -> bool:
+    """Whether any test has measured anything yet."""
+    return _MODULE in sys.modules
+
+
 def show_measurements(report: Any) -> None:
     """Add what was measured in this phase to the report of a failure, and forget it."""
     module = sys.modules.get(_MODULE)
     if module is None:
-        return  # no test has measured anything yet
+        return
     if report.failed:
         for measurement in module.recent:
             report.sections.append((measurement.title, measurement.describe()))

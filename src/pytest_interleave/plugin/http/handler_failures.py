@@ -5,6 +5,7 @@ Servers log it, and answer 500. What they log is taken at the logger, so it does
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import traceback
 from collections.abc import Callable
@@ -15,8 +16,8 @@ import pytest
 
 from pytest_interleave.plugin.detecting.places import is_installed, is_library
 
-#: Where aiohttp and uvicorn log what a handler raised.
-_LOGGERS = ("aiohttp.server", "uvicorn.error")
+#: Where a server logs what a handler raised, by the package it is of.
+_LOGGERS = {"aiohttp": "aiohttp.server", "uvicorn": "uvicorn.error"}
 #: A test that sends a hundred requests needs no hundred reasons.
 _MOST = 3
 
@@ -32,15 +33,17 @@ class HandlerFailures:
         self._root = root
         self._item: pytest.Item | None = None
         self._notes: list[str] = []
+        # pytest looks at every logger that there is, six times a test: none shall be made for nothing.
+        self._loggers = [name for package, name in _LOGGERS.items() if importlib.util.find_spec(package) is not None]
 
     def install(self) -> None:
         """Listen."""
-        for name in _LOGGERS:
+        for name in self._loggers:
             logging.getLogger(name).addFilter(self)
 
     def uninstall(self) -> None:
         """Listen no longer."""
-        for name in _LOGGERS:
+        for name in self._loggers:
             logging.getLogger(name).removeFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
