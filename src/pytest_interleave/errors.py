@@ -51,6 +51,10 @@ class LeftBehind(RunEnded):
         self.why = why
 
 
+class LostException(InterleaveError):
+    """A run passed, but an exception in it was retrieved by nobody: the text says which. That one is the cause."""
+
+
 class CutShort(InterleaveError):
     """A test was cancelled in a task that has to go on."""
 

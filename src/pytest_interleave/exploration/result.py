@@ -46,7 +46,7 @@ class RunResult:
     @property
     def is_honest_timeout(self) -> bool:
         """Whether all that happened is that a timeout did its job."""
-        return self.error is not None and self.forced_deadlines > 0 and _all_timeouts(self.error)
+        return self.error is not None and self.forced_deadlines > 0 and is_timeout(self.error)
 
     @property
     def failed(self) -> bool:
@@ -72,9 +72,10 @@ class RunResult:
 Execute: TypeAlias = Callable[[Decider], RunResult]
 
 
-def _all_timeouts(error: BaseException) -> bool:
+def is_timeout(error: BaseException) -> bool:
+    """Whether the error says that something took too long, and nothing else."""
     if isinstance(error, BaseExceptionGroup):
-        return all(_all_timeouts(inner) for inner in error.exceptions)
+        return all(is_timeout(inner) for inner in error.exceptions)
     if isinstance(error, AssertionError):
         return _is_about_timeout(error)
     if isinstance(error, RunEnded):

@@ -220,6 +220,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.interruptions: list[Any] = []
         #: To be asked what the run leaves behind, before that is cleared away.
         self.cutting: Any = None
+        #: Called before what the run leaves is cleared away.
+        self.at_end: Any = None
         self.suspensions: dict[tuple[int, str], int] = {}
         self.strikes: dict[int, Any] = {}
         self.stretch = False
@@ -290,7 +292,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self._steps = self._busy = 0
         self.forced_deadlines = 0
         self._late_seconds = 0.0
-        self.after_step = None
+        self.after_step = self.at_end = None
         self.interruptions, self.suspensions, self.strikes = [], {}, {}
         self._is_hurried = False
         self._outside.reset()
@@ -313,6 +315,11 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Whether the run itself made that task, rather than a callback of something that lives longer (a server)."""
         number = getattr(task, "number", 0)
         return bool(number > self.first_number and not self._by_callback[number])
+
+    def is_made_by_callback(self, task: Any) -> bool:
+        """Whether a callback made that task, or who made it: as a server does for a connection."""
+        number = getattr(task, "number", 0)
+        return number < len(self._by_callback) and self._by_callback[number]
 
     @property
     def steps(self) -> int:

@@ -94,6 +94,9 @@ class ControlledLoop(TurnLoop):
         """
         if self.cutting is not None:
             self.cutting.look_at_what_is_left()
+        if self.at_end is not None:
+            at_end, self.at_end = self.at_end, None
+            at_end()
         self.relax(grace_steps)
         for _ in range(3):
             tasks = self._leftovers(of_this_run)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import inspect
-import traceback
 from collections.abc import Iterable
 from dataclasses import replace
 from types import FrameType
@@ -21,6 +20,7 @@ from pytest_interleave.plugin.detecting.blocking import BlockedLoops
 from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe_waits
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
+from pytest_interleave.plugin.detecting.lost import lost_exception
 from pytest_interleave.plugin.detecting.open_ends import open_end
 from pytest_interleave.plugin.detecting.places import is_library
 from pytest_interleave.plugin.detecting.results import unawaited_result
@@ -84,7 +84,7 @@ class LoopFindings:
             is_ending = Host.ending is loop or loop.is_closed()
             if is_ending and isinstance(error, (asyncio.CancelledError, OSError)) and "task" not in context:
                 return  # a stream whose loop ends, and whose handler we cancel, tells of it in a callback and a future
-            finding = _lost_exception(message, error, context)
+            finding = lost_exception(message, error, context)
             # What was left behind may fail while we end it; nobody else has asked for that.
             if message == LEFT_RUNNING:
                 finding = replace(finding, detector="leaked-task")
@@ -137,26 +137,6 @@ class LoopFindings:
             finding = open_end(end, made_by)
             if finding is not None:
                 self._findings.take(owner, finding)
-
-
-def _lost_exception(message: str, error: BaseException, context: dict[str, Any]) -> Finding:
-    what = context.get("task") or context.get("future") or context.get("handle")
-    if isinstance(what, asyncio.Task):
-        what = f"task {what.get_name()!r} ({getattr(what.get_coro(), '__qualname__', what.get_coro())})"
-    else:
-        what = None  # asyncio's text names the callback
-    place = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        path = frame.f_code.co_filename
-        if not is_library(path):
-            place = f"{path}:{line}"
-    return Finding(
-        "lost-exception",
-        message + (f": {what}" if what else ""),
-        place or None,
-        ("".join(traceback.format_exception(error)).rstrip(),),
-        "Await the task, or handle the exception in it.",
-    )
 
 
 def _told_to_handler(message: str, context: dict[str, Any]) -> Finding:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.pathlib import bestrelpath
 
-from pytest_interleave.errors import LeftBehind, RunEnded
+from pytest_interleave.errors import LeftBehind, LostException, RunEnded
 from pytest_interleave.plugin.detecting.hooks import findings_of
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.options import ExploreSettings
@@ -223,14 +223,7 @@ class _Current:
         record = self.record
         if failure is not None and not (report.failed or self.has_failed) and report.when == self.explored.phase:
             report.outcome = "failed"
-            report.longrepr = (
-                _describe_left(failure.error, self.item)
-                if isinstance(failure.error, LeftBehind)
-                else (
-                    f"{type(failure.error).__name__}: {failure.error}\n"
-                    "This was seen when the test was explored, but not when pytest ran the same schedule again."
-                )
-            )
+            report.longrepr = _describe(failure.error, self.item)
         error = call.excinfo.value if call.excinfo is not None else None
         if report.failed and isinstance(error, RunEnded):
             # Its traceback is the loop's, which says nothing: where the tasks stood is what counts.
@@ -249,6 +242,18 @@ class _Current:
             if self.has_failed and record["token"]:  # what a JUnit file can hold
                 summary = f"{record['sentence']}; {record['label']}; --interleave-replay={record['token']}"
                 report.user_properties.append(("interleave", summary))
+
+
+def _describe(error: BaseException, item: pytest.Item) -> str:
+    """Say why the test fails, although pytest's own run of it passed."""
+    if isinstance(error, LeftBehind):
+        return _describe_left(error, item)
+    if isinstance(error, LostException):
+        return str(error)
+    return (
+        f"{type(error).__name__}: {error}\n"
+        "This was seen when the test was explored, but not when pytest ran the same schedule again."
+    )
 
 
 def _describe_left(error: LeftBehind, item: pytest.Item) -> str:

@@ -6,6 +6,7 @@ fixtures need of those hooks (``caplog``) is done here.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import random
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from pytest_interleave.plugin.exploring.anyio_items import cut_softly, forget_br
 from pytest_interleave.plugin.exploring.hypothesis_items import original_error
 from pytest_interleave.plugin.exploring.leftovers import Leftovers
 from pytest_interleave.plugin.exploring.loops import LoopPool
+from pytest_interleave.plugin.exploring.lost import LostExceptions
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import Guided
@@ -54,6 +56,7 @@ class ItemExecution:
         self._hosting = hosting_of(item.config)
         self._state = item.session._setupstate
         self._leftovers: Leftovers | None = None
+        self._lost = LostExceptions(item)
         self._logs = LogCaptureHandler() if "caplog" in item.fixturenames else None
         self._has_subtests = subtests.NAME in item.fixturenames
         self._is_method = isinstance(item.parent, pytest.Class)
@@ -77,6 +80,8 @@ class ItemExecution:
                 error = run()
             finally:
                 self.pool.end()
+        if not is_cut:
+            error = self._add_lost(error)
         result = self.result(error)
         if not result.steps and self.phase == "call" and error is None:
             raise NotExplored("it runs in a loop that was made for another test")
@@ -86,7 +91,14 @@ class ItemExecution:
         """Make one run in asyncio's own order, at the pace of the world."""
         with self.controlled(Fifo(), is_in_real_time=True):
             error = self._run_phases()
-        return self.result(error)
+        return self.result(self._add_lost(error))
+
+    def _add_lost(self, error: BaseException | None) -> BaseException | None:
+        """Return how the run failed, if only by an exception that nobody retrieved."""
+        lost = self._lost.verdict(error, was_struck=bool(self.pool.loop.strikes))
+        if error is None and lost is not None:
+            self.phase = "call"
+        return lost
 
     def _run_phases_of_cut(self) -> BaseException | None:
         """Run a test in which a task may be cancelled; return what it left behind."""
@@ -110,9 +122,11 @@ class ItemExecution:
         self._leftovers = Leftovers(self.item)
         self._leftovers.note_folders()
         self._random = random.getstate()
+        gc.callbacks.append(self._lost.note_collection)
         try:
             yield
         finally:
+            gc.callbacks.remove(self._lost.note_collection)
             random.setstate(self._random)
             self._leftovers.forget_folders()
             self._leftovers = None
@@ -124,7 +138,7 @@ class ItemExecution:
     ) -> Iterator[None]:
         """Let what happens inside be one run under the decider."""
         state = random.getstate() if self._leftovers is None else None
-        trace = self._begin(decider)
+        trace = self._begin(decider, is_observed=observer is not None)
         if is_in_real_time:
             self.pool.loop.go_in_real_time()
         try:
@@ -135,10 +149,12 @@ class ItemExecution:
                 random.setstate(state)
             self.pool.end()
 
-    def _begin(self, decider: Decider) -> Trace:
+    def _begin(self, decider: Decider, *, is_observed: bool = False) -> Trace:
         self._recorder = recorder = Recorder(decider)
         trace = self.pool.begin(recorder, script=self.script, stretch=self.stretch, limits=self.limits)
         recorder.attach(trace)
+        if self._leftovers is not None:  # else it is pytest's own run, in which the detectors listen
+            self._lost.listen(self.pool.loop, is_wide=not self.pool.is_pooled, is_observed=is_observed)
         random.seed(0)
         return trace
 

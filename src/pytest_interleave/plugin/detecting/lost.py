@@ -1,0 +1,44 @@
+"""An exception that nobody retrieved, as a finding: of a task, a callback or a protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from types import TracebackType
+from typing import Any
+
+from pytest_interleave.detectors.findings import Finding
+from pytest_interleave.plugin.detecting.places import PACKAGE, is_library
+
+_ADVICE = "Await the task, or handle the exception in it."
+_ADVICE_FOR_CALLBACK = "Handle the exception where it arises: nobody waits for it who could."
+
+
+def lost_exception(message: str, error: BaseException, context: dict[str, Any]) -> Finding:
+    """Return the finding for what a loop tells its exception handler."""
+    failed = context.get("task") or context.get("future")
+    what = ""  # asyncio's text names a callback
+    if isinstance(failed, asyncio.Task):
+        what = f"task {failed.get_name()!r} ({getattr(failed.get_coro(), '__qualname__', failed.get_coro())})"
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = frame.f_code.co_filename
+        if not is_library(path):
+            place = f"{path}:{line}"
+    return Finding(
+        "lost-exception",
+        message + (f": {what}" if what else ""),
+        place or None,
+        ("".join(traceback.format_exception(type(error), error, _without_loop(error.__traceback__))).rstrip(),),
+        _ADVICE if isinstance(failed, asyncio.Task) else _ADVICE_FOR_CALLBACK,
+    )
+
+
+def _without_loop(found: TracebackType | None) -> TracebackType | None:
+    """Leave out the first lines of a traceback, which are the loop's."""
+    while found is not None and found.tb_next is not None:
+        path = found.tb_frame.f_code.co_filename
+        if not is_library(path) and not path.startswith(PACKAGE):
+            break
+        found = found.tb_next
+    return found

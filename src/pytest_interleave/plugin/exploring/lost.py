@@ -1,0 +1,102 @@
+"""Exceptions that nobody retrieves in one of the many runs of a test: what asyncio would log there fails the run.
+
+asyncio tells of a task's exception when the task is dropped. That moment may be one of the garbage collector's, so at
+the end of a run all tasks are asked that have failed; whoever wanted such an exception had all of the test for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pytest_interleave.errors import LostException
+from pytest_interleave.exploration.result import is_timeout
+from pytest_interleave.loop import _plain
+from pytest_interleave.loop.places import raising
+from pytest_interleave.plugin.detecting.hooks import is_failure
+from pytest_interleave.plugin.detecting.lost import lost_exception
+from pytest_interleave.plugin.detecting.rendering import render
+
+#: What a server's handler gets when its client goes: often nobody cares, and who goes first is what is explored.
+_OF_CONNECTIONS = (OSError, EOFError)
+_OF_A_TASK = "Task exception was never retrieved"
+
+
+class LostExceptions:
+    """Listens to the loop of an item, run by run."""
+
+    def __init__(self, item: pytest.Function) -> None:
+        self._item = item
+        # A test with caplog may be reading just that.
+        self._is_on = "caplog" not in item.fixturenames
+        self._found: list[LostException] = []
+        self._is_collecting = False
+        self._is_wide = False
+        #: Tasks that had ended when the run began. Who keeps them keeps them until it has ended.
+        self._older: list[asyncio.Task[Any]] = []
+
+    def listen(self, loop: Any, *, is_wide: bool, is_observed: bool) -> None:
+        """Begin with a run. ``is_wide``: the loop outlives the test; ``is_observed``: the observer keeps its tasks."""
+        self._found = []
+        self._is_wide = is_wide
+        if not self._is_on or loop.get_exception_handler() is not None:
+            return
+        self._older = [task for task in _plain.list_tasks() if task.get_loop() is loop and task.done()]
+        loop.set_exception_handler(self._hear)
+        loop.at_end = lambda: self._look(loop, counts=is_observed or not is_wide)
+
+    def verdict(self, error: BaseException | None, *, was_struck: bool) -> BaseException | None:
+        """Return how the run failed. What a test says itself goes first; what was cancelled may leave a failed task."""
+        found, self._found = self._found, []
+        if error is not None or was_struck or not found:
+            return error
+        return next((lost for lost in found if not is_timeout(lost)), found[0])
+
+    def note_collection(self, phase: str, info: dict[str, int]) -> None:
+        """Hear that the garbage collector begins or ends: what it finds may be of an earlier run."""
+        self._is_collecting = phase == "start"
+
+    def _look(self, loop: Any, *, counts: bool) -> None:
+        """Ask the tasks that have failed, before the others are cancelled."""
+        older = set(map(id, self._older))
+        ended = [
+            task
+            for task in _plain.list_tasks()
+            if task.get_loop() is loop and task.done() and id(task) not in older and self._is_of_run(loop, task)
+        ]
+        for task in sorted(ended, key=lambda task: getattr(task, "number", 0)) if counts else ():
+            error = _plain.take_lost_exception(task)
+            if error is not None:
+                self._take(loop, {"message": _OF_A_TASK, "exception": error, "task": task})
+
+    def _is_of_run(self, loop: Any, task: Any) -> bool:
+        return not self._is_wide or loop.is_of_this_run(task)
+
+    def _hear(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        failed = context.get("task") or context.get("future")
+        if isinstance(failed, asyncio.Task):
+            if any(failed is task for task in self._older):
+                return
+        elif self._is_collecting:  # it may be of any run
+            return
+        if not (self._is_collecting and self._is_wide):
+            self._take(loop, context)
+
+    def _take(self, loop: Any, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is None or isinstance(error, asyncio.CancelledError):
+            return
+        failed = context.get("task") or context.get("future")
+        is_of_callback = not isinstance(failed, asyncio.Task) or loop.is_made_by_callback(failed)
+        if is_of_callback and isinstance(error, _OF_CONNECTIONS):
+            return
+        if not raising(error.__traceback__):  # no line of the user's: a library's own affair
+            return
+        finding = lost_exception(context["message"], error, context)
+        if is_failure(self._item.config, self._item, finding):
+            lost = LostException(render(finding, self._item.config.rootpath))
+            lost.__cause__ = error
+            self._found.append(lost.with_traceback(error.__traceback__))
