@@ -74,3 +74,7 @@ class UndeclaredHost(InterleaveError, socket.gaierror):
 
     It is what a client gets for a name that does not exist, so that libraries treat it as they would in production.
     """
+
+
+class RecordingError(InterleaveError):
+    """A recording cannot be read, or cannot be made."""
