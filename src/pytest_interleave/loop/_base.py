@@ -166,6 +166,9 @@ ControlledTask.__name__ = "Task"  # what logs show
 class TurnLoop(asyncio.SelectorEventLoop):
     """The loop under control; see the module's text for its rules."""
 
+    #: Asked by those who may not know this class: whether it jumps over waits, and with them over the real network.
+    is_virtual = True
+
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         self._watches: dict[tuple[int, str], Watch] = {}
         self._origin = 0

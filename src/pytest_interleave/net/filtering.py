@@ -11,21 +11,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from urllib.parse import quote, quote_plus, unquote_plus, urlsplit
 
-from pytest_interleave.net.har import Exchange, Headers, Request
+from pytest_interleave.net.har import Answer, Headers, Request
 
 FILTERED = "FILTERED"
 #: Names, without what joins their words: ``api_key``, ``apiKey`` and ``Api-Key`` are one.
 _SECRET = frozenset(
     """
-    accesskey accesstoken apikey apisecret apitoken appkey assertion auth authkey authorization authtoken bearer
-    clientassertion clientsecret codeverifier credentials csrftoken idtoken jwt key passphrase passwd password privatekey
-    pwd refreshtoken secret secretaccesskey secretkey session sessionid sessiontoken sharedsecret sid sig signature
-    subscriptionkey token xamzcredential xamzsecuritytoken xamzsignature xgoogcredential xgoogsignature xsrftoken
+    accesskey accesstoken apikey apisecret apitoken authkey authorization authtoken bearer clientassertion clientsecret
+    codeverifier credentials csrftoken idtoken jwt passphrase passwd password privatekey pwd refreshtoken secret
+    secretaccesskey secretkey sessionid sessiontoken sharedsecret subscriptionkey token xsrftoken
+    """.split()
+)
+#: These are in queries only: in JSON, a key or a signature may be anything.
+_SECRET_IN_QUERIES = frozenset(
+    """
+    appkey assertion auth key session sid sig signature xamzcredential xamzsecuritytoken xamzsignature xgoogcredential
+    xgoogsignature
     """.split()
 )
 #: A header is secret that has any of these in its name: others than a server's own are never asked for.
 _SECRET_IN_HEADERS = re.compile("auth(?!enticate)|token|secret|passw|apikey|appkey|credential|session|signature|jwt")
-_COOKIES = frozenset({"cookie", "setcookie"})
 _LINKS = frozenset({"location", "contentlocation", "referer", "link"})
 #: What is shorter is found in texts by accident.
 _SHORTEST_ECHO = 8
@@ -37,31 +42,30 @@ _BOUNDARY = re.compile(r'boundary="?([^";,]+)"?', re.IGNORECASE)
 
 
 class Filter:
-    """Takes secrets out of exchanges; ``names`` are secret beside those that always are."""
+    """Takes secrets out of the exchanges of one recording; ``names`` are secret beside those that always are."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        self._names = _SECRET | {_squash(name) for name in names}
-        self._own_names = self._names - _SECRET
-
-    def clean(self, exchange: Exchange) -> Exchange:
-        """Return the exchange without its secrets."""
-        found: set[str] = set()
-        request = self._clean_request(exchange.request, found)
-        answer = exchange.answer
-        headers = self._clean_headers(answer.headers, found)
-        body = self._clean_body(answer.body, answer.headers, found) if not answer.is_encoded else answer.body
-        erase = _eraser(found)
-        return replace(
-            exchange,
-            request=_erase_in_request(request, erase),
-            answer=replace(answer, headers=_erase_in_headers(headers, erase), body=_erase_in_body(body, erase)),
-        )
+        self._own_names = frozenset(_squash(name) for name in names)
+        self._names = _SECRET | self._own_names
+        #: Secrets that were answered. The client may put them anywhere in what it asks next, and in a replay it has
+        #: their stand-in to put there; so they are looked for in all later requests.
+        self._answered: set[str] = set()
 
     def clean_request(self, request: Request) -> Request:
-        """Return the request without its secrets."""
-        found: set[str] = set()
-        cleaned = self._clean_request(request, found)
-        return _erase_in_request(cleaned, _eraser(found))
+        """Return the request without its secrets, for a request that arrives now."""
+        found = set(self._answered)
+        return _erase_in_request(self._clean_request(request, found), _eraser(found))
+
+    def clean_answer(self, answer: Answer, request: Request) -> Answer:
+        """Return the answer without its secrets and those of the request."""
+        found = set(self._answered)
+        self._clean_request(request, found)
+        answered: set[str] = set()
+        headers = self._clean_headers(answer.headers, answered)
+        body = answer.body if answer.is_encoded else self._clean_body(answer.body, answer.headers, answered)
+        self._answered |= answered
+        erase = _eraser(found | answered)
+        return replace(answer, headers=_erase_in_headers(headers, erase), body=_erase_in_body(body, erase))
 
     def _clean_request(self, request: Request, found: set[str]) -> Request:
         return replace(
@@ -71,8 +75,9 @@ class Filter:
             body=self._clean_body(request.body, request.headers, found),
         )
 
-    def _is_secret(self, name: str) -> bool:
-        return _squash(name) in self._names
+    def _is_secret(self, name: str, *, is_query: bool = False) -> bool:
+        squashed = _squash(name)
+        return squashed in self._names or (is_query and squashed in _SECRET_IN_QUERIES)
 
     def _clean_url(self, url: str, found: set[str]) -> str:
         query = urlsplit(url).query
@@ -83,7 +88,7 @@ class Filter:
         pairs = []
         for pair in text.split("&"):
             name, equals, value = pair.partition("=")
-            if value and self._is_secret(unquote_plus(name)):
+            if value and self._is_secret(unquote_plus(name), is_query=True):
                 found.add(unquote_plus(value))
                 pair = f"{name}{equals}{FILTERED}"
             pairs.append(pair)
@@ -103,7 +108,7 @@ class Filter:
             return _clean_cookie(cookie, found) + semicolon + attributes
         if name in _LINKS:
             return self._clean_url(value, found)
-        if name in self._names or _SECRET_IN_HEADERS.search(name):
+        if name in self._names or name in _SECRET_IN_QUERIES or _SECRET_IN_HEADERS.search(name):
             scheme, space, credentials = value.partition(" ")
             found.update((value, credentials))
             return f"{scheme} {FILTERED}" if space and scheme.isalpha() else FILTERED

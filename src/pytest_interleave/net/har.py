@@ -94,14 +94,15 @@ def read(path: Path) -> tuple[Exchange, ...]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A new exchange, and how many with the same key came before it in its test."""
+    """A new exchange, what says whether it is the same as another, and how many such came before it in its test."""
 
     exchange: Exchange
+    key: Hashable
     number: int
 
 
 def write(
-    path: Path, recorded: Iterable[Recorded], key: Callable[[Exchange], Hashable], *, are_replaced: bool
+    path: Path, recorded: Iterable[Recorded], key_of: Callable[[Exchange], Hashable], *, are_replaced: bool
 ) -> None:
     """Put these exchanges into the file, in the places that their numbers give them among those of their key.
 
@@ -116,9 +117,9 @@ def write(
         for index, entry in enumerate(entries):
             exchange = _parse(entry, path)
             if exchange is not None:
-                places.setdefault(key(exchange), []).append(index)
+                places.setdefault(key_of(exchange), []).append(index)
         for one in recorded:
-            taken = places.setdefault(key(one.exchange), [])
+            taken = places.setdefault(one.key, [])
             if one.number >= len(taken):
                 taken.append(len(entries))
                 entries.append(_render(one.exchange))

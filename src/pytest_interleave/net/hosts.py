@@ -12,10 +12,13 @@ import contextvars
 import difflib
 import errno
 import ipaddress
+import os
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -26,6 +29,7 @@ from pytest_interleave.net.faults import HEALTHY, Draw, Faults, Schedule, check_
 from pytest_interleave.net.served import Served, as_served
 
 if TYPE_CHECKING:
+    from pytest_interleave.net.recording import Recording
     from pytest_interleave.net.relay import Relay
     from pytest_interleave.net.routes import Routes
 
@@ -307,7 +311,10 @@ class Hosts:
         loop: asyncio.AbstractEventLoop | None = None,
         on_refusal: Callable[[Refusal], None] | None = None,
         on_fault: Callable[[str], None] | None = None,
+        record: str | None = None,
     ) -> None:
+        #: What recordings ask the real hosts for: ``none``, ``missing`` or ``all``; None: as the session does.
+        self.record = record
         #: What was attempted and refused, in order.
         self.refusals: list[Refusal] = []
         #: Of servers that could not start.
@@ -318,8 +325,8 @@ class Hosts:
         self.struck: list[str] = []
         self.draw = Draw()
         self.context = contextvars.copy_context()
-        #: Mock routes that were declared, in order.
-        self.mocked: list[Routes] = []
+        #: Mock routes and recordings that were declared, in order.
+        self.mocked: list[Routes | Recording] = []
         self._hosts: list[NamedHost] = []
         self._allowed: list[str] = []
         self._loop = loop
@@ -357,18 +364,53 @@ class Hosts:
 
     def routes(self, name: str, *, port: int | None = None, tls: bool | None = None) -> Routes:
         """Return routes, still to be declared, that are served at ``name``; see ``serve``. Needs aiohttp."""
-        try:
-            import aiohttp.web  # noqa: F401 - now, and not in the time that a client gives its first request
-        except ImportError:
-            raise RuntimeError(
-                "routes are served by aiohttp, which is not installed: pip install 'pytest-interleave[aiohttp]'"
-            ) from None
+        _import_aiohttp("routes")
         from pytest_interleave.net.routes import Routes
 
         routes = Routes(name, self)
         self.serve(name, routes, port=port, tls=tls)
         self.mocked.append(routes)
         return routes
+
+    def recording(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        match: Iterable[str] = ("method", "path", "query", "body"),
+        secrets: Iterable[str] = (),
+        repeat: bool = False,
+        timings: bool | None = None,
+        upstream: str | None = None,
+        port: int | None = None,
+        tls: bool | None = None,
+    ) -> Recording:
+        """Let what was recorded from the real host answer at ``name``; see ``serve``. Needs aiohttp.
+
+        ``path`` is a HAR file, relative to the file of the caller. What ``match`` names must be as recorded; equal
+        requests get the answers in the order of recording, and after the last an error, or with ``repeat`` the last.
+        ``secrets`` are names of headers, parameters and JSON keys that are not written, beside the usual ones. Answers
+        take as long as the real ones where time is virtual; with ``timings=True`` in real time too. ``upstream`` is the
+        URL at which the real host is found while recording, if that is not ``name``.
+        """
+        _import_aiohttp("recordings")
+        from pytest_interleave.net.recording import Recording
+
+        frame = sys._getframe(1)
+        recording = Recording(
+            _split(name)[0],
+            Path(frame.f_code.co_filename).parent / path,
+            self,
+            match=match,
+            secrets=secrets,
+            repeat=repeat,
+            timings=timings,
+            upstream=upstream,
+            place=f"{frame.f_code.co_filename}:{frame.f_lineno}",
+        )
+        self.serve(name, recording, port=port, tls=tls)
+        self.mocked.append(recording)
+        return recording
 
     def allow(self, *names: str) -> None:
         """Let these names and addresses be reached for real (a database in a container); wildcards are allowed."""
@@ -482,6 +524,16 @@ class Hosts:
 
     def __repr__(self) -> str:
         return f"<Hosts {', '.join(self.names()) or 'nothing declared'}>"
+
+
+def _import_aiohttp(what: str) -> None:
+    """Import what serves these, now, and not in the time that a client gives its first request."""
+    try:
+        import aiohttp.web  # noqa: F401
+    except ImportError:
+        raise RuntimeError(
+            f"{what} are served by aiohttp, which is not installed: pip install 'pytest-interleave[aiohttp]'"
+        ) from None
 
 
 def describe_refusal(target: str, declared: list[str]) -> str:

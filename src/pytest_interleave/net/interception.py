@@ -9,6 +9,7 @@ gRPC) does not, and finds nobody at the addresses that it may have been told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import errno
 import os
@@ -16,7 +17,8 @@ import socket
 import ssl
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -32,6 +34,8 @@ _active: list[Hosts] = []
 _preferred: contextvars.ContextVar[tuple[Hosts, ...]] = contextvars.ContextVar("preferred_hosts", default=())
 #: The host to which all connections of this context go, whatever they ask for.
 captor: contextvars.ContextVar[NamedHost | None] = contextvars.ContextVar("captor", default=None)
+#: Whether this context reaches what is really there, whatever is declared.
+_is_real: contextvars.ContextVar[bool] = contextvars.ContextVar("is_real", default=False)
 _patches: list[tuple[Any, str, Any]] = []
 #: What servers of ours listen at.
 _listeners: WeakSet[socket.socket] = WeakSet()
@@ -77,6 +81,16 @@ def deactivate(hosts: Hosts) -> None:
             _uninstall()
 
 
+@contextlib.contextmanager
+def past_all_hosts() -> Iterator[None]:
+    """Let what is asked and connected to in this block, and in tasks that begin in it, be what is really there."""
+    token = _is_real.set(True)
+    try:
+        yield
+    finally:
+        _is_real.reset(token)
+
+
 def declared_names() -> list[str]:
     """Return every name that is declared now."""
     from pytest_interleave.net.hosts import iterate_names
@@ -113,6 +127,8 @@ def is_ours(address: object) -> bool:
 
 
 def _find(name: str, port: int | None = None) -> NamedHost | None:
+    if _is_real.get():
+        return None
     captured = captor.get()
     if captured is not None:
         return captured
@@ -149,7 +165,7 @@ def _is_address(name: str) -> bool:
 
 def _stand_in(name: Any, port: Any = None) -> str | None:
     """Return the address that answers for the name; None if the system may be asked. Raise if nobody may."""
-    if name is None:
+    if name is None or _is_real.get():
         return None
     plain = _plain(name)
     if not plain or _is_address(plain):
@@ -258,6 +274,8 @@ def _redirect(sock: socket.socket, address: Any) -> Any:
 
 def redirect(address: Any, *, is_stream: bool = True, fate: Faults | None = None) -> Any:
     """Return the address that is really connected to. Raise if none may be."""
+    if _is_real.get():
+        return address
     name, port, *_ = address
     plain = _plain(name)
     if not _is_address(plain):
@@ -310,6 +328,9 @@ async def _getaddrinfo_of_loop(
     flags: int = 0,
 ) -> Any:
     """Stand in for ``loop.getaddrinfo``: a name of ours needs no thread."""
+    if _is_real.get():  # which the thread of the original would not know
+        ask = partial(_getaddrinfo, host, port, family, type, proto, flags)
+        return await loop.run_in_executor(None, ask)
     if host is not None and not _is_address(plain := _plain(host)) and plain not in _LOCAL_NAMES:
         await asyncio.sleep(0)  # as after a thread's answer, others have had their turn
         found = _find(plain, port if isinstance(port, int) else None)

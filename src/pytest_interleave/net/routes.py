@@ -18,7 +18,7 @@ import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from pytest_interleave.net.faults import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: Stands for "not said", where None is a value (JSON has null).
 _ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
 #: What a client gets whose request fits no route: no API answers so by itself.
-_NO_ROUTE_STATUS = 501
+NO_ROUTE_STATUS = 501
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _LONGEST_VALUE = 200
 
@@ -99,7 +99,7 @@ class Reply:
         if self.delay:
             await asyncio.sleep(self.delay)
         if self.is_reset:
-            _reset(request)
+            reset(request)
             return web.Response()
         if self.handler is not None:
             return await self._ask(self.handler, request)
@@ -162,7 +162,8 @@ async def _iterate(pieces: Any) -> Any:
             yield piece
 
 
-def _reset(request: web.Request) -> None:
+def reset(request: web.Request) -> None:
+    """End the connection of a request as nobody should."""
     transport = request.transport
     if transport is not None:
         reset_when_closed(transport)
@@ -329,7 +330,7 @@ class Route:
             path = self.path if isinstance(self.path, str) else self.path.pattern
             found.append(f"path: {path} is wanted, {call.path} came")
         if self._query is not None and self._query != sorted(call.query):
-            found.append(f"query: {_query_text(self._query)} is wanted, {_query_text(call.query)} came")
+            found.append(f"query: {query_text(self._query)} is wanted, {query_text(call.query)} came")
         for name, value in self._headers.items():
             actual = call.headers.get(name)
             if actual != value:
@@ -342,9 +343,9 @@ class Route:
                 fits = False
             if not fits:
                 wanted = json_module.dumps(self._json, default=repr)
-                found.append(f"JSON: {_shorten(wanted)} is wanted, {_shorten(call.text) or 'nothing'} came")
+                found.append(f"JSON: {shorten(wanted)} is wanted, {shorten(call.text) or 'nothing'} came")
         if self._body is not None and self._body != call.body:
-            found.append(f"body: {_shorten(repr(self._body))} is wanted, {_shorten(repr(call.body))} came")
+            found.append(f"body: {shorten(repr(self._body))} is wanted, {shorten(repr(call.body))} came")
         return found
 
     def parameters(self, call: Call) -> dict[str, str]:
@@ -369,6 +370,17 @@ class Route:
         return f"<route {self}, {len(self.calls)} calls>"
 
 
+class Expected(Protocol):
+    """What an unmatched request is compared with: a route, or a request that was recorded."""
+
+    @property
+    def path(self) -> str | re.Pattern[str]:
+        """The path that is asked for."""
+
+    def mismatches(self, call: Call) -> list[str]:
+        """Return what of the request is not as it should be, a line each."""
+
+
 @dataclass(frozen=True)
 class Unmatched:
     """A request that fitted no route."""
@@ -376,13 +388,24 @@ class Unmatched:
     call: Call
     routes: tuple[Route, ...]
 
+    @property
+    def place(self) -> str | None:
+        """Where the nearest route is declared, as ``file:line``."""
+        nearest = self.nearest()
+        return None if nearest is None else nearest.place
+
+    @property
+    def advice(self) -> str:
+        """What to do about it; ``{test}`` stands for the test."""
+        return ""
+
     def summary(self) -> str:
         """Return one line."""
         return f"{self.call.method} {self.call.url} fits no route"
 
     def nearest(self) -> Route | None:
         """Return the route that it misses by the least."""
-        return min(self.routes, key=self._distance, default=None)
+        return nearest_of(self.call, self.routes)
 
     def differences(self) -> tuple[str, ...]:
         """Return what the nearest route wants and what came, then the other routes."""
@@ -396,12 +419,21 @@ class Unmatched:
             lines.append("others: " + ", ".join(str(route) for route in others))
         return tuple(lines)
 
-    def _distance(self, route: Route) -> tuple[bool, int, int]:
-        """Order routes: those for this path first, then by how much else differs, then by how the path begins."""
-        found = route.mismatches(self.call)
-        path = route.path if isinstance(route.path, str) else ""
-        common = sum(1 for one, other in zip(path.split("/"), self.call.path.split("/"), strict=False) if one == other)
+
+_AnyExpected = TypeVar("_AnyExpected", bound=Expected)
+
+
+def nearest_of(call: Call, expected: Iterable[_AnyExpected]) -> _AnyExpected | None:
+    """Return what the request misses by the least; None if nothing is expected."""
+
+    def distance(one: _AnyExpected) -> tuple[bool, int, int]:
+        """Order them: those for this path first, then by how much else differs, then by how the path begins."""
+        found = one.mismatches(call)
+        path = one.path if isinstance(one.path, str) else ""
+        common = sum(1 for one, other in zip(path.split("/"), call.path.split("/"), strict=False) if one == other)
         return any(line.startswith("path") for line in found), len(found), -common
+
+    return min(expected, key=distance, default=None)
 
 
 class Routes:
@@ -519,7 +551,7 @@ class Routes:
                 unmatched = Unmatched(call, tuple(self.declared))
                 self.unmatched.append(unmatched)
                 text = "\n".join([unmatched.summary(), *unmatched.differences()])
-                return web.Response(status=_NO_ROUTE_STATUS, text=text)
+                return web.Response(status=NO_ROUTE_STATUS, text=text)
             request.match_info.update(route.parameters(call))
             reply = route.take(call)
             await route.set_out(request)
@@ -545,9 +577,11 @@ def _compile(path: str) -> re.Pattern[str]:
     )
 
 
-def _query_text(pairs: Iterable[tuple[str, str]]) -> str:
+def query_text(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a query for a message."""
     return "&".join(f"{name}={value}" for name, value in pairs) or "none"
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """Return as much of a text as a message may have."""
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_interleave.plugin import garbage, legacy_event_loop, loop_mismatch, session, takeover
+from pytest_interleave.plugin import garbage, legacy_event_loop, loop_mismatch, recording, session, takeover
 from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
 from pytest_interleave.plugin.collection import CollectionHooks
 from pytest_interleave.plugin.detecting.hooks import NAME as DETECTING
@@ -63,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     add_explore_options(parser)
     add_detect_options(parser)
     add_virtual_options(parser)
+    recording.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,6 +98,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.has_plugin("timeout"):  # pytest-timeout itself
         config.addinivalue_line("markers", TIMEOUT_MARK_LINE)
     explore_settings = read_explore_settings(config)
+    if recording.is_recording(config):
+        if explore_settings.enabled:
+            raise pytest.UsageError(
+                "--interleave-record asks real hosts, which exploring cannot: record without --interleave "
+                "(-o interleave=false, if it is configured), then explore what was recorded."
+            )
+        register(recording.RecordingSession(config), "interleave-recording")
     if explore_settings.enabled:
         _explore(config, explore_settings)
     elif config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
@@ -119,7 +127,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from pytest_interleave.plugin.detecting.time_limits import NAME, TimeLimits
 
         config.pluginmanager.register(TimeLimits(config, seconds), NAME)
-    if EXPLORE_MARK in marks and not config.pluginmanager.has_plugin("interleave-explorer"):
+    is_explorer_missing = not config.pluginmanager.has_plugin("interleave-explorer")
+    if EXPLORE_MARK in marks and is_explorer_missing and not recording.is_recording(config):
         _explore(config, read_explore_settings(config))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_interleave.detectors.findings import Finding
+from pytest_interleave.errors import RecordingError
 from pytest_interleave.plugin.detecting.hooks import has_passed, is_failure, report_finding
 from pytest_interleave.plugin.exploring.options import settings_for
 from pytest_interleave.plugin.items import get_loop_scope_of
@@ -48,6 +50,8 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
     finally:
         declared.close()
     if declared.errors:
+        if isinstance(declared.errors[0], RecordingError):
+            pytest.fail(str(declared.errors[0]), pytrace=False)
         raise declared.errors[0]
     for routes in declared.mocked:
         if routes.errors:
@@ -61,7 +65,7 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
 def _fail_run(config: pytest.Config, item: pytest.Function, declared: Hosts) -> None:
     """End a run of the search by what would fail the test; a route may stay unused in some of them."""
     found = [_finding_of(refusal) for refusal in declared.refusals]
-    found += [_finding_of_unmatched(one) for routes in declared.mocked for one in routes.unmatched]
+    found += [_finding_of_unmatched(item, one) for routes in declared.mocked for one in routes.unmatched]
     for finding in found:
         if is_failure(config, item, finding):
             pytest.fail(finding.summary, pytrace=False)
@@ -70,7 +74,7 @@ def _fail_run(config: pytest.Config, item: pytest.Function, declared: Hosts) -> 
 def _report_routes(config: pytest.Config, item: pytest.Function, declared: Hosts) -> None:
     for routes in declared.mocked:
         for unmatched in routes.unmatched:
-            report_finding(config, item, _finding_of_unmatched(unmatched))
+            report_finding(config, item, _finding_of_unmatched(item, unmatched))
         # A test that did not get to its end has not used what it declared, nor has a request that went astray.
         if has_passed(config) and not routes.unmatched:
             for route in routes.unused():
@@ -106,10 +110,14 @@ def _advise(refusal: Refusal) -> str:
     return f'Declare it, hosts.serve("{name}", …), or let it be reached for real, hosts.allow("{name}").'
 
 
-def _finding_of_unmatched(unmatched: Unmatched) -> Finding:
-    nearest = unmatched.nearest()
-    where = None if nearest is None else nearest.place
-    return Finding("unmatched-request", unmatched.summary(), where, details=unmatched.differences())
+def _finding_of_unmatched(item: pytest.Item, unmatched: Unmatched) -> Finding:
+    return Finding(
+        "unmatched-request",
+        unmatched.summary(),
+        unmatched.place,
+        details=unmatched.differences(),
+        advice=unmatched.advice.replace("{test}", shlex.quote(item.nodeid)),
+    )
 
 
 def _finding_of_unused(name: str, route: Route) -> Finding:

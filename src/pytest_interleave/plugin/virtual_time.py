@@ -16,6 +16,7 @@ from pytest_interleave.plugin.detecting import deadlocks
 from pytest_interleave.plugin.exploring.own_loops import describe_own_loop
 from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction
 from pytest_interleave.plugin.misuse import refuse
+from pytest_interleave.plugin.recording import is_recording
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.plugin.virtual_options import DAY_SECONDS, MARK, read_mark
 
@@ -70,6 +71,8 @@ class VirtualTime:
         mark = item.get_closest_marker(MARK)
         if mark is None and not self._is_for_all:
             return None
+        if is_recording(item.config) and "hosts" in getattr(item, "fixturenames", ()):
+            return None  # virtual time does not wait for real hosts
         if not isinstance(item, PytestAsyncioFunction) or isinstance(item, AsyncGenerator):
             return None
         try:

@@ -1,0 +1,486 @@
+"""A host that answers as the real one did: from a HAR file, which the real one fills when it is asked for.
+
+While it records, a request goes on to the real host, by aiohttp's client, past all declared hosts. Its answer goes to
+the client with its secrets, and to the file without them. What is equal to a recorded request is decided without the
+secrets too, so a replay needs none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pytest_interleave.errors import RecordingError
+from pytest_interleave.net import har, interception
+from pytest_interleave.net.filtering import FILTERED, Filter, boundary_of
+from pytest_interleave.net.har import Answer, Exchange, Recorded, Request
+from pytest_interleave.net.routes import (
+    NO_ROUTE_STATUS,
+    Call,
+    Unmatched,
+    nearest_of,
+    query_text,
+    reset,
+    shorten,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp import web
+
+    from pytest_interleave.net.aiohttp_server import ServedApplication
+    from pytest_interleave.net.hosts import Hosts
+
+MODES = ("none", "missing", "all")
+PARTS = ("method", "path", "query", "body")
+#: What hosts do that do not say themselves; the plugin sets it for a session.
+default_mode = "none"
+#: How many exchanges were written to each file, for the summary.
+written: dict[Path, int] = {}
+
+_AS_CLIENTS_SAY = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+#: Of the request as it came to us; the client that asks the real host has its own.
+_NOT_PASSED_ON = har.OF_THE_CONNECTION | {"host", "content-length", "content-encoding", "expect"}
+_MOST_OTHERS = 10
+
+
+@dataclass(frozen=True)
+class RecordedRequest:
+    """A request of the file, without its secrets, and the answers to it in order."""
+
+    request: Request
+    parts: dict[str, Any]
+    answers: list[Exchange]
+    match: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The path that was asked for."""
+        return str(self.parts["path"])
+
+    def mismatches(self, call: Call) -> list[str]:
+        """Return what of the request is not as it was recorded, a line each."""
+        came = _parts_of(Request(call.method, call.url, tuple(call.headers.items()), call.body))
+        found = []
+        for part in self.match:
+            if came[part] != self.parts[part]:
+                one, other = _show_difference(part, self.parts[part], came[part])
+                found.append(f"{part}: {one} was recorded, {other} came")
+        return found
+
+    def __str__(self) -> str:
+        query = query_text(self.parts["query"]) if self.parts["query"] else ""
+        return f"{self.request.method} {self.path}{'?' if query else ''}{query}"
+
+
+@dataclass(frozen=True)
+class Unrecorded(Unmatched):
+    """A request that no recorded one is equal to, or more of them than were recorded."""
+
+    recording: Recording
+    reason: str = ""
+
+    @property
+    def place(self) -> str | None:
+        """Where the recording is declared."""
+        return self.recording.place
+
+    @property
+    def advice(self) -> str:
+        """How to record it."""
+        if self.reason and self.recording.mode != "none":
+            return ""
+        return "Record it: pytest --interleave-record=missing {test}"
+
+    def summary(self) -> str:
+        """Return one line."""
+        what = "is not in the recording" if not self.reason else "cannot be answered from the recording"
+        return f"{self.call.method} {self.call.url} {what} {self.recording.path.name}"
+
+    def differences(self) -> tuple[str, ...]:
+        """Return why, or what the nearest recorded request was, then the others."""
+        if self.reason:
+            return (self.reason,)
+        recorded = self.recording.requests
+        nearest = nearest_of(self.call, recorded)
+        if nearest is None:
+            return (self.recording.describe_emptiness(),)
+        lines = [f"the nearest that was recorded is {nearest}:"]
+        lines += [f"  {line}" for line in nearest.mismatches(self.call)]
+        others = [str(one) for one in recorded if one is not nearest]
+        if others:
+            more = f", and {len(others) - _MOST_OTHERS} more" if len(others) > _MOST_OTHERS else ""
+            lines.append("others: " + ", ".join(others[:_MOST_OTHERS]) + more)
+        return tuple(lines)
+
+
+class Recording:
+    """What was recorded from one host, and the log of what was asked there."""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        hosts: Hosts,
+        *,
+        match: Iterable[str],
+        secrets: Iterable[str],
+        repeat: bool,
+        timings: bool | None,
+        upstream: str | None,
+        place: str,
+    ) -> None:
+        self.name = name
+        self.path = path
+        #: ``file:line`` of its declaration.
+        self.place = place
+        self.mode = hosts.record or default_mode
+        #: Every request, in the order of arrival.
+        self.calls: list[Call] = []
+        self.unmatched: list[Unmatched] = []
+        #: The largest number of requests that waited for their answers at once.
+        self.max_in_flight = 0
+        self.errors: list[Exception] = []
+        self._hosts = hosts
+        self._match = _check_match(match)
+        self._secrets = (secrets,) if isinstance(secrets, str) else tuple(secrets)
+        self._filter = Filter(self._secrets)
+        self._is_last_repeated = repeat
+        self._are_timings_kept = timings
+        self._upstream = None if upstream is None else _check_upstream(upstream)
+        self._recorded: dict[Hashable, RecordedRequest] = {}
+        self._counts: dict[Hashable, int] = {}
+        self._new: dict[int, Recorded] = {}
+        self._in_flight = 0
+        self._served: ServedApplication | None = None
+        self._session: aiohttp.ClientSession | None = None
+        if self.mode not in MODES:
+            raise ValueError(f"{self.mode!r} is not a valid record. Valid values: {', '.join(MODES)}.")
+        self._read()
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests that were recorded, each once, in order."""
+        return list(self._recorded.values())
+
+    def unused(self) -> list[Any]:
+        """Return nothing: a recording may have more than a test asks for, and one of a browser always has."""
+        return []
+
+    def describe_emptiness(self) -> str:
+        """Say why nothing at all can be answered."""
+        if not self.path.exists():
+            return f"there is no file {self.path}"
+        others = sorted({_netloc(exchange) for exchange in har.read(self.path)})
+        return f"nothing was recorded from {self.name} in {self.path}, only from {', '.join(others) or 'nobody'}"
+
+    def _read(self) -> None:
+        if not self.path.exists():
+            return
+        for exchange in har.read(self.path):
+            if not self._is_of_host(exchange):
+                continue
+            request = self._filter.clean_request(exchange.request)
+            parts = _parts_of(request)
+            found = self._recorded.setdefault(self._key(request), RecordedRequest(request, parts, [], self._match))
+            found.answers.append(exchange)
+
+    def _is_of_host(self, exchange: Exchange) -> bool:
+        host = urlsplit(exchange.request.url).hostname or ""
+        return host == self.name or fnmatchcase(host, self.name)
+
+    def _key(self, request: Request) -> Hashable:
+        """Return what is the same for requests that get the same answer."""
+        parts = _parts_of(request)
+        netloc = _netloc_of(request.url) if "*" in self.name else self.name
+        return (netloc, *(parts[part] for part in self._match))
+
+    # -- at work -------------------------------------------------------------------------------------------------
+
+    async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Answer on that socket."""
+        if self._served is None:
+            from aiohttp import web
+
+            from pytest_interleave.net.aiohttp_server import ServedApplication
+
+            application = web.Application(client_max_size=0)
+            application.router.add_route("*", "/{path:.*}", self._answer)
+            self._served = ServedApplication(application)
+        await self._served.listen(listener, tls)
+
+    async def close(self) -> None:
+        """End the server; write what is new."""
+        try:
+            if self._served is not None:
+                await self._served.close()
+            if self._session is not None:
+                await self._session.close()
+        finally:
+            self._write()
+
+    def _write(self) -> None:
+        new, self._new = self._new, {}
+        if not new:
+            return
+        clean = Filter(self._secrets)
+
+        def key_of(exchange: Exchange) -> Hashable:
+            return self._key(clean.clean_request(exchange.request)) if self._is_of_host(exchange) else None
+
+        in_order = [new[number] for number in sorted(new)]
+        har.write(self.path, in_order, key_of, are_replaced=self.mode == "all")
+        written[self.path] = written.get(self.path, 0) + len(new)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        clock = asyncio.get_running_loop().time
+        self._in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self._in_flight)
+        query = tuple(request.query.items())
+        call = Call(request.method, str(request.url), request.path, query, request.headers, b"", clock())
+        try:
+            call.body = await request.read()
+            self.calls.append(call)
+            return await self._answer_call(request, call)
+        except RecordingError as error:
+            self._hosts.errors.append(error)
+            reset(request)
+            return _response(Answer(NO_ROUTE_STATUS, body=str(error).encode()))
+        finally:
+            call.ended = clock()
+            self._in_flight -= 1
+
+    async def _answer_call(self, request: web.Request, call: Call) -> web.StreamResponse:
+        arrived = Request(
+            call.method,
+            f"{request.scheme}://{request.host}{request.raw_path}",
+            tuple(request.headers.items()),
+            call.body,
+        )
+        cleaned = self._filter.clean_request(arrived)
+        key = self._key(cleaned)
+        number = self._counts.get(key, 0)
+        self._counts[key] = number + 1
+        found = self._find(key, number)
+        if found is not None:
+            return await self._replay(found, call)
+        # Messages go to logs that others read.
+        shown = replace(call, url=cleaned.url, path=unquote(urlsplit(cleaned.url).path), body=cleaned.body)
+        if self.mode == "none":
+            return self._refuse(shown, self._describe_lack(key))
+        if _is_virtual():
+            return self._refuse(
+                shown,
+                "it cannot be recorded in virtual time, which does not wait for a real host: run the test without",
+            )
+        position = len(self.calls)
+        exchange = await self._ask(request, arrived)
+        answer = self._filter.clean_answer(exchange.answer, arrived)
+        self._new[position] = Recorded(replace(exchange, request=cleaned, answer=answer), key, number)
+        return _response(exchange.answer, is_head=call.method == "HEAD")
+
+    def _find(self, key: Hashable, number: int) -> Exchange | None:
+        recorded = self._recorded.get(key)
+        if recorded is None or self.mode == "all":
+            return None
+        if number < len(recorded.answers):
+            return recorded.answers[number]
+        return recorded.answers[-1] if self._is_last_repeated else None
+
+    def _describe_lack(self, key: Hashable) -> str:
+        recorded = self._recorded.get(key)
+        if recorded is None:
+            return ""
+        count = len(recorded.answers)
+        times = "once" if count == 1 else f"{count} times"
+        return (
+            f"{recorded} was recorded {times}, and this is one more; hosts.recording(…, repeat=True) gives the last "
+            "answer again"
+        )
+
+    def _refuse(self, call: Call, reason: str) -> web.Response:
+        unmatched = Unrecorded(call, (), self, reason)
+        self.unmatched.append(unmatched)
+        text = "\n".join([unmatched.summary(), *unmatched.differences()])
+        return _response(Answer(NO_ROUTE_STATUS, headers=(("Content-Type", "text/plain"),), body=text.encode()))
+
+    async def _replay(self, exchange: Exchange, call: Call) -> web.StreamResponse:
+        if not exchange.answer.is_complete:
+            return self._refuse(call, "the file has the answer without its body: the browser had not kept it")
+        are_timings_kept = self._are_timings_kept if self._are_timings_kept is not None else _is_virtual()
+        if are_timings_kept and exchange.wait_seconds:
+            await asyncio.sleep(exchange.wait_seconds)
+        return _response(exchange.answer, is_head=call.method == "HEAD")
+
+    # -- the real host -------------------------------------------------------------------------------------------
+
+    async def _ask(self, request: web.Request, arrived: Request) -> Exchange:
+        """Return what the real host answers."""
+        import aiohttp
+        from yarl import URL
+
+        what = f"{arrived.method} {request.url}"
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            raise RecordingError(f"{what} is a WebSocket, which is not recorded")
+        if FILTERED in f"{arrived.url}{arrived.headers}" or FILTERED.encode() in arrived.body:
+            raise RecordingError(
+                f"{what} sends a secret that it has from a recorded answer, where it is {FILTERED}: record the whole "
+                "test anew, by --interleave-record=all"
+            )
+        url = f"{self._upstream}{request.raw_path}" if self._upstream else arrived.url
+        headers = [(name, value) for name, value in arrived.headers if name.lower() not in _NOT_PASSED_ON]
+        clock = asyncio.get_running_loop().time
+        started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        began = clock()
+        try:
+            with interception.past_all_hosts():
+                async with self._open().request(
+                    arrived.method,
+                    URL(url, encoded=True),
+                    headers=headers,
+                    data=arrived.body or None,
+                    allow_redirects=False,
+                    skip_auto_headers=_AS_CLIENTS_SAY,
+                ) as response:
+                    answered = clock()
+                    body = await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise RecordingError(
+                f"{what} could not be recorded, for the real host does not answer: {reason}"
+            ) from error
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        plain = har.decompress(body, encoding)
+        answer = Answer(
+            response.status,
+            response.reason or "",
+            tuple(
+                (name, value) for name, value in response.headers.items() if name.lower() not in har.OF_THE_CONNECTION
+            ),
+            body if plain is None else plain,
+            is_encoded=plain is None,
+        )
+        return Exchange(arrived, answer, started, answered - began, clock() - answered)
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Return the client that asks the real host."""
+        import aiohttp
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=None),  # the client has its own
+            )
+        return self._session
+
+    def __repr__(self) -> str:
+        return f"<recording of {self.name} in {self.path}, {len(self._recorded)} requests>"
+
+
+def _is_virtual() -> bool:
+    return getattr(asyncio.get_running_loop(), "is_virtual", False)
+
+
+def _check_match(match: Iterable[str]) -> tuple[str, ...]:
+    parts = (match,) if isinstance(match, str) else tuple(match)
+    wrong = [part for part in parts if part not in PARTS]
+    if wrong or not parts:
+        raise ValueError(f"{wrong[0] if wrong else match!r} is not a valid match. Valid values: {', '.join(PARTS)}.")
+    return parts
+
+
+def _check_upstream(upstream: str) -> str:
+    parts = urlsplit(upstream)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        raise ValueError(f"{upstream!r} is not a valid upstream: say 'https://staging.example.com'")
+    return upstream.rstrip("/")
+
+
+# -- what is compared --------------------------------------------------------------------------------------------
+
+
+def _parts_of(request: Request) -> dict[str, Any]:
+    """Return the parts of a request, so that equal ones are equal values."""
+    split = urlsplit(request.url)
+    return {
+        "method": request.method,
+        "path": unquote(split.path) or "/",
+        "query": tuple(sorted(parse_qsl(split.query, keep_blank_values=True))),
+        "body": _body_of(request),
+    }
+
+
+def _body_of(request: Request) -> Hashable:
+    """Return the body, without what differs from one writer of the same to another."""
+    kind = har.find_header(request.headers, "content-type")
+    boundary = boundary_of(kind)
+    if boundary:
+        return request.body.replace(boundary, b"--boundary")
+    if "x-www-form-urlencoded" in kind:
+        return tuple(sorted(parse_qsl(request.body.decode("latin-1"), keep_blank_values=True)))
+    if request.body[:1] in (b"{", b"["):
+        try:
+            return json.dumps(json.loads(request.body), sort_keys=True)
+        except ValueError:
+            pass
+    return request.body
+
+
+def _show_difference(part: str, recorded: Any, came: Any) -> tuple[str, str]:
+    """Return two values of a part as a message has them; of two JSON objects, the members that differ."""
+    if part == "body":
+        try:
+            one, other = json.loads(recorded), json.loads(came)
+        except (ValueError, TypeError):
+            pass
+        else:
+            if isinstance(one, dict) and isinstance(other, dict):
+                same = [key for key in one if key in other and one[key] == other[key]]
+                recorded, came = (
+                    json.dumps({key: value for key, value in members.items() if key not in same})
+                    for members in (one, other)
+                )
+    return _show(recorded), _show(came)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return shorten(query_text(value))
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return shorten(text) or "nothing"
+
+
+def _netloc(exchange: Exchange) -> str:
+    return _netloc_of(exchange.request.url)
+
+
+def _netloc_of(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+# -- the answer --------------------------------------------------------------------------------------------------
+
+
+def _response(answer: Answer, *, is_head: bool = False) -> web.Response:
+    """Return the answer as aiohttp sends it: the body in plain, its length by that."""
+    from aiohttp import web
+    from multidict import CIMultiDict
+
+    dropped = set(har.OF_THE_CONNECTION)
+    if not answer.is_encoded:
+        dropped.add("content-encoding")
+    if not is_head:
+        dropped.add("content-length")
+    headers = CIMultiDict((name, value) for name, value in answer.headers if name.lower() not in dropped)
+    return web.Response(status=answer.status, reason=answer.reason or None, headers=headers, body=answer.body or None)
