@@ -15,20 +15,18 @@ from pytest_interleave.net.har import Answer, Headers, Request
 
 FILTERED = "FILTERED"
 #: Names, without what joins their words: ``api_key``, ``apiKey`` and ``Api-Key`` are one.
-_SECRET = frozenset(
-    """
+_ALWAYS = """
     accesskey accesstoken apikey apisecret apitoken authkey authorization authtoken bearer clientassertion clientsecret
     codeverifier credentials csrftoken idtoken jwt passphrase passwd password privatekey pwd refreshtoken secret
     secretaccesskey secretkey sessionid sessiontoken sharedsecret subscriptionkey token xsrftoken
-    """.split()
-)
+"""
 #: These are in queries only: in JSON, a key or a signature may be anything.
-_SECRET_IN_QUERIES = frozenset(
-    """
+_IN_QUERIES = """
     appkey assertion auth key session sid sig signature xamzcredential xamzsecuritytoken xamzsignature xgoogcredential
     xgoogsignature
-    """.split()
-)
+"""
+_SECRET = frozenset(_ALWAYS.split())
+_SECRET_IN_QUERIES = frozenset(_IN_QUERIES.split())
 #: A header is secret that has any of these in its name: others than a server's own are never asked for.
 _SECRET_IN_HEADERS = re.compile("auth(?!enticate)|token|secret|passw|apikey|appkey|credential|session|signature|jwt")
 _LINKS = frozenset({"location", "contentlocation", "referer", "link"})

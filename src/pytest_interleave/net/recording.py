@@ -13,10 +13,10 @@ import socket
 import ssl
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pytest_interleave.errors import RecordingError
@@ -339,7 +339,7 @@ class Recording:
         url = f"{self._upstream}{request.raw_path}" if self._upstream else arrived.url
         headers = [(name, value) for name, value in arrived.headers if name.lower() not in _NOT_PASSED_ON]
         clock = asyncio.get_running_loop().time
-        started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
         began = clock()
         try:
             with interception.past_all_hosts():
