@@ -103,10 +103,10 @@ class Recorded:
 
 def write(
     path: Path, recorded: Iterable[Recorded], key_of: Callable[[Exchange], Hashable], *, are_replaced: bool
-) -> None:
+) -> int:
     """Put these exchanges into the file, in the places that their numbers give them among those of their key.
 
-    A place that is taken is left alone, unless ``are_replaced``. Whoever reads the file finds it whole, and several
+    Returns how many it put. A place that is taken is left alone, unless ``are_replaced``. Whoever reads the file finds it whole, and several
     processes may write at once.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +118,7 @@ def write(
             exchange = _parse(entry, path)
             if exchange is not None:
                 places.setdefault(key_of(exchange), []).append(index)
+        count = 0
         for one in recorded:
             taken = places.setdefault(one.key, [])
             if one.number >= len(taken):
@@ -125,12 +126,16 @@ def write(
                 entries.append(_render(one.exchange))
             elif are_replaced:
                 entries[taken[one.number]] = _render(one.exchange)
+            else:
+                continue  # another process was quicker
+            count += 1
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             beside.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+    return count
 
 
 @contextlib.contextmanager

@@ -238,8 +238,8 @@ class Recording:
             return self._key(clean.clean_request(exchange.request)) if self._is_of_host(exchange) else None
 
         in_order = [new[number] for number in sorted(new)]
-        har.write(self.path, in_order, key_of, are_replaced=self.mode == "all")
-        written[self.path] = written.get(self.path, 0) + len(new)
+        count = har.write(self.path, in_order, key_of, are_replaced=self.mode == "all")
+        written[self.path] = written.get(self.path, 0) + count
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         clock = asyncio.get_running_loop().time

@@ -56,7 +56,7 @@ class RecordingSession:
         """Say what this session is for."""
         return f"interleave: recording {self._mode}; async tests with `hosts` run once, in real time"
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)  # before xdist sends off what a worker has to say
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
         """Take what was written, or send it to xdist's controller."""
         result = yield
