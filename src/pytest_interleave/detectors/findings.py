@@ -52,6 +52,6 @@ DETECTORS: dict[str, tuple[Level, str]] = {
         "an async generator, server, connection, subprocess or client session that was left open",
     ),
     "undeclared-host": (Level.FAIL, "a connection to what the test's `hosts` do not declare, though it was refused"),
-    "unmatched-request": (Level.FAIL, "a request to a host's mock routes that fits none of them"),
+    "unmatched-request": (Level.FAIL, "a request to a host's mock routes or recording that fits none of them"),
     "unused-route": (Level.FAIL, "a mock route of a host that no request came to"),
 }

@@ -106,8 +106,8 @@ def write(
 ) -> int:
     """Put these exchanges into the file, in the places that their numbers give them among those of their key.
 
-    Returns how many it put. A place that is taken is left alone, unless ``are_replaced``. Whoever reads the file finds it whole, and several
-    processes may write at once.
+    Returns how many it put. A place that is taken is left alone, unless ``are_replaced``. Whoever reads the file finds
+    it whole, and several processes may write at once.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
