@@ -87,8 +87,8 @@ Replay it:  pytest "test_bank.py::test_transfers" --interleave-replay=x1.AAEC
 """
 
 REPLY = r"""
-Fails if the timeout of 0.5 s (programs.py:100) fires before data for `await self.reader.readline()`
-(programs.py:101) arrives.
+Fails if the timeout of 0.5 s (programs.py:100) fires before data for `await client.ask(b"two\n")`
+(programs.py:117) arrives.
 
 latency: asyncio can do this, when the timing falls so. Reproduced 5 of 5.
 

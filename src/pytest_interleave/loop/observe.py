@@ -22,6 +22,7 @@ from pytest_interleave.loop import _waits
 from pytest_interleave.loop._base import ControlledTask
 from pytest_interleave.loop.ownership import Ownership
 from pytest_interleave.loop.places import own_frames, place, raising, rank, standing
+from pytest_interleave.loop.requests import request_of
 from pytest_interleave.loop.snapshot import take
 from pytest_interleave.schedule import EventId
 from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Place, Reader, Snapshot, Trace
@@ -59,6 +60,8 @@ class _Run:
     timers: dict[EventId, _Started] = field(default_factory=dict)
     arguments: dict[int, str] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    #: The HTTP request that a task was made for.
+    requests: dict[int, str] = field(default_factory=dict)
     end: Snapshot | None = None
     idle: Snapshot | None = None
     error: BaseException | None = None
@@ -137,7 +140,9 @@ class Observer:
             went_on = standing(task)
             run.names[origin] = _own_name(task)
             if is_first:
-                run.arguments[origin] = _arguments(coroutine)
+                request = request_of(coroutine.cr_frame.f_locals)
+                run.requests[origin] = request
+                run.arguments[origin] = "" if request else _arguments(coroutine)
             else:
                 resumed = own_frames(task)
         queued = len(_waits.queue(run.loop))
@@ -378,5 +383,7 @@ def _own_name(task: Any) -> str:
 
 def _plain_name(run: _Run, number: int) -> str:
     name = run.names.get(number, "Task-")
+    if name.startswith("Task-") and run.requests.get(number):
+        return run.requests[number]
     # `create_task(…, name=…)` names the task after it is made (CPython 3.11), so the trace does not know.
     return run.trace.name_of(run.trace.path(number)) if name.startswith("Task-") else name

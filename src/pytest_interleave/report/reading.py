@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import PurePath
 
@@ -60,6 +61,7 @@ class Reading:
             self.positions.setdefault(event, index)
         self.steps: dict[int, ObservedStep] = {step.index: step for step in seen.steps}
         self.outside: dict[int, OutsideEvent] = {event.index: event for event in seen.outside}
+        self._awaits: Counter[tuple[str, int]] | None = None
         self._effects: dict[int, list[ObservedStep]] = {}
         for step in seen.steps:
             if step.cause is not None:
@@ -84,6 +86,32 @@ class Reading:
             else:
                 found.append(step)
         return found
+
+    def resumed(self, step: ObservedStep) -> Place | None:
+        """Return where the task went on, as a person knows it: of the awaits that ended, that which is awaited least.
+
+        The innermost is often a helper's that everything goes through.
+        """
+        if step.went_on is None or step.went_on.rank < 2:
+            return step.went_on
+        if self._awaits is None:
+            self._awaits = Counter((line.file, line.line) for each in self.seen.steps for line in each.lines)
+        ended = [line for line in step.lines if line.awaited and line.rank == 2]
+        counts = self._awaits
+        return min([step.went_on, *ended], key=lambda line: counts[line.file, line.line])
+
+    def first_of_user(self, index: int) -> ObservedStep | None:
+        """Return the first step with lines of the user's that an entry led to, through libraries alone."""
+        todo = self.woken(index)
+        seen = set()
+        while todo:
+            step = todo.pop(0)
+            if any(line.rank == 2 for line in step.lines):
+                return step
+            if step.index not in seen:
+                seen.add(step.index)
+                todo += self.woken(step.index)
+        return None
 
     def steps_of(self, tasks: Iterable[int], after: int = -1) -> list[ObservedStep]:
         """Return the steps of those tasks behind an entry, in order."""

@@ -17,6 +17,7 @@ from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
 _CODE_WIDTH = 64
 _MOST_CONSTRAINTS = 3
+_REQUEST = "request "
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Order:
     entries: tuple[int, ...] = ()
     #: The paths of all tasks that changed places with X.
     paths: tuple[Hashable, ...] = ()
+    #: The tasks that a reader must see, where neither X nor what changed places with it is in one of the user's.
+    tasks: tuple[int, ...] = ()
 
 
 def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
@@ -72,7 +75,8 @@ def _clause(order: Order) -> str:
     if order.relation == "with":
         verb = "" if order.other.verb else " runs"
         return f"{order.phrase} in the same loop iteration in which {order.other}{verb}"
-    return f"{order.phrase} {order.relation} {order.other}"
+    both_are_requests = all(phrase.subject.startswith(_REQUEST) for phrase in (order.phrase, order.other))
+    return f"{order.phrase} {order.relation} {order.other.subject if both_are_requests else order.other}"
 
 
 def read_orders(explanation: Explanation) -> list[Order]:
@@ -109,13 +113,15 @@ def _order(event: EventId, condition: EventId, failing: Reading, passing: Readin
             other = _phrase(failing.seen.events[partner], failing, passing)
             return Order(event, phrase, "with", other, (here, partner))
         paths = tuple(dict.fromkeys(passing.seen.events[index][0] for index in overtook))
-        met, entries = _met(_guarded_first(overtook, here, failing, passing), passing, failing, here, failing)
+        met, entries, tasks = _met(_guarded_first(overtook, here, failing, passing), passing, failing, here, failing)
+        phrase = _connection(here, tasks, failing) or phrase
         relation = "with" if entries and _is_in_same_turn(here, entries[0], failing) else "before"
-        return Order(event, phrase, relation, met, (here, *entries), paths)
+        return Order(event, phrase, relation, met, (here, *entries), paths, tasks)
     overtaken_by = overtaken_by or list(range(max(here - 6, 0), here))
-    met, entries = _met(overtaken_by[::-1], failing, passing, here, failing)
+    met, entries, tasks = _met(overtaken_by[::-1], failing, passing, here, failing)
+    phrase = _connection(here, tasks, failing) or phrase
     paths = tuple(dict.fromkeys(failing.seen.events[index][0] for index in overtaken_by))
-    return Order(event, phrase, "after", met, (here, *entries), paths)
+    return Order(event, phrase, "after", met, (here, *entries), paths, tasks)
 
 
 def _cancellation(event: EventId, failing: Reading) -> Order:
@@ -172,8 +178,12 @@ def _is_in_same_turn(here: int, other: int, failing: Reading) -> bool:
 
 def _met(
     indices: list[int], where: Reading, elsewhere: Reading, here: int, failing: Reading
-) -> tuple[Phrase | None, tuple[int, ...]]:
+) -> tuple[Phrase | None, tuple[int, ...], tuple[int, ...]]:
     """Choose which of the events that changed places with X to name; ``indices`` into ``where``, best first."""
+    twin = _twin(indices, where, here, failing)
+    if twin is not None:
+        step, line, tasks = twin
+        return _line(line, step.task, where), _entry(step.event, failing), tasks
     own = {step.task for step in failing.woken(here)}
     if here in failing.steps:
         own.add(failing.steps[here].task)
@@ -184,21 +194,59 @@ def _met(
     for step in steps:
         for line in sorted(step.lines, key=lambda line: not line.writes):
             if any(meets(line, other) for other in touched):
-                return _line(line, step.task, where), _entry(step.event, failing)
+                return _line(line, step.task, where), _entry(step.event, failing), ()
     own_paths = {failing.seen.paths[task] for task in own_tasks}
     for index in indices:
         event = where.seen.events[index]
         if index in where.outside and event[0] not in own_paths:
-            return _phrase(event, where, elsewhere), _entry(event, failing)
+            return _phrase(event, where, elsewhere), _entry(event, failing), ()
     for step in steps:
         telling = _telling(step)
         if telling is not None:
-            return _line(telling, step.task, where), _entry(step.event, failing)
+            return _line(telling, step.task, where), _entry(step.event, failing), ()
     for index in indices:
         event = where.seen.events[index]
         if index in where.outside or where.steps[index].task is not None:
-            return _phrase(event, where, elsewhere), _entry(event, failing)
-    return None, ()
+            return _phrase(event, where, elsewhere), _entry(event, failing), ()
+    return None, (), ()
+
+
+def _twin(
+    indices: list[int], where: Reading, here: int, failing: Reading
+) -> tuple[ObservedStep, Place, tuple[int, ...]] | None:
+    """Return a step that ran in one task what another one runs after X, and the line that says most of it.
+
+    Only where X wakes a library, as a request wakes a server: what it leads to may be at the other end of a connection.
+    Two tasks that run the same lines are two of a kind, of which one was held up; the fewer run a line, the more it
+    says.
+    """
+    woken = failing.woken(here)
+    if any(line.rank == 2 for step in woken for line in step.lines):
+        return None
+    runners: dict[tuple[str, int], set[int]] = {}
+    for each in failing.seen.steps:
+        for line in each.lines if each.task is not None else ():
+            if line.rank == 2 and each.task is not None:
+                runners.setdefault((line.file, line.line), set()).add(each.task)
+    to_come: dict[tuple[str, int], int] = {}
+    for each in failing.seen.steps:
+        for line in each.lines:
+            if each.index > here and each.task is not None:
+                to_come.setdefault((line.file, line.line), each.task)
+    best: tuple[tuple[int, bool, int], ObservedStep, Place, tuple[int, ...]] | None = None
+    for position, index in enumerate(indices):
+        step = where.steps.get(index)
+        if step is None or step.task is None or step.task == TEST:
+            continue
+        for line in step.lines:
+            key = line.file, line.line
+            own = to_come.get(key)
+            if own is None or own == step.task or line.rank < 2:
+                continue
+            merit = len(runners.get(key, ())), not line.awaited, position
+            if best is None or merit < best[0]:
+                best = merit, step, line, (step.task, own)
+    return None if best is None else best[1:]
 
 
 def _line(line: Place, task: int | None, reading: Reading) -> Phrase:
@@ -235,12 +283,16 @@ def _outside(event: OutsideEvent, reading: Reading) -> Phrase:
         verb = "ends" if event.what == "sleep" else "fires"
         if event.place.rank == 2 or event.what == "timeout":
             return Phrase(f"the {event.what} of {seconds(event.seconds)}{_where(event.place, owner, reading)}", verb)
+    if event.what == "data":
+        request = as_request(event, reading)
+        if request is not None:
+            return request
     woken = [step for step in reading.woken(event.index) if step.went_on is not None]
     woken.sort(key=lambda step: -step.went_on.rank if step.went_on is not None else 0)
     if woken:
         step = woken[0]
         assert step.went_on is not None
-        awaited = _quoted(step.went_on, step.task, reading)
+        awaited = _quoted(reading.resumed(step) or step.went_on, step.task, reading)
         if event.what != "data" and _moved_on(step):
             return Phrase(awaited, "completes")
         if event.what == "timer":
@@ -253,6 +305,27 @@ def _outside(event: OutsideEvent, reading: Reading) -> Phrase:
         return Phrase(f"a connection to the server of task {_task_name(event.event[0], reading)}", "comes in")
     what = {"thread": "the answer of a thread", "writable": "room to write"}.get(event.what, "data")
     return Phrase(f"{what} for task {_task_name(event.event[0], reading)}", "arrives")
+
+
+def _connection(here: int, tasks: tuple[int, ...], failing: Reading) -> Phrase | None:
+    """Describe a connection by the task that it is for, where that is known: those that make it are a library's."""
+    event = failing.outside.get(here)
+    if not tasks or event is None or event.what != "connection":
+        return None
+    name = failing.name(tasks[-1])
+    return Phrase(f"the connection for {'request' if '/' in name else 'task'} {name}", "comes in")
+
+
+def as_request(event: OutsideEvent, reading: Reading) -> Phrase | None:
+    """Describe data that a library takes, and that has the user's code begin: a request to a server."""
+    step = reading.first_of_user(event.index)
+    if step is None or (step.went_on is not None and step.went_on.rank == 2 and not step.is_first):
+        return None
+    line = next(line for line in step.lines if line.rank == 2)
+    name = "" if step.task is None else reading.name(step.task)
+    if "/" in name:
+        return Phrase(f"{_REQUEST}{name}", "arrives")
+    return Phrase(f"the data that starts `{line.function}` ({location(line)})", "arrives")
 
 
 def _moved_on(step: ObservedStep) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.reading import TEST, Reading, cut, file_name, seconds
-from pytest_interleave.report.sentence import Order
+from pytest_interleave.report.sentence import Order, as_request
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
 WIDTH = 100
@@ -21,6 +21,8 @@ _LEAST_TEXT = 44
 _MOST_COLUMN = 30
 _MOST_TASKS = 5
 _MOST_LINES = 6
+#: Of a test that pytest runs: what a short one builds first may be of interest.
+_MOST_FIRST_LINES = 3
 _AROUND = 2
 _NOISE = ("def ", "async def ", "class ", "@", "import ", "from ", "nonlocal ", "global ")
 _MARKS = {"before": "◂ early", "after": "◂ late", "with": "◂ same loop iteration", "alone": ""}
@@ -56,10 +58,12 @@ def involved(reading: Reading, orders: Sequence[Order]) -> list[int]:
             found.append(number)
 
     failing = reading.failing_step()
+    for task in [task for order in orders for task in order.tasks]:
+        add(task)
     for entry in [entry for order in orders for entry in order.entries]:
         if entry in reading.steps:
             add(reading.steps[entry].task)
-        for step in reading.woken(entry) if entry in reading.outside else ():
+        for step in _led_to(entry, reading):
             add(step.task)
     if failing is not None:
         add(failing.task)
@@ -78,7 +82,7 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
     steps = [step for step in reading.seen.steps if step.index <= last]
     shown = [step for step in steps if step.task in wanted]
     keys = {entry for order in orders for entry in order.entries}
-    keys |= {step.index for entry in keys if entry in reading.outside for step in reading.woken(entry)}
+    keys |= {step.index for entry in keys for step in _led_to(entry, reading)}
     if failing is not None:
         keys.add(failing.index)
     near = [i for i, step in enumerate(shown) if step.index in keys]
@@ -87,6 +91,13 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
     kept_steps = {step.index for i, step in enumerate(shown) if i in kept}
     marks = {order.entries[0]: _MARKS[order.relation] for order in orders if order.entries}
     arrivals = _arrivals(reading, kept_steps, keys, wanted)
+    for order in orders:
+        if order.entries and order.tasks and order.entries[0] in reading.outside:
+            arrivals.setdefault(order.entries[0], order.tasks[-1])
+        for entry in order.entries:
+            for effect in _led_to(entry, reading):
+                if effect.task is not None and effect.task in wanted:
+                    arrivals.setdefault(entry, effect.task)
     rows: list[Row] = []
     skipped: list[ObservedStep] = []
     main_file = _main_file(reading)
@@ -96,7 +107,7 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
             rows += _gap(skipped)
             skipped = []
             event = reading.outside[index]
-            rows.append(Row(arrivals[index], event.time, (_event_text(event, marks.get(index, "")),)))
+            rows.append(Row(arrivals[index], event.time, (_event_text(event, marks.get(index, ""), reading),)))
         elif step is None or step.task is None:
             continue
         elif index in kept_steps:
@@ -110,6 +121,14 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
             skipped.append(step)
     rows += _gap(skipped)
     return rows
+
+
+def _led_to(entry: int, reading: Reading) -> list[ObservedStep]:
+    """Return the steps that an outside event led to; through a library, to the first one with a line of the user's."""
+    if entry not in reading.outside:
+        return []
+    first = reading.first_of_user(entry)
+    return reading.woken(entry) + ([] if first is None else [first])
 
 
 def _arrivals(reading: Reading, kept: Container[int], keys: Container[int], tasks: Container[int]) -> dict[int, int]:
@@ -136,9 +155,12 @@ def _gap(skipped: Sequence[ObservedStep]) -> list[Row]:
     return [Row(None, None, (f"… {steps} of {tasks} {'task' if tasks == 1 else 'tasks'} …",))]
 
 
-def _event_text(event: OutsideEvent, mark: str) -> str:
+def _event_text(event: OutsideEvent, mark: str, reading: Reading) -> str:
     if event.what == "cancellation":
         return f"─ {event.subject} {'(what it waited for is here)' if event.is_late else ''}".rstrip()
+    request = as_request(event, reading) if event.what == "data" else None
+    if request is not None:
+        return f"─ {request} {mark}".rstrip()
     length = "" if event.seconds is None else f" of {seconds(event.seconds)}"
     text = {
         "sleep": f"sleep{length} ends",
@@ -161,7 +183,8 @@ def _step_lines(step: ObservedStep, main_file: str, mark: str) -> tuple[str, ...
     # Where it went on stands above, as the line where it stopped. Only a value that is awaited is worth a second row.
     lines = [line for line in lines if not (line.awaited and line.text.startswith("await"))] or lines
     lines = [line for line in lines if not _is_noise(line)] or lines[-1:]
-    if step.is_first and step.task == TEST:
+    lines = [line for line, last in zip(lines, [None, *lines], strict=False) if line != last]
+    if step.task == TEST and (step.is_first or (step.went_on is None and len(lines) > _MOST_FIRST_LINES)):
         lines = lines[-1:]  # what the test builds first is no interleaving yet
     if len(lines) > _MOST_LINES:
         half = _MOST_LINES // 2

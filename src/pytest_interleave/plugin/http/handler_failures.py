@@ -10,10 +10,10 @@ import logging
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from pytest_interleave.loop.requests import request_of
 from pytest_interleave.plugin.detecting.places import is_installed, is_library
 
 #: Where a server logs what a handler raised, by the package it is of.
@@ -84,11 +84,7 @@ class HandlerFailures:
 def _request_of(error: BaseException) -> str:
     """Return method and path of the request that was handled, as the first frame that knows it calls it."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        request: Any = frame.f_locals.get("request")
-        method, path = getattr(request, "method", None), getattr(request, "path", None)
-        if isinstance(method, str) and isinstance(path, str):  # aiohttp
-            return f"{method} {path}: "
-        scope = frame.f_locals.get("scope")
-        if isinstance(scope, dict) and "method" in scope and "path" in scope:  # ASGI
-            return f"{scope['method']} {scope['path']}: "
+        request = request_of(frame.f_locals)
+        if request:
+            return f"{request}: "
     return ""
