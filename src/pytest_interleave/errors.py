@@ -34,12 +34,16 @@ class TimedOut(RunEnded):
 
 
 class StepLimit(RunEnded):
-    """A run took more steps than it may: a livelock, or simply long."""
+    """A run took more steps than it may. ``repeats``: tasks that run again and again, and nothing else does."""
 
-    def __init__(self, steps: int, when: float) -> None:
-        super().__init__(f"Still running after {steps} steps, at virtual time {when:g} s")
+    def __init__(self, steps: int, when: float, repeats: tuple[str, ...] = ()) -> None:
+        text = f"Still running after {steps} steps, at virtual time {when:g} s"
+        if repeats:
+            text = f"Livelock: {text[0].lower()}{text[1:]}, and nothing happens but steps of {', '.join(repeats)}"
+        super().__init__(text)
         self.steps = steps
         self.when = when
+        self.repeats = repeats
 
 
 class LeftBehind(RunEnded):
@@ -63,7 +67,8 @@ class TimeLimit(RunEnded):
     """A run passed its virtual or its real deadline."""
 
     def __init__(self, clock: str, when: float, *, is_real: bool = True) -> None:
-        super().__init__(f"Still waiting for {clock} at virtual time {when:g} s")
+        advice = "" if is_real else ": interleave_limit says how many virtual seconds a run may take"
+        super().__init__(f"Still waiting for {clock} at virtual time {when:g} s{advice}")
         self.clock = clock
         self.when = when
         self.is_real = is_real

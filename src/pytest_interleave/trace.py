@@ -63,6 +63,19 @@ class Trace:
         return None
 
 
+def repeating(entries: Sequence[Any]) -> list[int]:
+    """Return the numbers of the tasks that take turns in the second half of a run, in which nothing gets on.
+
+    None if something may: a task is new there, or something came in from outside but the end of a wait.
+    """
+    half = len(entries) // 2
+    outside = {entry[0] for entry in entries[half:] if isinstance(entry, tuple)}
+    later = {entry for entry in entries[half:] if isinstance(entry, int)}
+    if outside - {"timer"} or not later <= set(entries[:half]):
+        return []
+    return sorted(entry for entry in later if entry > 0)
+
+
 class Reader:
     """Names events as they come, without looking at any twice."""
 

@@ -247,3 +247,46 @@ def test_no_request_is_so_late_that_the_server_takes_its_connection_for_idle(pyt
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_two_in_a_row: 60 runs, *sampled"])
+
+
+def test_a_test_that_is_only_long_is_inconclusive_and_passes(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+
+        async def worker():
+            for _ in range(100):
+                await asyncio.sleep(0)
+
+        async def test_long():
+            for _ in range(2_100):
+                await asyncio.create_task(worker())
+        """
+    )
+
+    result = pytester.runpytest("--interleave", "-o", "asyncio_mode=auto")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_long: 1 run: inconclusive, since Still running after 200001 steps*"])
+
+
+def test_who_sleeps_for_hours_says_so(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+        import pytest
+
+        async def test_two_hours():
+            await asyncio.sleep(7_200)
+
+        @pytest.mark.interleave(limit=8_000)
+        async def test_two_hours_with_leave():
+            await asyncio.sleep(7_200)
+        """
+    )
+
+    result = pytester.runpytest("--interleave", "-o", "asyncio_mode=auto")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*TimeLimit*interleave_limit says how many virtual seconds a run may take*"])
+
+    pytester.runpytest("--interleave", "-o", "asyncio_mode=auto", "--interleave-limit=8000").assert_outcomes(passed=2)

@@ -484,3 +484,29 @@ def test_a_loop_is_as_good_as_new_after_a_run_that_did_not_end():
             loop.clear(10_000)
     finally:
         loop.finish()
+
+
+def test_a_livelock_names_who_runs_in_turns():
+    async def waits_busily(flag):
+        while not flag:
+            await asyncio.sleep(0)
+
+    async def program():
+        flag = []
+        await asyncio.gather(waits_busily(flag), waits_busily(flag))
+
+    with pytest.raises(StepLimit, match="^Livelock: still running .* but steps of waits_busily, waits_busily$"):
+        on_controlled(program, None, Limits(steps=5_000))
+
+
+def test_what_is_only_long_is_no_livelock():
+    async def give_way():
+        await asyncio.sleep(0)
+
+    async def program():
+        for _ in range(10_000):
+            await asyncio.create_task(give_way())
+
+    with pytest.raises(StepLimit) as caught:
+        on_controlled(program, None, Limits(steps=5_000))
+    assert not caught.value.repeats

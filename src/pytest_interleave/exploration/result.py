@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeAlias
 
-from pytest_interleave.errors import RunEnded, TimeLimit
+from pytest_interleave.errors import RunEnded, StepLimit, TimeLimit
 from pytest_interleave.schedule import Decider, EventId
 from pytest_interleave.trace import Trace
 
@@ -55,8 +55,9 @@ class RunResult:
 
     @property
     def gave_up(self) -> bool:
-        """Whether the run took too long in real time, which says nothing about the test."""
-        return isinstance(self.error, TimeLimit) and self.error.is_real
+        """Whether the run took too long in real time or was only long, which says nothing about the test."""
+        error = self.error
+        return (isinstance(error, TimeLimit) and error.is_real) or (isinstance(error, StepLimit) and not error.repeats)
 
     @property
     def signature(self) -> Signature | None:

@@ -24,7 +24,7 @@ from pathlib import PurePath
 from random import Random
 from time import perf_counter
 
-from pytest_interleave.errors import LeftBehind, RunEnded
+from pytest_interleave.errors import LeftBehind, RunEnded, StepLimit
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
@@ -50,6 +50,11 @@ _SMALL_TREE = 6
 _MOST_AGAIN = 4
 #: How much of the budget ``--interleave-cancel`` may take.
 _CUT_SHARE = 0.7
+
+
+def repeats_of(error: BaseException) -> int:
+    """Return how often a failure is repeated: a livelock is but once, and has repeated itself long enough."""
+    return 1 if isinstance(error, StepLimit) else _REPEATS
 
 
 @dataclass(slots=True)
@@ -357,8 +362,8 @@ class Search:
             result=smallest,
             holds_steps=any(event[1] == "step" for event in result.constraints()),
         )
-        failure.repeats = _REPEATS
-        for _ in range(_REPEATS):
+        failure.repeats = repeats_of(failure.error)
+        for _ in range(failure.repeats):
             failure.reproduced += self.execute(repeat(failure)).signature == signature
         if label is None:
             failure.label = self.label_for(failure, done.mode)

@@ -37,6 +37,7 @@ from pytest_interleave.loop.jobs import Job, Jobs
 from pytest_interleave.loop.outside import Outside
 from pytest_interleave.loop.places import rank
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, Decider
+from pytest_interleave.trace import Trace, repeating
 
 _SLEEP_CALLBACK = futures._set_result_unless_cancelled
 _EAGER = getattr(asyncio, "eager_task_factory", None)
@@ -49,6 +50,8 @@ _RESOLUTION = 1e-9
 #: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
 _BUSY_TURNS = 1000
 _CREEP_SECONDS = 0.001
+#: Tasks of a livelock that are named.
+_MOST_REPEATING = 3
 #: How long a thread at work is waited for in real time, although a timer would be due before.
 _LEAST_PATIENCE = 0.05
 #: More alternatives at one choice point than this are not offered.
@@ -697,7 +700,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         todo = len(ready)
         self._steps += todo
         if self._steps > self.step_limit:
-            raise StepLimit(self._steps, self._now)
+            raise StepLimit(self._steps, self._now, self._describe_repeating())
         note = self.trace.append
         observer = self.observer
         is_timed = observer is None and self._debug
@@ -1054,6 +1057,13 @@ class TurnLoop(asyncio.SelectorEventLoop):
                 ):
                     return True
         return False
+
+    def _describe_repeating(self) -> tuple[str, ...]:
+        numbers = repeating(self.trace)
+        trace = Trace(self.trace, self.parents, self.ordinals, self.task_names, self.task_codes)
+        names = [trace.name_of(trace.path(number)) for number in numbers[:_MOST_REPEATING]]
+        rest = len(numbers) - len(names)
+        return (*names, f"{rest} more") if rest else tuple(names)
 
     def _creep(self) -> None:
         """Let time pass under work that never rests: someone polls, and waits for a deadline or a thread."""

@@ -17,10 +17,11 @@ ORDER_ONLY = ("note", "fail", "off")
 #: Runs and seconds for each test, whichever ends first.
 PROFILES = {"default": (200, 1.0), "night": (10_000, 30.0)}
 MARK_LINE = (
-    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, faults, timeout): explore this test under "
+    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, faults, limit, timeout): explore this test "
+    "under "
     "many schedules, with or without --interleave; interleave(False) leaves it out"
 )
-_OPTION_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel")
+_OPTION_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel", "limit")
 _MARK_KEYS = (*_OPTION_KEYS, "faults")
 MARK = "interleave"
 #: The mark of pytest-timeout, which is taken where that is not installed.
@@ -39,6 +40,8 @@ class ExploreSettings:
     order_only: str
     #: Whether to cancel each task, and the test, at each of its suspensions.
     cancel: bool = False
+    #: How much virtual time one run may take; None: an hour, or what the test may take in a plain run.
+    virtual_seconds: float | None = None
     #: Which faults of the network the search may choose, beside those that the test names itself.
     faults: tuple[str, ...] = ()
     replay: Token | None = None
@@ -70,6 +73,9 @@ def add_options(parser: pytest.Parser) -> None:
         help="explore, and cancel each task, or the whole test, at each await: nothing may be left behind",
     )
     group.addoption(
+        "--interleave-limit", metavar="S", default=None, help="a run may take S virtual seconds (default 3600)"
+    )
+    group.addoption(
         "--interleave-timeout", metavar="S", default=None, help="end a test after S real seconds (default: never)"
     )
     group.addoption("--interleave-replay", metavar="TOKEN", default=None, help="run exactly the schedule of this token")
@@ -82,6 +88,7 @@ def add_options(parser: pytest.Parser) -> None:
         ("interleave_mode", "as --interleave-mode"),
         ("interleave_order_only", "as --interleave-order-only"),
         ("interleave_profile", "as --interleave-profile"),
+        ("interleave_limit", "as --interleave-limit"),
         ("interleave_timeout", "as --interleave-timeout"),
         ("interleave_cancel", "true: as --interleave-cancel, in tests that are explored"),
     ):
@@ -198,8 +205,8 @@ def _with(settings: ExploreSettings, given: dict[str, Any], name: Any) -> Explor
             changes[key] = _flag(value, name(key))
         elif key == "faults":
             changes[key] = _kinds_of_faults(value)
-        elif key == "time":
-            changes["seconds"] = _seconds(value, name(key))
+        elif key in ("time", "limit"):
+            changes["seconds" if key == "time" else "virtual_seconds"] = _seconds(value, name(key))
         else:
             valid = MODES if key == "mode" else ORDER_ONLY
             if value not in valid:

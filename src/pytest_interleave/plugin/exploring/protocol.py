@@ -6,6 +6,7 @@ prints, with its assertion details and captured output, is the real one, and ``-
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -141,13 +142,18 @@ class Explorer:
             stack.enter_context(ending_with_the_process())  # what one run leaves behind once, some hundred leave often
             stack.enter_context(hosting_of(item.config).use_factory(self.pool.factory))
             stack.enter_context(controlled_anyio(item, self.pool))
-            execution = ItemExecution(item, self.pool, stretch=settings.mode != "stock", limits=_limits_of(item))
+            execution = ItemExecution(
+                item, self.pool, stretch=settings.mode != "stock", limits=_limits_of(item, settings)
+            )
             self.pool.use(None)
             explored = self._explore_in_silence(item, execution, settings)
             self.reporter.begin(item, explored, settings)
             if explored.failure is not None and explored.failure.label != "stock":
                 stack.enter_context(fixed_examples(item))  # else Hypothesis may do all it does in asyncio's own order
             self._timers.restart(item)
+            baseline = explored.exploration.baseline
+            if baseline is not None and baseline.gave_up:  # it is long, which is no failure
+                execution.limits = Limits(sys.maxsize, execution.limits.virtual_seconds, float("inf"))
             stack.enter_context(execution.controlled(explored.decider, is_in_real_time=explored.is_in_real_time))
             runtestprotocol(item, nextitem=nextitem)
 
@@ -260,13 +266,14 @@ def _is_cut(failure: Failure) -> bool:
     return isinstance(failure.error, LeftBehind)
 
 
-def _limits_of(item: pytest.Item) -> Limits:
+def _limits_of(item: pytest.Item, settings: ExploreSettings) -> Limits:
     """Return how long one run of the item may take: what its mark gives it in a plain run, it has here, too."""
     mark = item.get_closest_marker(VIRTUAL_MARK)
     try:
         seconds = read_virtual_mark(mark) if mark is not None and "limit" in mark.kwargs else None
     except ValueError:
         seconds = None  # it was refused
+    seconds = settings.virtual_seconds or seconds
     return Limits() if seconds is None else Limits(virtual_seconds=seconds)
 
 

@@ -8,15 +8,13 @@ from pytest_interleave.errors import LeftBehind
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
-from pytest_interleave.exploration.search import Search
+from pytest_interleave.exploration.search import Search, repeats_of
 from pytest_interleave.exploration.token import Token
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring.explored import Explored
 from pytest_interleave.plugin.exploring.options import ExploreSettings
 from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import repeat
-
-_REPEATS = 5
 
 
 class Run(Protocol):
@@ -51,9 +49,9 @@ def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
         vector=token.vector,
         result=result,
         holds_steps=token.holds_steps,
-        repeats=_REPEATS,
+        repeats=repeats_of(result.error),
     )
-    failure.reproduced = sum(run(repeat(token)).signature == failure.signature for _ in range(_REPEATS))
+    failure.reproduced = sum(run(repeat(token)).signature == failure.signature for _ in range(failure.repeats))
     if failure.label != "stock":
         failure.label = Search.label_for(failure, token.mode)
     exploration.verdict = "failed"
