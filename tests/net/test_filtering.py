@@ -25,6 +25,9 @@ def clean(url: str = "http://a/", headers: tuple[tuple[str, str], ...] = (), bod
         ("Location", "/next?code=1&token=abc", "/next?code=1&token=FILTERED"),
         ("WWW-Authenticate", "Basic realm=x", "Basic realm=x"),
         ("Content-Type", "text/plain", "text/plain"),
+        ("x-ratelimit-remaining-tokens", "149984", "149984"),
+        ("X-RateLimit-Token-Limit", "100", "100"),
+        ("Access-Control-Allow-Credentials", "true", "true"),
         ("Idempotency-Key", "abc", "abc"),
     ],
 )

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from aiohttp import web
 
 
 class RealHost:
     """A server in a thread of its own, as far from the tests as a real host can be here."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[str] = []
         self.port = 0
         self.is_up = False
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -53,7 +57,7 @@ class RealHost:
         application.router.add_post("/echo", self._echo)
         self._runner = web.AppRunner(application)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
         self.is_up = True
@@ -106,7 +110,15 @@ def real_host() -> Iterator[RealHost]:
     host.close()
 
 
-def write_test(pytester: pytest.Pytester, real_host: RealHost, body: str, *, options: str = "", head: str = "") -> None:
+def write_test(
+    pytester: pytest.Pytester,
+    real_host: RealHost,
+    body: str,
+    *,
+    options: str = "",
+    head: str = "",
+    scheme: str = "http",
+) -> None:
     lines = "\n".join(f"    {line}" for line in body.strip("\n").splitlines())
     pytester.makepyfile(
         test_api=f"""
@@ -115,7 +127,7 @@ import aiohttp
 import httpx
 import pytest
 
-URL = "http://localhost:{real_host.port}"
+URL = "{scheme}://localhost:{real_host.port}"
 
 async def text_of(session, path, **options):
     async with session.get(URL + path, **options) as response:
@@ -356,6 +368,25 @@ async with mock_session.post(URL + "/echo?at=%d", data=b"%d") as response:
     run(pytester).assert_outcomes(passed=1)
 
 
+def test_a_header_can_be_matched(pytester: pytest.Pytester, real_host: RealHost) -> None:
+    options = ', match=("path", "header:Accept-Language")'
+    ask = """
+async def ask(language):
+    return await text_of(mock_session, "/count", headers={"Accept-Language": language})
+"""
+    write_test(pytester, real_host, f'{ask}assert [await ask("nb"), await ask("en")] == ["1", "2"]', options=options)
+    run(pytester, RECORD).assert_outcomes(passed=1)
+    write_test(pytester, real_host, f'{ask}assert [await ask("en"), await ask("nb")] == ["2", "1"]', options=options)
+    run(pytester).assert_outcomes(passed=1)
+    write_test(pytester, real_host, f'{ask}await ask("de")', options=options)
+
+    result = run(pytester)
+
+    result.stdout.fnmatch_lines(
+        ["*the nearest that was recorded is GET /count:", "      header:accept-language: nb was recorded, de came"]
+    )
+
+
 LOGIN = """
 secret = "{secret}"
 headers = {{"Authorization": "Bearer " + secret, "X-Api-Key": secret, "X-Custom": secret, "Cookie": "a=" + secret}}
@@ -593,6 +624,62 @@ def test_the_real_host_may_be_found_elsewhere(pytester: pytest.Pytester, real_ho
     run(pytester, *EXPLORED).assert_outcomes(passed=1)
 
 
+def test_the_real_host_is_reached_by_tls(pytester: pytest.Pytester) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(pytester.path / "authority.pem")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(tls)
+    real_host = RealHost(tls)
+    try:
+        write_test(pytester, real_host, USERS, scheme="https")
+        result = run(pytester, RECORD)
+        result.assert_outcomes(passed=1, errors=1)  # nobody knows that authority
+        result.stdout.fnmatch_lines(["*could not be recorded, for the real host does not answer: *certificate*"])
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SSL_CERT_FILE", str(pytester.path / "authority.pem"))
+            run(pytester, RECORD).assert_outcomes(passed=1)
+    finally:
+        real_host.close()
+    run(pytester).assert_outcomes(passed=1)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="uvloop is not installed")
+def test_uvloop_records_and_replays(pytester: pytest.Pytester, real_host: RealHost) -> None:
+    write_test(pytester, real_host, USERS)
+    pytester.makeconftest(
+        """
+        import uvloop
+
+        def pytest_asyncio_loop_factories():
+            return {"uvloop": uvloop.new_event_loop}
+        """
+    )
+    run(pytester, RECORD).assert_outcomes(passed=1)
+    real_host.stop()
+
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_a_host_with_a_wildcard_keeps_its_hosts_apart(pytester: pytest.Pytester, real_host: RealHost) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_api(hosts, mock_session):
+            hosts.recording("http://*.example.com", "api.har", upstream="http://127.0.0.1:{real_host.port}")
+            for name, count in (("a", "1"), ("b", "2")):
+                async with mock_session.get(f"http://{{name}}.example.com/count") as response:
+                    assert await response.text() == count
+        """
+    )
+    run(pytester, RECORD).assert_outcomes(passed=1)
+    real_host.stop()
+
+    run(pytester).assert_outcomes(passed=1)
+
+
 def test_two_workers_write_one_file(pytester: pytest.Pytester, real_host: RealHost) -> None:
     pytester.makepyfile(
         f"""
@@ -641,6 +728,7 @@ def test_a_wrong_flag_is_one_line(pytester: pytest.Pytester, arguments: list[str
     ("call", "line"),
     [
         ('"http://a", "x.har", match=("header",)', "*'header' is not a valid match. Valid values: method, path, *"),
+        ('"http://a", "x.har", match=("header:",)', "*'header:' is not a valid match*"),
         ('"http://a", "x.har", match=()', "*() is not a valid match*"),
         ('"http://a", "x.har", upstream="b"', "*'b' is not a valid upstream*"),
         ('"http://a", "no.har"', "*no.har is no HAR file: Expecting value*"),

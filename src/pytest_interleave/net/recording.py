@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 MODES = ("none", "missing", "all")
 PARTS = ("method", "path", "query", "body")
+_HEADER = "header:"
 #: What hosts do that do not say themselves; the plugin sets it for a session.
 default_mode = "none"
 #: How many exchanges were written to each file, for the summary.
@@ -65,11 +66,11 @@ class RecordedRequest:
     @property
     def path(self) -> str:
         """The path that was asked for."""
-        return str(self.parts["path"])
+        return _path_of(self.request.url)
 
     def mismatches(self, call: Call) -> list[str]:
         """Return what of the request is not as it was recorded, a line each."""
-        came = _parts_of(Request(call.method, call.url, tuple(call.headers.items()), call.body))
+        came = _parts_of(Request(call.method, call.url, tuple(call.headers.items()), call.body), self.match)
         found = []
         for part in self.match:
             if came[part] != self.parts[part]:
@@ -78,7 +79,7 @@ class RecordedRequest:
         return found
 
     def __str__(self) -> str:
-        query = query_text(self.parts["query"]) if self.parts["query"] else ""
+        query = urlsplit(self.request.url).query
         return f"{self.request.method} {self.path}{'?' if query else ''}{query}"
 
 
@@ -160,6 +161,8 @@ class Recording:
         self._recorded: dict[Hashable, RecordedRequest] = {}
         self._counts: dict[Hashable, int] = {}
         self._new: dict[int, Recorded] = {}
+        #: Whether the client may have what stands for a secret in a recorded answer.
+        self._has_given_stand_in = False
         self._in_flight = 0
         self._served: ServedApplication | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -190,7 +193,7 @@ class Recording:
             if not self._is_of_host(exchange):
                 continue
             request = self._filter.clean_request(exchange.request)
-            parts = _parts_of(request)
+            parts = _parts_of(request, self._match)
             found = self._recorded.setdefault(self._key(request), RecordedRequest(request, parts, [], self._match))
             found.answers.append(exchange)
 
@@ -200,9 +203,8 @@ class Recording:
 
     def _key(self, request: Request) -> Hashable:
         """Return what is the same for requests that get the same answer."""
-        parts = _parts_of(request)
         netloc = _netloc_of(request.url) if "*" in self.name else self.name
-        return (netloc, *(parts[part] for part in self._match))
+        return (netloc, *_parts_of(request, self._match).values())
 
     # -- at work -------------------------------------------------------------------------------------------------
 
@@ -274,7 +276,9 @@ class Recording:
         if found is not None:
             return await self._replay(found, call)
         # Messages go to logs that others read.
-        shown = replace(call, url=cleaned.url, path=unquote(urlsplit(cleaned.url).path), body=cleaned.body)
+        shown = replace(
+            call, url=cleaned.url, path=_path_of(cleaned.url), headers=dict(cleaned.headers), body=cleaned.body
+        )
         if self.mode == "none":
             return self._refuse(shown, self._describe_lack(key))
         if _is_virtual():
@@ -317,6 +321,8 @@ class Recording:
         if not exchange.answer.is_complete:
             return self._refuse(call, "the file has the answer without its body: the browser had not kept it")
         are_timings_kept = self._are_timings_kept if self._are_timings_kept is not None else _is_virtual()
+        if FILTERED.encode() in exchange.answer.body or FILTERED in str(exchange.answer.headers):
+            self._has_given_stand_in = True
         if are_timings_kept and exchange.wait_seconds:
             await asyncio.sleep(exchange.wait_seconds)
         return _response(exchange.answer, is_head=call.method == "HEAD")
@@ -331,7 +337,7 @@ class Recording:
         what = f"{arrived.method} {request.url}"
         if request.headers.get("Upgrade", "").lower() == "websocket":
             raise RecordingError(f"{what} is a WebSocket, which is not recorded")
-        if FILTERED in f"{arrived.url}{arrived.headers}" or FILTERED.encode() in arrived.body:
+        if self._has_given_stand_in and _has_stand_in(arrived):
             raise RecordingError(
                 f"{what} sends a secret that it has from a recorded answer, where it is {FILTERED}: record the whole "
                 "test anew, by --interleave-record=all"
@@ -388,16 +394,22 @@ class Recording:
         return f"<recording of {self.name} in {self.path}, {len(self._recorded)} requests>"
 
 
+def _has_stand_in(request: Request) -> bool:
+    return FILTERED in f"{request.url}{request.headers}" or FILTERED.encode() in request.body
+
+
 def _is_virtual() -> bool:
     return getattr(asyncio.get_running_loop(), "is_virtual", False)
 
 
 def _check_match(match: Iterable[str]) -> tuple[str, ...]:
     parts = (match,) if isinstance(match, str) else tuple(match)
-    wrong = [part for part in parts if part not in PARTS]
+    wrong = [part for part in parts if part not in PARTS and not (part.startswith(_HEADER) and part != _HEADER)]
     if wrong or not parts:
-        raise ValueError(f"{wrong[0] if wrong else match!r} is not a valid match. Valid values: {', '.join(PARTS)}.")
-    return parts
+        raise ValueError(
+            f"{wrong[0] if wrong else match!r} is not a valid match. Valid values: {', '.join(PARTS)}, header:NAME."
+        )
+    return tuple(part.lower() for part in parts)
 
 
 def _check_upstream(upstream: str) -> str:
@@ -410,15 +422,25 @@ def _check_upstream(upstream: str) -> str:
 # -- what is compared --------------------------------------------------------------------------------------------
 
 
-def _parts_of(request: Request) -> dict[str, Any]:
-    """Return the parts of a request, so that equal ones are equal values."""
-    split = urlsplit(request.url)
-    return {
-        "method": request.method,
-        "path": unquote(split.path) or "/",
-        "query": tuple(sorted(parse_qsl(split.query, keep_blank_values=True))),
-        "body": _body_of(request),
-    }
+def _parts_of(request: Request, match: Iterable[str]) -> dict[str, Hashable]:
+    """Return these parts of a request, so that equal ones are equal values."""
+    return {part: _part_of(request, part) for part in match}
+
+
+def _part_of(request: Request, part: str) -> Hashable:
+    if part == "method":
+        return request.method
+    if part == "path":
+        return _path_of(request.url)
+    if part == "query":
+        return tuple(sorted(parse_qsl(urlsplit(request.url).query, keep_blank_values=True)))
+    if part == "body":
+        return _body_of(request)
+    return har.find_header(request.headers, part.removeprefix(_HEADER))
+
+
+def _path_of(url: str) -> str:
+    return unquote(urlsplit(url).path) or "/"
 
 
 def _body_of(request: Request) -> Hashable:
