@@ -29,7 +29,6 @@ from pytest_interleave.net.routes import (
     Unmatched,
     nearest_of,
     query_text,
-    reset,
     shorten,
 )
 
@@ -255,8 +254,7 @@ class Recording:
             return await self._answer_call(request, call)
         except RecordingError as error:
             self._hosts.errors.append(error)
-            reset(request)
-            return _response(Answer(NO_ROUTE_STATUS, body=str(error).encode()))
+            return _failure(str(error))
         finally:
             call.ended = clock()
             self._in_flight -= 1
@@ -314,8 +312,7 @@ class Recording:
     def _refuse(self, call: Call, reason: str) -> web.Response:
         unmatched = Unrecorded(call, (), self, reason)
         self.unmatched.append(unmatched)
-        text = "\n".join([unmatched.summary(), *unmatched.differences()])
-        return _response(Answer(NO_ROUTE_STATUS, headers=(("Content-Type", "text/plain"),), body=text.encode()))
+        return _failure("\n".join([unmatched.summary(), *unmatched.differences()]))
 
     async def _replay(self, exchange: Exchange, call: Call) -> web.StreamResponse:
         if not exchange.answer.is_complete:
@@ -492,6 +489,13 @@ def _netloc_of(url: str) -> str:
 
 
 # -- the answer --------------------------------------------------------------------------------------------------
+
+
+def _failure(text: str) -> web.Response:
+    """Return what a client gets for which there is no answer."""
+    from aiohttp import web
+
+    return web.Response(status=NO_ROUTE_STATUS, text=text)
 
 
 def _response(answer: Answer, *, is_head: bool = False) -> web.Response:
