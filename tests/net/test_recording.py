@@ -595,14 +595,14 @@ def test_what_cannot_be_replayed_says_why(pytester: pytest.Pytester, url: str, l
 
 
 def test_a_real_host_that_does_not_answer_is_one_clear_line(pytester: pytest.Pytester, real_host: RealHost) -> None:
-    write_test(pytester, real_host, 'with pytest.raises(aiohttp.ClientError): await text_of(mock_session, "/users/1")')
+    write_test(pytester, real_host, 'assert "could not be recorded" in await text_of(mock_session, "/users/1")')
     real_host.stop()
 
     result = run(pytester, RECORD)
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
-        ["GET http://localhost:*/users/1 could not be recorded, for the real host does not answer: *"]
+        ["GET http://localhost:*/users/1 could not be recorded: Cannot connect to host localhost:*"]
     )
     assert not (pytester.path / "har").exists()
 
@@ -635,7 +635,7 @@ def test_the_real_host_is_reached_by_tls(pytester: pytest.Pytester) -> None:
         write_test(pytester, real_host, USERS, scheme="https")
         result = run(pytester, RECORD)
         result.assert_outcomes(failed=1, errors=1)  # nobody knows that authority
-        result.stdout.fnmatch_lines(["*could not be recorded, for the real host does not answer: *certificate*"])
+        result.stdout.fnmatch_lines(["*could not be recorded: *certificate*"])
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SSL_CERT_FILE", str(pytester.path / "authority.pem"))

@@ -123,6 +123,9 @@ class Unrecorded(Unmatched):
         return tuple(lines)
 
 
+_read: dict[tuple[Any, ...], tuple[tuple[Exchange, ...], dict[Hashable, RecordedRequest]]] = {}
+
+
 class Recording:
     """What was recorded from one host, and the log of what was asked there."""
 
@@ -157,7 +160,6 @@ class Recording:
         self._is_last_repeated = repeat
         self._are_timings_kept = timings
         self._upstream = None if upstream is None else _check_upstream(upstream)
-        self._recorded: dict[Hashable, RecordedRequest] = {}
         self._counts: dict[Hashable, int] = {}
         self._new: dict[int, Recorded] = {}
         #: Whether the client may have what stands for a secret in a recorded answer.
@@ -167,7 +169,7 @@ class Recording:
         self._session: aiohttp.ClientSession | None = None
         if self.mode not in MODES:
             raise ValueError(f"{self.mode!r} is not a valid record. Valid values: {', '.join(MODES)}.")
-        self._read()
+        self._recorded = self._read()
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -185,16 +187,23 @@ class Recording:
         others = sorted({_netloc(exchange) for exchange in har.read(self.path)})
         return f"nothing was recorded from {self.name} in {self.path}, only from {', '.join(others) or 'nobody'}"
 
-    def _read(self) -> None:
+    def _read(self) -> dict[Hashable, RecordedRequest]:
+        """Return what the file has, by what is asked."""
         if not self.path.exists():
-            return
-        for exchange in har.read(self.path):
-            if not self._is_of_host(exchange):
-                continue
-            request = self._filter.clean_request(exchange.request)
-            parts = _parts_of(request, self._match)
-            found = self._recorded.setdefault(self._key(request), RecordedRequest(request, parts, [], self._match))
-            found.answers.append(exchange)
+            return {}
+        exchanges = har.read(self.path)
+        which = (self.path, self.name, self._match, self._secrets)
+        known = _read.get(which)
+        if known is not None and known[0] is exchanges:  # a search reads it in each of its runs
+            return known[1]
+        recorded: dict[Hashable, RecordedRequest] = {}
+        for exchange in exchanges:
+            if self._is_of_host(exchange):
+                request = self._filter.clean_request(exchange.request)
+                new = RecordedRequest(request, _parts_of(request, self._match), [], self._match)
+                recorded.setdefault(self._key(request), new).answers.append(exchange)
+        _read[which] = (exchanges, recorded)
+        return recorded
 
     def _is_of_host(self, exchange: Exchange) -> bool:
         host = urlsplit(exchange.request.url).hostname or ""
@@ -247,7 +256,9 @@ class Recording:
         self._in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self._in_flight)
         query = tuple(request.query.items())
-        call = Call(request.method, str(request.url), request.path, query, request.headers, b"", clock())
+        # request.url is broken in aiohttp 3.9 with newer releases of yarl, where there is a port.
+        url = f"{request.scheme}://{request.host}{request.raw_path}"
+        call = Call(request.method, url, request.path, query, request.headers, b"", clock())
         try:
             call.body = await request.read()
             self.calls.append(call)
@@ -260,12 +271,7 @@ class Recording:
             self._in_flight -= 1
 
     async def _answer_call(self, request: web.Request, call: Call) -> web.StreamResponse:
-        arrived = Request(
-            call.method,
-            f"{request.scheme}://{request.host}{request.raw_path}",
-            tuple(request.headers.items()),
-            call.body,
-        )
+        arrived = Request(call.method, call.url, tuple(request.headers.items()), call.body)
         cleaned = self._filter.clean_request(arrived)
         key = self._key(cleaned)
         number = self._counts.get(key, 0)
@@ -285,7 +291,7 @@ class Recording:
                 "it cannot be recorded in virtual time, which does not wait for a real host: run the test without",
             )
         position = len(self.calls)
-        exchange = await self._ask(request, arrived)
+        exchange = await self._ask(request, arrived, cleaned)
         answer = self._filter.clean_answer(exchange.answer, arrived)
         self._new[position] = Recorded(replace(exchange, request=cleaned, answer=answer), key, number)
         return _response(exchange.answer, is_head=call.method == "HEAD")
@@ -326,12 +332,12 @@ class Recording:
 
     # -- the real host -------------------------------------------------------------------------------------------
 
-    async def _ask(self, request: web.Request, arrived: Request) -> Exchange:
+    async def _ask(self, request: web.Request, arrived: Request, cleaned: Request) -> Exchange:
         """Return what the real host answers."""
         import aiohttp
         from yarl import URL
 
-        what = f"{arrived.method} {request.url}"
+        what = f"{arrived.method} {cleaned.url}"
         if request.headers.get("Upgrade", "").lower() == "websocket":
             raise RecordingError(f"{what} is a WebSocket, which is not recorded")
         if self._has_given_stand_in and _has_stand_in(arrived):
@@ -358,9 +364,7 @@ class Recording:
                     body = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
-            raise RecordingError(
-                f"{what} could not be recorded, for the real host does not answer: {reason}"
-            ) from error
+            raise RecordingError(f"{what} could not be recorded: {reason}") from error
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         plain = har.decompress(body, encoding)
         answer = Answer(
