@@ -12,9 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 from aiohttp import web
+
+from pytest_interleave import Hosts
+from pytest_interleave.net import har
 
 
 class RealHost:
@@ -682,6 +686,72 @@ def test_a_host_with_a_wildcard_keeps_its_hosts_apart(pytester: pytest.Pytester,
     run(pytester).assert_outcomes(passed=1)
 
 
+def test_marked_tests_are_not_explored_while_they_are_recorded(pytester: pytest.Pytester, real_host: RealHost) -> None:
+    write_test(pytester, real_host, USERS, head="@pytest.mark.interleave(runs=4)")
+    result = run(pytester, RECORD)
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*explored in*")
+    assert len(real_host.asked) == 5
+    real_host.stop()
+
+    result = run(pytester)
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*1 explored in 4 runs*"])
+
+
+def test_what_is_missing_cannot_be_recorded_in_virtual_time(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import aiohttp
+        import pytest
+        import pytest_interleave
+
+        @pytest.mark.virtual_time
+        @pytest.mark.asyncio
+        async def test_api():
+            async with pytest_interleave.Hosts(record="missing") as hosts, aiohttp.ClientSession() as session:
+                hosts.recording("http://api.example.com", "api.har")
+                async with session.get("http://api.example.com/") as response:
+                    assert "cannot be recorded in virtual time" in await response.text()
+        """
+    )
+
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_what_came_is_kept_though_the_test_fails(pytester: pytest.Pytester, real_host: RealHost) -> None:
+    write_test(pytester, real_host, 'assert await text_of(mock_session, "/users/1") == "what I hoped for"')
+    run(pytester, RECORD).assert_outcomes(failed=1)
+    write_test(pytester, real_host, """assert await text_of(mock_session, "/users/1") == '{"id": "1"}'""")
+
+    run(pytester).assert_outcomes(passed=1)
+
+    assert len(real_host.asked) == 1
+
+
+def test_two_tasks_record_for_themselves(tmp_path: Path, real_host: RealHost) -> None:
+    url = f"http://localhost:{real_host.port}"
+
+    async def ask(name: str, both: asyncio.Barrier) -> None:
+        async with Hosts(record="missing") as hosts, aiohttp.ClientSession() as session:
+            hosts.recording(url, tmp_path / f"{name}.har")
+            await both.wait()
+            async with session.get(f"{url}/users/{name}") as response:
+                assert await response.json() == {"id": name}
+            await both.wait()
+
+    async def ask_twice() -> None:
+        both = asyncio.Barrier(2)
+        await asyncio.gather(ask("a", both), ask("b", both))
+
+    asyncio.run(ask_twice())
+
+    for name in ("a", "b"):
+        exchanges = har.read(tmp_path / f"{name}.har")
+        assert [exchange.request.url for exchange in exchanges] == [f"{url}/users/{name}"]
+
+
 def test_two_workers_write_one_file(pytester: pytest.Pytester, real_host: RealHost) -> None:
     pytester.makepyfile(
         f"""
@@ -761,10 +831,6 @@ def test_what_is_wrong_with_a_recording_is_said_where_it_is_declared(
 
 
 def test_a_script_records_and_replays(tmp_path: Path, real_host: RealHost) -> None:
-    import aiohttp
-
-    from pytest_interleave import Hosts
-
     url = f"http://localhost:{real_host.port}"
 
     async def ask(record: str | None) -> str:
