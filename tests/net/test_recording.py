@@ -461,7 +461,7 @@ def test_an_answer_takes_as_long_as_the_real_one_where_time_is_virtual(
 loop = asyncio.get_running_loop()
 began = loop.time()
 assert await text_of(mock_session, "/slow") == "late"
-print("took", 0.3 <= loop.time() - began < 5)
+print("took", loop.time() - began > 0.25)
 """
     write_test(pytester, real_host, body, head="@pytest.mark.virtual_time")
     run(pytester, RECORD).assert_outcomes(passed=1)  # in real time, or it would not wait for the real host
