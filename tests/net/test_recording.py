@@ -53,6 +53,7 @@ class RealHost:
         application = web.Application()
         application.router.add_get("/users/{id}", self._user)
         application.router.add_get("/count", self._count)
+        application.router.add_get("/host", self._host)
         application.router.add_get("/packed", self._packed)
         application.router.add_get("/bytes", self._bytes)
         application.router.add_get("/slow", self._slow)
@@ -76,6 +77,9 @@ class RealHost:
     async def _count(self, request: web.Request) -> web.Response:
         self._note(request)
         return web.Response(text=str(len(self.asked)))
+
+    async def _host(self, request: web.Request) -> web.Response:
+        return web.Response(text=request.host)
 
     async def _packed(self, request: web.Request) -> web.Response:
         self._note(request)
@@ -574,7 +578,7 @@ def test_what_a_browser_saved_is_replayed_over_tls(pytester: pytest.Pytester, op
         ("https://api.example.com/blocked", "*the nearest that was recorded is GET /large*"),
         (
             "https://new.example.com/",
-            "*nothing was recorded from new.example.com in */saved.har, only from api.example.*",
+            "*nothing was recorded from new.example.com:443 in */saved.har, only from api.example.*",
         ),
     ],
 )
@@ -679,6 +683,46 @@ def test_a_host_with_a_wildcard_keeps_its_hosts_apart(pytester: pytest.Pytester,
                 async with mock_session.get(f"http://{{name}}.example.com/count") as response:
                     assert await response.text() == count
         """
+    )
+    run(pytester, RECORD).assert_outcomes(passed=1)
+    real_host.stop()
+
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_two_ports_of_one_name_are_two_hosts(pytester: pytest.Pytester, real_host: RealHost) -> None:
+    other = RealHost()
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_api(hosts, mock_session):
+            for port, count in (({real_host.port}, "1"), ({other.port}, "1"), ({other.port}, "2")):
+                url = f"http://localhost:{{port}}"
+                if count == "1":
+                    hosts.recording(url, "api.har")
+                async with mock_session.get(url + "/count") as response:
+                    assert await response.text() == count
+        """
+    )
+    try:
+        run(pytester, RECORD).assert_outcomes(passed=1)
+    finally:
+        other.close()
+    real_host.stop()
+
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_a_client_may_name_any_host_in_its_headers(pytester: pytest.Pytester, real_host: RealHost) -> None:
+    write_test(
+        pytester,
+        real_host,
+        """
+headers = {"Host": "api.example.com"}
+assert await text_of(mock_session, "/host", headers=headers) == "api.example.com"
+""",
     )
     run(pytester, RECORD).assert_outcomes(passed=1)
     real_host.stop()

@@ -408,7 +408,8 @@ class Hosts:
             upstream=upstream,
             place=f"{frame.f_code.co_filename}:{frame.f_lineno}",
         )
-        self.serve(name, recording, port=port, tls=tls)
+        host = self.serve(name, recording, port=port, tls=tls)
+        recording.open({endpoint.port: endpoint.tls for endpoint in host.endpoints.values()})
         self.mocked.append(recording)
         return recording
 

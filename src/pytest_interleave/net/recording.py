@@ -49,7 +49,7 @@ written: dict[Path, int] = {}
 
 _AS_CLIENTS_SAY = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 #: Of the request as it came to us; the client that asks the real host has its own.
-_NOT_PASSED_ON = har.OF_THE_CONNECTION | {"host", "content-length", "content-encoding", "expect"}
+_NOT_PASSED_ON = har.OF_THE_CONNECTION | {"content-length", "content-encoding", "expect"}
 _MOST_OTHERS = 10
 
 
@@ -88,6 +88,8 @@ class Unrecorded(Unmatched):
 
     recording: Recording
     reason: str = ""
+    #: What to record so that it is answered; empty if that does not help.
+    remedy: str = "missing"
 
     @property
     def place(self) -> str | None:
@@ -97,9 +99,7 @@ class Unrecorded(Unmatched):
     @property
     def advice(self) -> str:
         """How to record it."""
-        if self.reason and self.recording.mode != "none":
-            return ""
-        return "Record it: pytest --interleave-record=missing {test}"
+        return f"Record it: pytest --interleave-record={self.remedy} {{test}}" if self.remedy else ""
 
     def summary(self) -> str:
         """Return one line."""
@@ -169,6 +169,13 @@ class Recording:
         self._session: aiohttp.ClientSession | None = None
         if self.mode not in MODES:
             raise ValueError(f"{self.mode!r} is not a valid record. Valid values: {', '.join(MODES)}.")
+        #: Ports of the host, and which are under TLS; the same name at another port is another server.
+        self._ports: dict[int, bool] = {}
+        self._recorded: dict[Hashable, RecordedRequest] = {}
+
+    def open(self, ports: dict[int, bool]) -> None:
+        """Read what was recorded from these ports, of which some are under TLS."""
+        self._ports = ports
         self._recorded = self._read()
 
     @property
@@ -184,15 +191,18 @@ class Recording:
         """Say why nothing at all can be answered."""
         if not self.path.exists():
             return f"there is no file {self.path}"
-        others = sorted({_netloc(exchange) for exchange in har.read(self.path)})
-        return f"nothing was recorded from {self.name} in {self.path}, only from {', '.join(others) or 'nobody'}"
+        others = sorted({urlsplit(exchange.request.url).netloc for exchange in har.read(self.path)})
+        ports = " or ".join(map(str, sorted(self._ports)))
+        return (
+            f"nothing was recorded from {self.name}:{ports} in {self.path}, only from {', '.join(others) or 'nobody'}"
+        )
 
     def _read(self) -> dict[Hashable, RecordedRequest]:
         """Return what the file has, by what is asked."""
         if not self.path.exists():
             return {}
         exchanges = har.read(self.path)
-        which = (self.path, self.name, self._match, self._secrets)
+        which = (self.path, self.name, tuple(self._ports), self._match, self._secrets)
         known = _read.get(which)
         if known is not None and known[0] is exchanges:  # a search reads it in each of its runs
             return known[1]
@@ -206,13 +216,12 @@ class Recording:
         return recorded
 
     def _is_of_host(self, exchange: Exchange) -> bool:
-        host = urlsplit(exchange.request.url).hostname or ""
-        return host == self.name or fnmatchcase(host, self.name)
+        host, port = _host_and_port(exchange.request.url)
+        return port in self._ports and (host == self.name or fnmatchcase(host, self.name))
 
     def _key(self, request: Request) -> Hashable:
         """Return what is the same for requests that get the same answer."""
-        netloc = _netloc_of(request.url) if "*" in self.name else self.name
-        return (netloc, *_parts_of(request, self._match).values())
+        return (*_host_and_port(request.url), *_parts_of(request, self._match).values())
 
     # -- at work -------------------------------------------------------------------------------------------------
 
@@ -256,9 +265,7 @@ class Recording:
         self._in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self._in_flight)
         query = tuple(request.query.items())
-        # request.url is broken in aiohttp 3.9 with newer releases of yarl, where there is a port.
-        url = f"{request.scheme}://{request.host}{request.raw_path}"
-        call = Call(request.method, url, request.path, query, request.headers, b"", clock())
+        call = Call(request.method, self._url_of(request), request.path, query, request.headers, b"", clock())
         try:
             call.body = await request.read()
             self.calls.append(call)
@@ -269,6 +276,15 @@ class Recording:
         finally:
             call.ended = clock()
             self._in_flight -= 1
+
+    def _url_of(self, request: web.Request) -> str:
+        """Return the URL by the declared name, since clients may put any in their headers, if it is one name."""
+        if "*" in self.name:
+            return f"{request.scheme}://{request.host}{request.raw_path}"
+        port = next(port for port, is_tls in self._ports.items() if is_tls == request.secure)
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        shown = "" if port == (443 if request.secure else 80) else f":{port}"
+        return f"{request.scheme}://{name}{shown}{request.raw_path}"
 
     async def _answer_call(self, request: web.Request, call: Call) -> web.StreamResponse:
         arrived = Request(call.method, call.url, tuple(request.headers.items()), call.body)
@@ -289,6 +305,7 @@ class Recording:
             return self._refuse(
                 shown,
                 "it cannot be recorded in virtual time, which does not wait for a real host: run the test without",
+                remedy="",
             )
         position = len(self.calls)
         exchange = await self._ask(request, arrived, cleaned)
@@ -315,14 +332,15 @@ class Recording:
             "answer again"
         )
 
-    def _refuse(self, call: Call, reason: str) -> web.Response:
-        unmatched = Unrecorded(call, (), self, reason)
+    def _refuse(self, call: Call, reason: str, *, remedy: str = "missing") -> web.Response:
+        unmatched = Unrecorded(call, (), self, reason, remedy)
         self.unmatched.append(unmatched)
         return _failure("\n".join([unmatched.summary(), *unmatched.differences()]))
 
     async def _replay(self, exchange: Exchange, call: Call) -> web.StreamResponse:
         if not exchange.answer.is_complete:
-            return self._refuse(call, "the file has the answer without its body: the browser had not kept it")
+            reason = "the file has the answer without its body: the browser had not kept it"
+            return self._refuse(call, reason, remedy="all")
         are_timings_kept = self._are_timings_kept if self._are_timings_kept is not None else _is_virtual()
         if FILTERED.encode() in exchange.answer.body or FILTERED in str(exchange.answer.headers):
             self._has_given_stand_in = True
@@ -346,7 +364,8 @@ class Recording:
                 "test anew, by --interleave-record=all"
             )
         url = f"{self._upstream}{request.raw_path}" if self._upstream else arrived.url
-        headers = [(name, value) for name, value in arrived.headers if name.lower() not in _NOT_PASSED_ON]
+        dropped = _NOT_PASSED_ON | {"host"} if self._upstream else _NOT_PASSED_ON
+        headers = [(name, value) for name, value in arrived.headers if name.lower() not in dropped]
         clock = asyncio.get_running_loop().time
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         began = clock()
@@ -484,12 +503,9 @@ def _show(value: Any) -> str:
     return shorten(text) or "nothing"
 
 
-def _netloc(exchange: Exchange) -> str:
-    return _netloc_of(exchange.request.url)
-
-
-def _netloc_of(url: str) -> str:
-    return urlsplit(url).hostname or ""
+def _host_and_port(url: str) -> tuple[str, int]:
+    split = urlsplit(url)
+    return split.hostname or "", split.port or (443 if split.scheme == "https" else 80)
 
 
 # -- the answer --------------------------------------------------------------------------------------------------
