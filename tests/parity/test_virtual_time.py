@@ -495,7 +495,7 @@ def test_a_livelock_names_who_runs_in_turns():
         flag = []
         await asyncio.gather(waits_busily(flag), waits_busily(flag))
 
-    with pytest.raises(StepLimit, match="^Livelock: still running .* but steps of waits_busily, waits_busily$"):
+    with pytest.raises(StepLimit, match=r"^Livelock: still running .* but steps of waits_busily, waits_busily$"):
         on_controlled(program, None, Limits(steps=5_000))
 
 

@@ -17,9 +17,8 @@ ORDER_ONLY = ("note", "fail", "off")
 #: Runs and seconds for each test, whichever ends first.
 PROFILES = {"default": (200, 1.0), "night": (10_000, 30.0)}
 MARK_LINE = (
-    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, faults, limit, timeout): explore this test "
-    "under "
-    "many schedules, with or without --interleave; interleave(False) leaves it out"
+    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, faults, limit, timeout): explore this "
+    "test under many schedules, with or without --interleave; interleave(False) leaves it out"
 )
 _OPTION_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel", "limit")
 _MARK_KEYS = (*_OPTION_KEYS, "faults")
