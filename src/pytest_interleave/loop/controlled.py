@@ -97,6 +97,17 @@ class ControlledLoop(TurnLoop):
         if self.at_end is not None:
             at_end, self.at_end = self.at_end, None
             at_end()
+        self.end_tasks(grace_steps, of_this_run=of_this_run)
+        if of_this_run:
+            self.set_exception_handler(None)
+            return
+        self.end_async_generators()
+        with contextlib.suppress(RunEnded):
+            self.drop_descriptors()
+        self.set_exception_handler(None)
+
+    def end_tasks(self, grace_steps: int = 10_000, *, of_this_run: bool = False) -> None:
+        """Cancel what runs, in silence, and abandon what goes on all the same."""
         self.relax(grace_steps)
         for _ in range(3):
             tasks = self._leftovers(of_this_run)
@@ -111,15 +122,12 @@ class ControlledLoop(TurnLoop):
         else:
             for task in self._leftovers(of_this_run):
                 self.abandon(task)
-        if of_this_run:
-            self.set_exception_handler(None)
-            return
+
+    def end_async_generators(self) -> None:
+        """Close the async generators that are suspended."""
         if _plain.needs_shutdown_of_async_generators(self):
             with contextlib.suppress(RunEnded):
                 self.run_until_complete(self.shutdown_asyncgens())
-        with contextlib.suppress(RunEnded):
-            self.drop_descriptors()
-        self.set_exception_handler(None)
 
     def _leftovers(self, of_this_run: bool) -> list[asyncio.Task[object]]:
         return [task for task in asyncio.all_tasks(self) if not of_this_run or self.is_of_this_run(task)]

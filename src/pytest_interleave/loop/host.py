@@ -296,6 +296,8 @@ class Host:
         loop = self.loop
         clear = getattr(loop, "clear", None)
         if clear is not None:  # a controlled loop: bounded, whatever its tasks do
+            if self.watcher is not None:
+                self._tell_while_ending(self.watcher)
             clear()
         self._cancel_tasks()
         if _plain.needs_shutdown_of_async_generators(loop):
@@ -309,6 +311,22 @@ class Host:
             self._iterate()  # the other side may have closed; let it be read, and answered
             self._iterate_at_most(_LAST_ITERATIONS)
             self.watcher.left_connected(self.owner, _plain.open_ends(loop))
+
+    def _tell_while_ending(self, watcher: Watcher) -> None:
+        """End what was left in a controlled loop, and tell of each thing before it is ended."""
+        loop: Any = self.loop
+        loop.relax()
+        try:
+            watcher.left_running(self.owner, self.pending_after_grace(self.tasks()))
+            loop.end_tasks()
+            watcher.left_open(self.owner, _plain.async_generators(loop))
+            loop.end_async_generators()
+            if _plain.has_files(loop):
+                self._iterate()
+                self._iterate_at_most(_LAST_ITERATIONS)
+                watcher.left_connected(self.owner, _plain.open_ends(loop))
+        except RunEnded:
+            pass  # it does not end; clear() sees to that
 
     def _iterate_at_most(self, count: int) -> None:
         for _ in range(count):

@@ -84,6 +84,8 @@ class Hosting:
         self.is_explored = False
         #: It is one of many runs, of which pytest is told nothing.
         self.is_searched = False
+        #: Of the run of an explored test that pytest reports, everybody is told all the same.
+        self.is_reported = False
         self._wide: list[OpenHost] = []  # those that outlive a test
         self._context_owner: pytest.Function | None = None
         self._context: JobContext
@@ -151,7 +153,7 @@ class Hosting:
 
     def _tasks_before(self, open_host: OpenHost) -> list[asyncio.Task[Any]] | None:
         """Return what runs already in a loop that outlives the test; None if nobody wants to know."""
-        if self.loop_findings is None or open_host.scope == "function" or self.is_explored:
+        if self.loop_findings is None or open_host.scope == "function" or not self._is_told:
             return None
         self.loop_findings.resume()
         return [] if 0 <= _plain.count_tasks() <= Host.open_hosts else open_host.host.tasks()
@@ -161,6 +163,11 @@ class Hosting:
         new = [task for task in host.tasks() if task not in before]
         if new:
             self.loop_findings.look_again_at(host, new)
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether anybody is told of what the loops tell now."""
+        return not self.is_explored or self.is_reported
 
     # -- look-up -------------------------------------------------------------------------------------------------
 
@@ -257,7 +264,7 @@ class Hosting:
         asyncio.set_event_loop(loop)
         is_narrow = scope == "function"
         host = Host(loop, self.context_of(item).context if is_narrow else None)
-        if self.loop_findings is not None and not self.is_explored:
+        if self.loop_findings is not None and self._is_told:
             self.loop_findings.watch(host, item if is_narrow else None)
 
         def close() -> None:

@@ -90,6 +90,11 @@ class DetectingHooks:
         self._pending: dict[pytest.Item, list[tuple[Level, Finding]]] = {}
         self._of_session: list[dict[str, Any]] = []
 
+    @property
+    def is_collecting(self) -> bool:
+        """Whether the garbage collector is at work: what it drops may be of any test."""
+        return self._never_awaited.is_collecting
+
     def take(self, item: pytest.Item | None, finding: Finding) -> bool:
         """Keep the finding, unless it is off or allowed; return whether it is kept."""
         level = level_of(finding, item, self.settings)

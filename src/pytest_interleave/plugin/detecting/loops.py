@@ -77,6 +77,8 @@ class LoopFindings:
         loop.default_exception_handler(context)
         if self._is_closed:  # the session is over, and perhaps Python
             return
+        if self._findings.is_collecting and getattr(loop, "is_for_all", False):
+            return  # it may be of a test that had the loop before
         owner = item if item is not None else self._findings.item
         message = str(context.get("message") or "unhandled exception")
         error = context.get("exception")

@@ -31,7 +31,8 @@ class NeverAwaited:
         self._findings = findings
         self._warn: Any = None
         self._depth = 0
-        self._is_collecting = False
+        #: Whether the garbage collector is at work: what it drops may be of any test.
+        self.is_collecting = False
         self._filters: Any = None
         self._show: Any = None
 
@@ -60,11 +61,11 @@ class NeverAwaited:
         if self._warn is None or (is_inner and not coroutine.cr_origin[0][0].startswith(root)):
             return False  # the outer session's may yet be awaited
         self.begin()  # no test is at its own business with warnings
-        self._is_collecting = True  # it may be of any test
+        self.is_collecting = True  # it may be of any test
         try:
             return self._is_wanted(coroutine)
         finally:
-            self._is_collecting = False
+            self.is_collecting = False
 
     def begin(self) -> None:
         """Remember how warnings are treated when a test begins: what it changes itself is its own business."""
@@ -72,7 +73,7 @@ class NeverAwaited:
         self._show = getattr(warnings, "_showwarnmsg_impl", None)
 
     def _on_collection(self, phase: str, info: dict[str, int]) -> None:
-        self._is_collecting = phase == "start"
+        self.is_collecting = phase == "start"
 
     def _found(self, coroutine: Any) -> None:
         if not self._is_wanted(coroutine):
@@ -84,8 +85,8 @@ class NeverAwaited:
             return False
         code = coroutine.cr_code
         path, line, function = (coroutine.cr_origin or [(code.co_filename, code.co_firstlineno, "")])[0]
-        owner = self._owner(path, line) if function else None if self._is_collecting else findings.item
-        if is_library(path) and not self._is_collecting:  # AsyncMock: the caller is here still
+        owner = self._owner(path, line) if function else None if self.is_collecting else findings.item
+        if is_library(path) and not self.is_collecting:  # AsyncMock: the caller is here still
             path, line, function = _find_caller() or (path, line, function)
         finding = Finding(
             "never-awaited",
@@ -106,7 +107,7 @@ class NeverAwaited:
         if others:  # a test kept it; the one that drops it is innocent
             return others[0] if len(others) == 1 else None
         # A helper's line. What dies by its reference count dies where it was made; what the collector finds may be old.
-        return None if self._is_collecting else current
+        return None if self.is_collecting else current
 
     def _is_test_looking(self, coroutine: Any) -> bool:
         """Whether the test is looking for warnings itself (pytest.warns), or such ones are ignored by name."""

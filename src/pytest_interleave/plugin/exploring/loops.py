@@ -16,6 +16,8 @@ class PooledLoop(ControlledLoop):
 
     #: Its threads are there for the next run.
     keeps_executor = True
+    #: One test after another runs in it.
+    is_for_all = True
     _is_clear = False
 
     def begin(self, decider: Decider | None, *, script: CodeType | None, stretch: bool, limits: RunLimits) -> Trace:

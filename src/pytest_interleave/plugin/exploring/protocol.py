@@ -140,7 +140,8 @@ class Explorer:
             return
         with ExitStack() as stack:
             stack.enter_context(ending_with_the_process())  # what one run leaves behind once, some hundred leave often
-            stack.enter_context(hosting_of(item.config).use_factory(self.pool.factory))
+            hosting = hosting_of(item.config)
+            stack.enter_context(hosting.use_factory(self.pool.factory))
             stack.enter_context(controlled_anyio(item, self.pool))
             execution = ItemExecution(
                 item, self.pool, stretch=settings.mode != "stock", limits=_limits_of(item, settings)
@@ -155,7 +156,12 @@ class Explorer:
             if baseline is not None and baseline.gave_up:  # it is long, which is no failure
                 execution.limits = Limits(sys.maxsize, execution.limits.virtual_seconds, float("inf"))
             stack.enter_context(execution.controlled(explored.decider, is_in_real_time=explored.is_in_real_time))
-            runtestprotocol(item, nextitem=nextitem)
+            # What a failing schedule leaves behind may be so because it fails.
+            hosting.is_reported = explored.failure is None
+            try:
+                runtestprotocol(item, nextitem=nextitem)
+            finally:
+                hosting.is_reported = False
 
     def _explore_in_silence(
         self, item: pytest.Function, execution: ItemExecution, settings: ExploreSettings
