@@ -116,7 +116,9 @@ def test_what_a_fixture_ends_or_ends_by_itself_is_not_told(explore) -> None:
             for task in tasks:
                 task.cancel()
 
-        @pytest.fixture(scope="module", loop_scope="module")
+        import pytest_asyncio
+
+        @pytest_asyncio.fixture(scope="module", loop_scope="module")
         async def service():
             task = asyncio.create_task(forever())
             yield

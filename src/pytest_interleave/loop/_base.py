@@ -308,7 +308,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
 
     def _last_origin_alive(self) -> int:
         numbers = [getattr(task, "number", 0) for task in asyncio.all_tasks(self)]
-        numbers += [step.origin for step in (*self._ready, *self._timers)]
+        numbers += [step.origin for step in (*self._ready, *self._timers) if not step._cancelled]
         watched = self._selector.get_map()
         numbers += [watch.origin for watch in self._watches.values() if watch.fd in watched]
         return max(numbers, default=0)

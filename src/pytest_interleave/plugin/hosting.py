@@ -273,6 +273,8 @@ class Hosting:
                 del node.stash[_HOSTS]
             if not is_narrow:
                 self._wide.remove(open_host)
+                if host.watcher is None and self.loop_findings is not None:  # it was opened while a test was searched
+                    self.loop_findings.look_again()
             try:
                 host.close()
             except RuntimeError:

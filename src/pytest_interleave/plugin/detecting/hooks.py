@@ -144,9 +144,7 @@ class DetectingHooks:
             self._explanations.explain(item, call.excinfo)
             self.handler_failures.explain(item, call.excinfo.value)
         if self.suspects and call.when == "teardown":
-            suspects, self.suspects = self.suspects, []
-            for look_again in suspects:
-                look_again()
+            self.look_again()
         while self.sightings:
             self.sightings.popleft()()
         if not self._pending and not is_anything_measured():
@@ -170,6 +168,12 @@ class DetectingHooks:
                 self.collect(report)
         show_measurements(report)
         return report
+
+    def look_again(self) -> None:
+        """Look whether what was suspect is still there."""
+        suspects, self.suspects = self.suspects, []
+        for look in suspects:
+            look()
 
     def collect(self, report: pytest.TestReport) -> None:
         """Keep for the end what the report brought."""

@@ -68,6 +68,10 @@ class LoopFindings:
         if own:
             self._findings.suspects.append(lambda: self.left_running(item, host.pending_after_grace(own)))
 
+    def look_again(self) -> None:
+        """Look at such tasks now, for their loop ends."""
+        self._findings.look_again()
+
     def _note_tasks(self, host: Host, frame: FrameType | None) -> None:
         if host.watcher is self:
             with contextlib.suppress(Exception):  # as of a user's __repr__: Ctrl-C must do its work
