@@ -86,7 +86,7 @@ _LEFT = {
 def test_what_is_left_is_told_once(explore, name: str) -> None:
     source, lines = _LEFT[name]
 
-    result = explore(_HEAD + textwrap.dedent(source))
+    result = explore(_HEAD + textwrap.dedent(source), "-W", "ignore::ResourceWarning")
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines([*lines, "  in test_it.py::test_it"])
