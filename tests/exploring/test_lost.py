@@ -160,13 +160,16 @@ _INNOCENT = {
     "a handler whose client went away": """
         async def test_it():
             async def handle(reader, writer):
-                await reader.readexactly(1)
+                await asyncio.sleep(0.005)
+                if reader.at_eof():
+                    raise EOFError
+                writer.close()
             server = await asyncio.start_server(handle, "127.0.0.1", 0)
             async with server:
                 _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
                 await asyncio.sleep(0.01)
                 writer.close()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.02)
     """,
     "read from the log": """
         async def test_it(caplog):
