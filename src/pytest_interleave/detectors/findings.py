@@ -45,6 +45,10 @@ DETECTORS: dict[str, tuple[Level, str]] = {
     "never-awaited": (Level.FAIL, "a coroutine that was made and never awaited"),
     "lost-exception": (Level.FAIL, "an exception of a task or callback that nobody retrieved"),
     "unawaited-result": (Level.FAIL, "a value that an async test returned: a coroutine, or anything but None"),
+    "swallowed-cancellation": (
+        Level.FAIL,
+        "a task that goes on when it is cancelled at the end of its test",
+    ),
     "leaked-task": (Level.REPORT, "a task that is still pending after the test's fixtures are torn down"),
     "blocked-loop": (Level.REPORT, "a step that kept its loop from everything else"),
     "left-open": (

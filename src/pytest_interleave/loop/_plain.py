@@ -7,6 +7,8 @@ for importing it. Every function answers for foreign loops (uvloop) too, on the 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
 import selectors
 import signal
@@ -135,6 +137,34 @@ def drop_task(task: asyncio.Task[Any], waited_for: asyncio.Future[Any] | None) -
     coroutine = task.get_coro()
     if coroutine is not None:
         coroutine.close()
+
+
+def abandon_task(task: asyncio.Task[Any]) -> None:
+    """Forget a task that will not end, without a complaint, and without throwing anything into its coroutine again."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    asyncio.tasks._unregister_task(task)
+    waited_for = task._fut_waiter  # type: ignore[attr-defined]
+    for callback, _ in getattr(waited_for, "_callbacks", None) or ():
+        if getattr(callback, "__self__", None) is task:
+            waited_for.remove_done_callback(callback)
+    if not _abandoned:
+        atexit.register(_close_abandoned)
+    _abandoned.append(task)
+
+
+#: Dropping the coroutine of such a task would run its clean-up now, and what goes wrong there would be some test's.
+_abandoned: list[asyncio.Task[Any]] = []
+
+
+def _close_abandoned() -> None:
+    for task in _abandoned:
+        with contextlib.suppress(BaseException):
+            task.get_coro().close()  # type: ignore[union-attr]
+
+
+def awaited_by(task: asyncio.Task[Any]) -> Any:
+    """Return the future for which the task waits, if it waits."""
+    return getattr(task, "_fut_waiter", None)
 
 
 def take_lost_exception(future: asyncio.Future[Any]) -> BaseException | None:

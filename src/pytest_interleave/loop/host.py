@@ -19,7 +19,7 @@ import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextvars import Context, copy_context
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_interleave.errors import InterleaveError, RunEnded
 from pytest_interleave.loop import _plain
@@ -27,11 +27,16 @@ from pytest_interleave.loop.cancellation import Cancellation, Crash, Expired, In
 
 __all__ = ["Cancellation", "Crash", "Expired", "Host", "Interrupt", "Interrupts", "NestedLoopError", "Requested"]
 
+if TYPE_CHECKING:
+    from pytest_interleave.loop.swallowing import Cancelled as _Cancelled
+
 _T = TypeVar("_T")
 LEFT_RUNNING = "unhandled exception in a task that was left running"
 _STOPPED = "Event loop stopped before Future completed."
 #: ``Runner.close`` gives the loop as many iterations; a transport needs two of them to close its socket.
 _LAST_ITERATIONS = 4
+#: So long what is cancelled at the end may take, before anybody asks whether it heard of that.
+_PATIENCE_SECONDS = 3.0
 
 
 class NestedLoopError(InterleaveError, RuntimeError):
@@ -59,6 +64,9 @@ class Watcher(Protocol):
 
     def left_open(self, owner: Any, generators: Iterable[Any]) -> None:
         """Take async generators that are suspended, before they are closed."""
+
+    def swallowed(self, owner: Any, task: asyncio.Task[Any], *, is_own: bool) -> None:
+        """Take a task that was cancelled and goes on; ``is_own``: it runs the test, or a fixture."""
 
     def left_connected(self, owner: Any, ends: Iterable[tuple[Any, Any]]) -> None:
         """Take transports and servers that are open when nothing runs any more, each with its protocol or factory."""
@@ -226,11 +234,13 @@ class Host:
         relax = getattr(self.loop, "relax", None)
         if relax is not None:
             relax()
+        cancelled = _cancelled(asyncio.all_tasks(self.loop)) if self.watcher is not None else None
         self._task.strike(None)
         try:
             self.loop.run_forever()
-        except RunEnded:
-            pass  # it does not end; the run has ended all the same
+        except RunEnded:  # it does not end; the run has ended all the same
+            if cancelled is not None:
+                self._abandon_stuck(cancelled)
         finally:
             if self._job is not None:  # stuck: close() cancels its task again, the next job gets a new one
                 self._task = None
@@ -373,12 +383,56 @@ class Host:
             self.watcher.left_running(self.owner, tasks)
         if not tasks:
             return
+        self._cancel_and_wait(tasks)
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                self.loop.call_exception_handler({"message": LEFT_RUNNING, "exception": error, "task": task})
+
+    def _cancel_and_wait(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """Cancel the tasks and wait until they have ended, but not for those that go on all the same."""
+        cancelled = _cancelled(tasks)
         for task in tasks:
             task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                self.loop.call_exception_handler({"message": LEFT_RUNNING, "exception": error, "task": task})
+        ending = asyncio.gather(*tasks, return_exceptions=True)
+        abandoned: list[asyncio.Task[Any]] = []
+        try:
+            while not all(task.done() or task in abandoned for task in tasks):
+                self._wait_for(ending)
+                if not ending.done():
+                    abandoned += self._abandon_stuck(cancelled)
+        except RunEnded:  # its time limit; it would wait for them in the next tear-down again
+            self._abandon_stuck(cancelled)
+            raise
+
+    def _wait_for(self, ending: asyncio.Future[Any]) -> None:
+        """Run the loop until the future is done, or patience is at its end."""
+        moment = self.loop.create_future()
+
+        def end(_: object) -> None:
+            if not moment.done():
+                moment.set_result(None)
+
+        timer = self.loop.call_later(_PATIENCE_SECONDS, end, None)
+        ending.add_done_callback(end)
+        try:
+            self.loop.run_until_complete(moment)
+        finally:
+            timer.cancel()
+            ending.remove_done_callback(end)
+
+    def _abandon_stuck(self, cancelled: _Cancelled) -> list[asyncio.Task[Any]]:
+        """Tell of tasks that swallow their cancellation; wait no longer for them, nor for who waits for them."""
+        swallowers, stuck = cancelled.stuck()
+        if self.watcher is not None:
+            for task in swallowers:
+                self.watcher.swallowed(self.owner, task, is_own=isinstance(task, _HostTask))
+        for task in stuck:
+            if isinstance(task, _HostTask):
+                task.host = None
+                if task is self._task:
+                    self._task = None
+            _plain.abandon_task(task)
+        return stuck
 
 
 class InContext:
@@ -452,6 +506,12 @@ class Interrupts:
             Interrupts.on_interrupt(host, frame)
         if host is None or not host.interrupt():
             raise KeyboardInterrupt
+
+
+def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> _Cancelled:
+    from pytest_interleave.loop.swallowing import Cancelled  # clean suites have no use for it
+
+    return Cancelled(tasks)
 
 
 def _do_nothing() -> None:

@@ -24,6 +24,7 @@ from pytest_interleave.plugin.detecting.lost import lost_exception
 from pytest_interleave.plugin.detecting.open_ends import open_end
 from pytest_interleave.plugin.detecting.places import is_library
 from pytest_interleave.plugin.detecting.results import unawaited_result
+from pytest_interleave.plugin.detecting.swallowed import swallowed_cancellation
 
 
 class LoopFindings:
@@ -121,6 +122,12 @@ class LoopFindings:
                 continue
             self._told.add(task)
             self._findings.take(owner or self._findings.item, _leaked_task(task, f"was still running when {when}"))
+
+    def swallowed(self, owner: pytest.Item | None, task: asyncio.Task[Any], *, is_own: bool) -> None:
+        """Tell of a task that was cancelled and goes on."""
+        self._told.add(task)
+        owner = owner or self._findings.item
+        self._findings.take(owner, swallowed_cancellation(task, is_own=is_own))
 
     def left_open(self, owner: pytest.Item | None, generators: Iterable[Any]) -> None:
         """Tell of async generators that were begun and not finished."""

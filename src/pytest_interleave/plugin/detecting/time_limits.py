@@ -105,7 +105,7 @@ class TimeLimits:
 
     def _describe(self, frame: FrameType | None) -> str:
         lines = [f"Hang: this took longer than its limit of {self._limit:g} s."]
-        loop = Host.running[-1].loop if Host.running else None
+        loop = Host.running[-1].loop if Host.running else Host.ending
         if loop is not None and _plain.get_running_loop_or_none() is loop:
             lines += describe_waits(loop, frame)
         else:

@@ -1,0 +1,173 @@
+"""A task that goes on when it is cancelled ends all the same, and the line is named that swallowed the cancellation."""
+
+import pytest
+
+_HEAD = """
+import asyncio
+import contextlib
+import pytest
+
+async def stubborn():
+    while True:
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            pass
+
+async def suppressing(event):
+    while True:
+        with contextlib.suppress(ValueError, asyncio.CancelledError):
+            await event.wait()
+"""
+
+
+def _run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(test_it=_HEAD + body + "\nasync def test_next():\n    await asyncio.sleep(0)\n")
+    return pytester.runpytest_subprocess("-W", "error", *arguments, timeout=60)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("from pytest_interleave.loop import host\nhost._PATIENCE_SECONDS = 0.3\n")
+
+
+def test_a_test_over_its_limit_ends(pytester: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.interleave(timeout=0.5)
+async def test_it():
+    await stubborn()
+"""
+    result = _run(pytester, body)
+
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "Hang: this took longer than its limit of 0.5 s.",
+            "swallowed-cancellation: 'test_it' was cancelled, and went on as if nothing had been  (test_it.py:10)",
+            "    cancelled at *test_it.py:9 in stubborn: await asyncio.sleep(1)",
+            "    It waits there again, and was abandoned.",
+        ]
+    )
+    assert "leaked-task" not in result.stdout.str()
+    assert "Exception ignored" not in result.stderr.str()
+
+
+def test_a_fixture_that_waits_for_such_a_task_ends(pytester: pytest.Pytester) -> None:
+    body = """
+@pytest.fixture
+async def service():
+    task = asyncio.create_task(stubborn(), name="service")
+    yield
+    task.cancel()
+    await task
+
+@pytest.mark.interleave(timeout=0.5)
+async def test_it(service):
+    await asyncio.sleep(0)
+"""
+    result = _run(pytester, body)
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "Hang: this took longer than its limit of 0.5 s.",
+            "swallowed-cancellation: task 'service' (stubborn) was cancelled, and went on as * (test_it.py:10)",
+        ]
+    )
+    assert result.stdout.str().count("swallowed-cancellation: ") == 1
+
+
+def test_a_task_that_is_left_ends_within_the_limit_of_the_tear_down(pytester: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.interleave(timeout=0.5)
+async def test_it():
+    asyncio.create_task(stubborn(), name="service")
+    await asyncio.sleep(0)
+"""
+    result = _run(pytester, body)
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        ["Hang: *", "  task 'service' waits for a timer", "swallowed-cancellation: task 'service' (stubborn) *"]
+    )
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(("coroutine", "line"), [("stubborn()", 10), ("suppressing(asyncio.Event())", 15)])
+def test_a_task_that_is_left_ends_without_a_limit(pytester: pytest.Pytester, coroutine: str, line: int) -> None:
+    body = f"""
+async def test_it():
+    asyncio.create_task({coroutine}, name="service")
+    await asyncio.sleep(0)
+"""
+    result = _run(pytester, body)
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [f"swallowed-cancellation: task 'service' (s*) was cancelled, and *(test_it.py:{line})"]
+    )
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_who_waits_for_such_a_task_is_not_waited_for_either(pytester: pytest.Pytester) -> None:
+    body = """
+async def test_it():
+    service = asyncio.create_task(stubborn(), name="service")
+    async def stop():
+        await asyncio.gather(service, return_exceptions=True)
+    asyncio.create_task(stop(), name="stopper")
+    await asyncio.sleep(0)
+"""
+    result = _run(pytester, body)
+
+    result.assert_outcomes(passed=2, errors=1)
+    assert "swallowed-cancellation: task 'stopper'" not in result.stdout.str()
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_long_clean_up_is_waited_for(pytester: pytest.Pytester) -> None:
+    body = """
+done = []
+
+async def closing():
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        await asyncio.sleep(1)
+        done.append("closed")
+
+async def shielding():
+    work = asyncio.create_task(asyncio.sleep(0.7))
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.shield(work)
+        done.append("shielded")
+
+async def test_it():
+    asyncio.create_task(closing())
+    asyncio.create_task(shielding())
+    await asyncio.sleep(0)
+
+def test_done():
+    assert sorted(done) == ["closed", "shielded"]
+"""
+    result = _run(pytester, body)
+
+    result.assert_outcomes(passed=3)
+    assert "swallowed" not in result.stdout.str()
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_the_level_off_ends_it_too(pytester: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.interleave_detect(swallowed_cancellation="off")
+async def test_it():
+    asyncio.create_task(stubborn(), name="service")
+    await asyncio.sleep(0)
+"""
+    result = _run(pytester, body)
+
+    result.assert_outcomes(passed=2)
+    assert "swallowed" not in result.stdout.str()
