@@ -20,10 +20,9 @@ def swallowed_cancellation(task: asyncio.Task[Any], *, is_own: bool) -> Finding:
     own = [frame for frame in frames_of(task.get_coro()) if _is_users(frame.f_code.co_filename)]
     coroutine: Any = task.get_coro()
     name = getattr(coroutine, "__qualname__", repr(coroutine))
+    who = f"task {task.get_name()!r} ({name})"
     if is_own:  # the host's task, in which a test or a fixture runs
         who = f"{own[0].f_code.co_qualname!r}" if own else "the test"
-    else:
-        who = f"task {task.get_name()!r} ({name})"
     lines = []
     for frame in own[-1:]:
         path, line = frame.f_code.co_filename, frame.f_lineno
