@@ -97,3 +97,14 @@ def test_a_secret_that_was_answered_is_found_in_later_requests() -> None:
 
 def test_short_secrets_are_not_looked_for_elsewhere() -> None:
     assert clean("http://a/ann?token=ann").url == "http://a/ann?token=FILTERED"
+
+
+def test_the_pieces_of_a_stream_are_still_those_of_its_body() -> None:
+    body = b'data: {"token": "abcdef"}\n\ndata: 2\n\n'
+    for cut, lengths in ((27, [29, 9]), (20, [38])):
+        answer = Answer(200, body=body, pieces=((0.0, cut), (1.0, len(body) - cut)))
+
+        cleaned = Filter().clean_answer(answer, Request("GET", "http://a/"))
+
+        assert cleaned.body == b'data: {"token": "FILTERED"}\n\ndata: 2\n\n'
+        assert [length for _, length in cleaned.pieces] == lengths

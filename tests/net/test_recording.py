@@ -53,6 +53,7 @@ class RealHost:
         application = web.Application()
         application.router.add_get("/users/{id}", self._user)
         application.router.add_get("/count", self._count)
+        application.router.add_get("/stream", self._stream)
         application.router.add_get("/host", self._host)
         application.router.add_get("/packed", self._packed)
         application.router.add_get("/bytes", self._bytes)
@@ -77,6 +78,17 @@ class RealHost:
     async def _count(self, request: web.Request) -> web.Response:
         self._note(request)
         return web.Response(text=str(len(self.asked)))
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for number in range(int(request.query["events"])):
+            await response.write(b"data: %d\n\n" % number)
+            await asyncio.sleep(0.1)
+        if "break" in request.query:
+            assert request.transport is not None
+            request.transport.close()
+        return response
 
     async def _host(self, request: web.Request) -> web.Response:
         return web.Response(text=request.host)
@@ -728,6 +740,70 @@ assert await text_of(mock_session, "/host", headers=headers) == "api.example.com
     real_host.stop()
 
     run(pytester).assert_outcomes(passed=1)
+
+
+READ_STREAM = """
+loop = asyncio.get_running_loop()
+began = loop.time()
+pieces = []
+async with mock_session.get(URL + "/stream?events={events}") as response:
+    assert response.content_type == "text/event-stream"
+    async for piece, _ in response.content.iter_chunks():
+        pieces.append(piece)
+        if len(pieces) == 3:
+            break
+assert pieces == [b"data: %d\\n\\n" % number for number in range(3)]
+print("took", loop.time() - began > 0.15)
+"""
+
+
+@pytest.mark.parametrize("events", [3, 1_000_000], ids=["read to its end", "endless"])
+def test_a_stream_is_replayed_in_its_pieces(pytester: pytest.Pytester, real_host: RealHost, events: int) -> None:
+    write_test(pytester, real_host, READ_STREAM.format(events=events))
+    result = run(pytester, "-s", RECORD)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*took True"])
+    real_host.stop()
+
+    result = run(pytester, "-s")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*took False"])
+
+    result = run(pytester, "-s", *EXPLORED)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*took True"])
+
+
+def test_a_stream_that_breaks_off_is_not_recorded(pytester: pytest.Pytester, real_host: RealHost) -> None:
+    write_test(
+        pytester,
+        real_host,
+        """
+with pytest.raises(aiohttp.ClientError):
+    await text_of(mock_session, "/stream?events=2&break=1")
+""",
+    )
+
+    result = run(pytester, RECORD)
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["GET http://localhost:*/stream?events=2&break=1 could not be recorded: *"])
+    assert not (pytester.path / "har").exists()
+
+
+def test_httpx_reads_a_stream(pytester: pytest.Pytester, real_host: RealHost) -> None:
+    write_test(
+        pytester,
+        real_host,
+        """
+async with httpx.AsyncClient() as client, client.stream("GET", URL + "/stream?events=3") as response:
+    assert [line async for line in response.aiter_lines() if line] == ["data: 0", "data: 1", "data: 2"]
+""",
+    )
+    run(pytester, RECORD).assert_outcomes(passed=1)
+    real_host.stop()
+
+    run(pytester, *EXPLORED).assert_outcomes(passed=1)
 
 
 def test_marked_tests_are_not_explored_while_they_are_recorded(pytester: pytest.Pytester, real_host: RealHost) -> None:

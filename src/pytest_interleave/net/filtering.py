@@ -64,10 +64,27 @@ class Filter:
         self._clean_request(request, found)
         answered: set[str] = set()
         headers = self._clean_headers(answer.headers, answered)
-        body = answer.body if answer.is_encoded else self._clean_body(answer.body, answer.headers, answered)
+
+        def clean_body(body: bytes) -> bytes:
+            return body if answer.is_encoded else self._clean_body(body, answer.headers, answered)
+
+        body = clean_body(answer.body)
         self._answered |= answered
         erase = _eraser(found | answered)
-        return replace(answer, headers=_erase_in_headers(headers, erase), body=_erase_in_body(body, erase))
+        pieces = []
+        start = 0
+        for seconds, length in answer.pieces:
+            pieces.append((seconds, _erase_in_body(clean_body(answer.body[start : start + length]), erase)))
+            start += length
+        body = _erase_in_body(body, erase)
+        if b"".join(piece for _, piece in pieces) != body:
+            pieces = [(seconds, body) for seconds, _ in pieces[-1:]]  # a secret lies across two of them
+        return replace(
+            answer,
+            headers=_erase_in_headers(headers, erase),
+            body=body,
+            pieces=tuple((seconds, len(piece)) for seconds, piece in pieces),
+        )
 
     def _clean_request(self, request: Request, found: set[str]) -> Request:
         return replace(

@@ -33,9 +33,11 @@ OF_THE_CONNECTION = frozenset(
         "upgrade",
     }
 )
-#: HAR has no place for bytes in what was sent, nor for bodies in an encoding that we do not know.
+#: HAR has no place for bytes in what was sent, for bodies in an encoding that we do not know, and for streams.
 _ENCODING_KEY = "_encoding"
 _IS_ENCODED_KEY = "_encoded"
+_PIECES_KEY = "_pieces"
+_UNFINISHED_KEY = "_unfinished"
 _CREATOR = {"name": "pytest-interleave", "version": "1"}
 
 
@@ -61,6 +63,10 @@ class Answer:
     is_encoded: bool = False
     #: Whether the body is there: browsers keep some of them only.
     is_complete: bool = True
+    #: Of a body that came in several: the seconds since the headers, and how many bytes.
+    pieces: tuple[tuple[float, int], ...] = ()
+    #: Whether the stream came to its end before its client had gone.
+    is_finished: bool = True
 
 
 @dataclass(frozen=True)
@@ -219,6 +225,8 @@ def _parse_answer(response: Any, status: int) -> Answer:
         _decode(text or "", content.get("encoding")),
         is_encoded=bool(content.get(_IS_ENCODED_KEY)),
         is_complete=text is not None or not int(content.get("size") or 0) > 0,
+        pieces=tuple((float(when) / 1000, int(length)) for when, length in content.get(_PIECES_KEY) or ()),
+        is_finished=not content.get(_UNFINISHED_KEY),
     )
 
 
@@ -254,11 +262,19 @@ def _render(exchange: Exchange) -> dict[str, Any]:
         if encoding:
             rendered["postData"][_ENCODING_KEY] = encoding
     text, encoding = _encode(answer.body)
-    content = {"size": len(answer.body), "mimeType": find_header(answer.headers, "content-type"), "text": text}
+    content: dict[str, Any] = {
+        "size": len(answer.body),
+        "mimeType": find_header(answer.headers, "content-type"),
+        "text": text,
+    }
     if encoding:
         content["encoding"] = encoding
     if answer.is_encoded:
         content[_IS_ENCODED_KEY] = True
+    if answer.pieces:
+        content[_PIECES_KEY] = [[round(seconds * 1000, 3), length] for seconds, length in answer.pieces]
+    if not answer.is_finished:
+        content[_UNFINISHED_KEY] = True
     return {
         "startedDateTime": exchange.started,
         "time": round(wait + receive, 3),

@@ -13,16 +13,15 @@ import socket
 import ssl
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pytest_interleave.errors import RecordingError
-from pytest_interleave.net import har, interception
+from pytest_interleave.net import answering, har
 from pytest_interleave.net.filtering import FILTERED, Filter, boundary_of
-from pytest_interleave.net.har import Answer, Exchange, Recorded, Request
+from pytest_interleave.net.har import Exchange, Recorded, Request
 from pytest_interleave.net.routes import (
     NO_ROUTE_STATUS,
     Call,
@@ -33,11 +32,11 @@ from pytest_interleave.net.routes import (
 )
 
 if TYPE_CHECKING:
-    import aiohttp
     from aiohttp import web
 
     from pytest_interleave.net.aiohttp_server import ServedApplication
     from pytest_interleave.net.hosts import Hosts
+    from pytest_interleave.net.real_host import RealHost
 
 MODES = ("none", "missing", "all")
 PARTS = ("method", "path", "query", "body")
@@ -47,9 +46,6 @@ default_mode = "none"
 #: How many exchanges were written to each file, for the summary.
 written: dict[Path, int] = {}
 
-_AS_CLIENTS_SAY = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-#: Of the request as it came to us; the client that asks the real host has its own.
-_NOT_PASSED_ON = har.OF_THE_CONNECTION | {"content-length", "content-encoding", "expect"}
 _MOST_OTHERS = 10
 
 
@@ -166,7 +162,7 @@ class Recording:
         self._has_given_stand_in = False
         self._in_flight = 0
         self._served: ServedApplication | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._real_host: RealHost | None = None
         if self.mode not in MODES:
             raise ValueError(f"{self.mode!r} is not a valid record. Valid values: {', '.join(MODES)}.")
         #: Ports of the host, and which are under TLS; the same name at another port is another server.
@@ -242,8 +238,8 @@ class Recording:
         try:
             if self._served is not None:
                 await self._served.close()
-            if self._session is not None:
-                await self._session.close()
+            if self._real_host is not None:
+                await self._real_host.close()
         finally:
             self._write()
 
@@ -294,7 +290,7 @@ class Recording:
         self._counts[key] = number + 1
         found = self._find(key, number)
         if found is not None:
-            return await self._replay(found, call)
+            return await self._replay(request, found, call)
         # Messages go to logs that others read.
         shown = replace(
             call, url=cleaned.url, path=_path_of(cleaned.url), headers=dict(cleaned.headers), body=cleaned.body
@@ -307,11 +303,23 @@ class Recording:
                 "it cannot be recorded in virtual time, which does not wait for a real host: run the test without",
                 remedy="",
             )
+        what = f"{call.method} {cleaned.url}"
+        if self._has_given_stand_in and _has_stand_in(arrived):
+            raise RecordingError(
+                f"{what} sends a secret that it has from a recorded answer, where it is {FILTERED}: record the whole "
+                "test anew, by --interleave-record=all"
+            )
         position = len(self.calls)
-        exchange = await self._ask(request, arrived, cleaned)
-        answer = self._filter.clean_answer(exchange.answer, arrived)
-        self._new[position] = Recorded(replace(exchange, request=cleaned, answer=answer), key, number)
-        return _response(exchange.answer, is_head=call.method == "HEAD")
+
+        def keep(exchange: Exchange) -> None:
+            answer = self._filter.clean_answer(exchange.answer, arrived)
+            self._new[position] = Recorded(replace(exchange, request=cleaned, answer=answer), key, number)
+
+        if self._real_host is None:
+            from pytest_interleave.net.real_host import RealHost
+
+            self._real_host = RealHost(self._upstream)
+        return await self._real_host.ask(request, arrived, what, keep)
 
     def _find(self, key: Hashable, number: int) -> Exchange | None:
         recorded = self._recorded.get(key)
@@ -337,7 +345,7 @@ class Recording:
         self.unmatched.append(unmatched)
         return _failure("\n".join([unmatched.summary(), *unmatched.differences()]))
 
-    async def _replay(self, exchange: Exchange, call: Call) -> web.StreamResponse:
+    async def _replay(self, request: web.Request, exchange: Exchange, call: Call) -> web.StreamResponse:
         if not exchange.answer.is_complete:
             reason = "the file has the answer without its body: the browser had not kept it"
             return self._refuse(call, reason, remedy="all")
@@ -346,69 +354,7 @@ class Recording:
             self._has_given_stand_in = True
         if are_timings_kept and exchange.wait_seconds:
             await asyncio.sleep(exchange.wait_seconds)
-        return _response(exchange.answer, is_head=call.method == "HEAD")
-
-    # -- the real host -------------------------------------------------------------------------------------------
-
-    async def _ask(self, request: web.Request, arrived: Request, cleaned: Request) -> Exchange:
-        """Return what the real host answers."""
-        import aiohttp
-        from yarl import URL
-
-        what = f"{arrived.method} {cleaned.url}"
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            raise RecordingError(f"{what} is a WebSocket, which is not recorded")
-        if self._has_given_stand_in and _has_stand_in(arrived):
-            raise RecordingError(
-                f"{what} sends a secret that it has from a recorded answer, where it is {FILTERED}: record the whole "
-                "test anew, by --interleave-record=all"
-            )
-        url = f"{self._upstream}{request.raw_path}" if self._upstream else arrived.url
-        dropped = _NOT_PASSED_ON | {"host"} if self._upstream else _NOT_PASSED_ON
-        headers = [(name, value) for name, value in arrived.headers if name.lower() not in dropped]
-        clock = asyncio.get_running_loop().time
-        started = datetime.now(UTC).isoformat(timespec="milliseconds")
-        began = clock()
-        try:
-            with interception.past_all_hosts():
-                async with self._open().request(
-                    arrived.method,
-                    URL(url, encoded=True),
-                    headers=headers,
-                    data=arrived.body or None,
-                    allow_redirects=False,
-                    skip_auto_headers=_AS_CLIENTS_SAY,
-                ) as response:
-                    answered = clock()
-                    body = await response.read()
-        except (aiohttp.ClientError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise RecordingError(f"{what} could not be recorded: {reason}") from error
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        plain = har.decompress(body, encoding)
-        answer = Answer(
-            response.status,
-            response.reason or "",
-            tuple(
-                (name, value) for name, value in response.headers.items() if name.lower() not in har.OF_THE_CONNECTION
-            ),
-            body if plain is None else plain,
-            is_encoded=plain is None,
-        )
-        return Exchange(arrived, answer, started, answered - began, clock() - answered)
-
-    def _open(self) -> aiohttp.ClientSession:
-        """Return the client that asks the real host."""
-        import aiohttp
-
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                connector=aiohttp.TCPConnector(limit=0),
-                timeout=aiohttp.ClientTimeout(total=None),  # the client has its own
-            )
-        return self._session
+        return await answering.send(request, exchange.answer, are_timings_kept=are_timings_kept)
 
     def __repr__(self) -> str:
         return f"<recording of {self.name} in {self.path}, {len(self._recorded)} requests>"
@@ -516,17 +462,3 @@ def _failure(text: str) -> web.Response:
     from aiohttp import web
 
     return web.Response(status=NO_ROUTE_STATUS, text=text)
-
-
-def _response(answer: Answer, *, is_head: bool = False) -> web.Response:
-    """Return the answer as aiohttp sends it: the body in plain, its length by that."""
-    from aiohttp import web
-    from multidict import CIMultiDict
-
-    dropped = set(har.OF_THE_CONNECTION)
-    if not answer.is_encoded:
-        dropped.add("content-encoding")
-    if not is_head:
-        dropped.add("content-length")
-    headers = CIMultiDict((name, value) for name, value in answer.headers if name.lower() not in dropped)
-    return web.Response(status=answer.status, reason=answer.reason or None, headers=headers, body=answer.body or None)
