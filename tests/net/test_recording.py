@@ -614,6 +614,92 @@ def test_what_cannot_be_replayed_says_why(pytester: pytest.Pytester, url: str, l
     result.stdout.fnmatch_lines([line])
 
 
+CASSETTE = """
+interactions:
+- request:
+    body: '{"name": "Ann"}'
+    headers:
+      Content-Type: [application/json]
+    method: POST
+    uri: http://api.example.com/users?page=1
+  response:
+    body: {string: '{"id": 1}'}
+    headers:
+      Content-Type: [application/json]
+      Content-Encoding: [gzip]
+      Set-Cookie: [a=1, b=2]
+    status: {code: 201, message: Made}
+- request:
+    body: null
+    headers: {}
+    method: GET
+    uri: http://api.example.com/packed
+  response:
+    body:
+      string: !!binary |
+        H4sIAAAAAAAC/ytJLS4BAAx+f9gEAAAA
+    headers:
+      Content-Encoding: gzip
+    status: {code: 200, message: OK}
+- request: {body: '', headers: {}, method: GET, uri: 'http://api.example.com/httpx'}
+  response: {content: old, headers: {}, http_version: HTTP/1.1, status_code: 200}
+version: 1
+"""
+
+
+@pytest.mark.parametrize("options", [[], EXPLORED, [RECORD]], ids=["plain", "explored", "recording"])
+def test_cassettes_of_vcrpy_are_replayed(pytester: pytest.Pytester, options: list[str]) -> None:
+    (pytester.path / "api.yaml").write_text(CASSETTE)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        URL = "http://api.example.com"
+
+        @pytest.mark.asyncio
+        async def test_api(hosts, mock_session):
+            hosts.recording(URL, "api.yaml")
+            user = {"name": "Ann", "password": "left out when it was recorded"}
+            async with mock_session.post(URL + "/users?api_key=left-out-too&page=1", json=user) as response:
+                assert (response.status, response.reason) == (201, "Made")
+                assert await response.json() == {"id": 1}
+                assert sorted(response.cookies) == ["a", "b"]
+            async with mock_session.get(URL + "/packed") as response:
+                assert await response.text() == "test"
+            async with mock_session.get(URL + "/httpx") as response:
+                assert await response.text() == "old"
+        """
+    )
+
+    run(pytester, *options).assert_outcomes(passed=1)
+
+    assert (pytester.path / "api.yaml").read_text() == CASSETTE
+
+
+def test_nothing_is_added_to_a_cassette(pytester: pytest.Pytester) -> None:
+    (pytester.path / "api.yaml").write_text(CASSETTE)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_api(hosts, mock_session):
+            hosts.recording("http://api.example.com", "api.yaml")
+            async with mock_session.get("http://api.example.com/new"): pass
+        """
+    )
+
+    result = run(pytester, RECORD)
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "unmatched-request: GET http://api.example.com/new is not in the recording api.yaml *",
+            "*A cassette is only read. Record it in a HAR file: name one in hosts.recording().",
+        ]
+    )
+
+
 def test_a_real_host_that_does_not_answer_is_one_clear_line(pytester: pytest.Pytester, real_host: RealHost) -> None:
     write_test(pytester, real_host, 'assert "could not be recorded" in await text_of(mock_session, "/users/1")')
     real_host.stop()
@@ -923,6 +1009,8 @@ def test_a_wrong_flag_is_one_line(pytester: pytest.Pytester, arguments: list[str
         ('"http://a", "x.har", upstream="b"', "*'b' is not a valid upstream*"),
         ('"http://a", "no.har"', "*no.har is no HAR file: Expecting value*"),
         ('"http://a", "list.har"', "*list.har is no HAR file: it has no log.entries*"),
+        ('"http://a", "odd.yaml"', "*odd.yaml is no cassette: KeyError: 'interactions'*"),
+        ('"http://a", "not.yaml"', "*not.yaml is no cassette: ParserError: *"),
         ('"http://a", "odd.har"', "*odd.har is no HAR file: KeyError in an entry: 'request'*"),
     ],
 )
@@ -930,6 +1018,8 @@ def test_what_is_wrong_with_a_recording_is_said_where_it_is_declared(
     pytester: pytest.Pytester, call: str, line: str
 ) -> None:
     (pytester.path / "no.har").write_text("no")
+    (pytester.path / "odd.yaml").write_text("version: 1")
+    (pytester.path / "not.yaml").write_text("[")
     (pytester.path / "list.har").write_text("[]")
     (pytester.path / "odd.har").write_text('{"log": {"entries": [{"response": {"status": 200}}]}}')
     pytester.makepyfile(

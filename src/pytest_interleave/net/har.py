@@ -84,18 +84,11 @@ class Exchange:
 
 # -- the file ----------------------------------------------------------------------------------------------------
 
-_read: dict[Path, tuple[tuple[int, int], tuple[Exchange, ...]]] = {}
-
 
 def read(path: Path) -> tuple[Exchange, ...]:
     """Return the exchanges of a file that have an answer. Raise ``RecordingError`` with one line if it is none."""
-    status = path.stat()
-    stamp = (status.st_mtime_ns, status.st_size)
-    known = _read.get(path)
-    if known is None or known[0] != stamp:  # a search reads it in each of its runs
-        entries = _entries(_load(path), path)
-        known = _read[path] = (stamp, tuple(one for entry in entries if (one := _parse(entry, path)) is not None))
-    return known[1]
+    entries = _entries(_load(path), path)
+    return tuple(one for entry in entries if (one := _parse(entry, path)) is not None)
 
 
 @dataclass(frozen=True)
@@ -309,6 +302,10 @@ def _encode(body: bytes) -> tuple[str, str]:
         return body.decode(), ""
     except UnicodeDecodeError:
         return base64.b64encode(body).decode(), "base64"
+
+
+#: What ``decompress`` knows.
+DECODED = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 
 
 def decompress(body: bytes, encoding: str) -> bytes | None:

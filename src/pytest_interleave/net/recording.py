@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pytest_interleave.errors import RecordingError
-from pytest_interleave.net import answering, har
+from pytest_interleave.net import answering, cassette, har
 from pytest_interleave.net.filtering import FILTERED, Filter, boundary_of
 from pytest_interleave.net.har import Exchange, Recorded, Request
 from pytest_interleave.net.routes import (
@@ -95,6 +95,8 @@ class Unrecorded(Unmatched):
     @property
     def advice(self) -> str:
         """How to record it."""
+        if cassette.is_cassette(self.recording.path):
+            return "A cassette is only read. Record it in a HAR file: name one in hosts.recording()."
         return f"Record it: pytest --interleave-record={self.remedy} {{test}}" if self.remedy else ""
 
     def summary(self) -> str:
@@ -119,7 +121,18 @@ class Unrecorded(Unmatched):
         return tuple(lines)
 
 
-_read: dict[tuple[Any, ...], tuple[tuple[Exchange, ...], dict[Hashable, RecordedRequest]]] = {}
+#: What files have, with what tells that they are still the same: a search asks in each of its runs.
+_files: dict[Path, tuple[tuple[int, int], tuple[Exchange, ...]]] = {}
+_indexes: dict[tuple[Any, ...], tuple[tuple[Exchange, ...], dict[Hashable, RecordedRequest]]] = {}
+
+
+def _read_file(path: Path) -> tuple[Exchange, ...]:
+    status = path.stat()
+    stamp = (status.st_mtime_ns, status.st_size)
+    known = _files.get(path)
+    if known is None or known[0] != stamp:
+        known = _files[path] = (stamp, (cassette if cassette.is_cassette(path) else har).read(path))
+    return known[1]
 
 
 class Recording:
@@ -143,6 +156,8 @@ class Recording:
         #: ``file:line`` of its declaration.
         self.place = place
         self.mode = hosts.record or default_mode
+        if cassette.is_cassette(path) and self.mode in MODES:
+            self.mode = "none"
         #: Every request, in the order of arrival.
         self.calls: list[Call] = []
         self.unmatched: list[Unmatched] = []
@@ -187,7 +202,7 @@ class Recording:
         """Say why nothing at all can be answered."""
         if not self.path.exists():
             return f"there is no file {self.path}"
-        others = sorted({urlsplit(exchange.request.url).netloc for exchange in har.read(self.path)})
+        others = sorted({urlsplit(exchange.request.url).netloc for exchange in _read_file(self.path)})
         ports = " or ".join(map(str, sorted(self._ports)))
         return (
             f"nothing was recorded from {self.name}:{ports} in {self.path}, only from {', '.join(others) or 'nobody'}"
@@ -197,10 +212,10 @@ class Recording:
         """Return what the file has, by what is asked."""
         if not self.path.exists():
             return {}
-        exchanges = har.read(self.path)
+        exchanges = _read_file(self.path)
         which = (self.path, self.name, tuple(self._ports), self._match, self._secrets)
-        known = _read.get(which)
-        if known is not None and known[0] is exchanges:  # a search reads it in each of its runs
+        known = _indexes.get(which)
+        if known is not None and known[0] is exchanges:
             return known[1]
         recorded: dict[Hashable, RecordedRequest] = {}
         for exchange in exchanges:
@@ -208,7 +223,7 @@ class Recording:
                 request = self._filter.clean_request(exchange.request)
                 new = RecordedRequest(request, _parts_of(request, self._match), [], self._match)
                 recorded.setdefault(self._key(request), new).answers.append(exchange)
-        _read[which] = (exchanges, recorded)
+        _indexes[which] = (exchanges, recorded)
         return recorded
 
     def _is_of_host(self, exchange: Exchange) -> bool:
@@ -399,7 +414,7 @@ def _part_of(request: Request, part: str) -> Hashable:
     if part == "path":
         return _path_of(request.url)
     if part == "query":
-        return tuple(sorted(parse_qsl(urlsplit(request.url).query, keep_blank_values=True)))
+        return _pairs_of(urlsplit(request.url).query)
     if part == "body":
         return _body_of(request)
     return har.find_header(request.headers, part.removeprefix(_HEADER))
@@ -416,13 +431,22 @@ def _body_of(request: Request) -> Hashable:
     if boundary:
         return request.body.replace(boundary, b"--boundary")
     if "x-www-form-urlencoded" in kind:
-        return tuple(sorted(parse_qsl(request.body.decode("latin-1"), keep_blank_values=True)))
+        return _pairs_of(request.body.decode("latin-1"))
     if request.body[:1] in (b"{", b"["):
         try:
-            return json.dumps(json.loads(request.body), sort_keys=True)
+            return json.dumps(json.loads(request.body, object_pairs_hook=_members_of), sort_keys=True)
         except ValueError:
             pass
     return request.body
+
+
+def _pairs_of(text: str) -> tuple[tuple[str, str], ...]:
+    """Return parameters in one order, without those that are secret: who recorded may have left them out."""
+    return tuple(sorted(pair for pair in parse_qsl(text, keep_blank_values=True) if pair[1] != FILTERED))
+
+
+def _members_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in pairs if value != FILTERED}
 
 
 def _show_difference(part: str, recorded: Any, came: Any) -> tuple[str, str]:
