@@ -643,6 +643,10 @@ interactions:
     status: {code: 200, message: OK}
 - request: {body: '', headers: {}, method: GET, uri: 'http://api.example.com/httpx'}
   response: {content: old, headers: {}, http_version: HTTP/1.1, status_code: 200}
+- request: {body: {a: '1', b: x}, headers: {}, method: POST, uri: 'http://api.example.com/form'}
+  response: {body: {string: form}, headers: {}, status: {code: 200, message: OK}}
+- request: {body: {a: 1, b: [x]}, headers: {}, method: POST, uri: 'http://api.example.com/json'}
+  response: {body: {string: json}, headers: {}, status: {code: 200, message: OK}}
 version: 1
 """
 
@@ -668,6 +672,10 @@ def test_cassettes_of_vcrpy_are_replayed(pytester: pytest.Pytester, options: lis
                 assert await response.text() == "test"
             async with mock_session.get(URL + "/httpx") as response:
                 assert await response.text() == "old"
+            async with mock_session.post(URL + "/form", data={"b": "x", "a": "1"}) as response:
+                assert await response.text() == "form"
+            async with mock_session.post(URL + "/json", json={"b": ["x"], "a": 1}) as response:
+                assert await response.text() == "json"
         """
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -68,6 +69,8 @@ def _each(values: Any) -> Iterable[Any]:
 
 
 def _bytes(body: Any) -> bytes:
+    if isinstance(body, dict | list):  # what aiohttp's client was given as json= or data=, it is not said which
+        return json.dumps(body).encode()
     return bytes(body) if isinstance(body, bytes | bytearray) else str(body or "").encode()
 
 

@@ -431,7 +431,10 @@ def _body_of(request: Request) -> Hashable:
     if boundary:
         return request.body.replace(boundary, b"--boundary")
     if "x-www-form-urlencoded" in kind:
-        return _pairs_of(request.body.decode("latin-1"))
+        pairs = _pairs_of(request.body.decode("latin-1"))
+        members = dict(pairs)
+        # As JSON has it, because cassettes have both so.
+        return json.dumps(members, sort_keys=True) if len(members) == len(pairs) else pairs
     if request.body[:1] in (b"{", b"["):
         try:
             return json.dumps(json.loads(request.body, object_pairs_hook=_members_of), sort_keys=True)
