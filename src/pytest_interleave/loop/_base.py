@@ -26,12 +26,12 @@ from asyncio import base_events, format_helpers, futures
 from bisect import insort
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter, sleep
+from time import monotonic, perf_counter, sleep
 from types import FrameType
 from typing import Any, cast
 
 from pytest_interleave.errors import Blocked, StepLimit, TimeLimit
-from pytest_interleave.loop import keyed, ordered, threads
+from pytest_interleave.loop import _plain, keyed, ordered, threads
 from pytest_interleave.loop.frames import is_user_code
 from pytest_interleave.loop.jobs import Job, Jobs
 from pytest_interleave.loop.outside import Outside
@@ -231,6 +231,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
         self.suspensions: dict[tuple[int, str], int] = {}
         self.strikes: dict[int, Any] = {}
         self.stretch = False
+        #: A watchdog wants to know when a turn begins.
+        self.is_watched = False
         self.step_limit = sys.maxsize
         self.time_limit = float("inf")
         self.real_limit = float("inf")
@@ -697,6 +699,8 @@ class TurnLoop(asyncio.SelectorEventLoop):
             self._hold_steps(self.decider)
         self.turns += 1
         self._busy += 1
+        if self.is_watched:
+            _plain.beat[0] = monotonic()
         todo = len(ready)
         self._steps += todo
         if self._steps > self.step_limit:
@@ -1088,3 +1092,6 @@ class TurnLoop(asyncio.SelectorEventLoop):
         for callback, _ in getattr(awaited, "_callbacks", None) or ():
             if getattr(callback, "__self__", None) is task:
                 awaited.remove_done_callback(callback)
+
+
+_plain.turns.add(TurnLoop._run_once.__code__)

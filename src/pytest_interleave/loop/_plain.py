@@ -19,6 +19,7 @@ from asyncio import events
 from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
+from types import CodeType
 from typing import Any
 
 try:
@@ -201,6 +202,8 @@ _registry, _eager = _find_registry()
 beat = [0.0]
 #: The code that calls a callback; its frame is another one for each.
 RUN_CALLBACK = events.Handle._run.__code__
+#: The code of a controlled loop's turn, which calls callbacks itself; its ``step`` is the current one.
+turns: set[CodeType] = set()
 #: The system's numbers of threads of ours, which bring nothing to a loop.
 own_threads: set[str] = set()
 #: Handlers of signals that are ours, and wake no loop.

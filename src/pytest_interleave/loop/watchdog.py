@@ -142,8 +142,8 @@ class _Look:
         return 0.0 if self._clock is None else time.clock_gettime(self._clock)
 
     def _forget(self, now: float) -> None:
-        #: The frame that runs the current callback. As long as it is held, no other one is the same object.
-        self._callback: FrameType | None = None
+        #: The frame that runs the current callback, or its step. As long as it is held, no other is the same object.
+        self._callback: Any = None
         self._spots: tuple[Spot, ...] = ()
         self._step: LongStep | None = None
         self._counted_until = now
@@ -192,8 +192,9 @@ class _Look:
         self._computing = 0.0
         step = self._step
         if step is None:
-            assert self._callback is not None
-            step = self._step = LongStep(owner, self._callback.f_locals.get("self"))
+            callback = self._callback
+            handle = callback.f_locals.get("self") if isinstance(callback, FrameType) else callback
+            step = self._step = LongStep(owner, handle)
         was_short = step.seconds < self._threshold
         # Who waits does not compute. On a busy machine a call that computes stands still for long, too, but uses some
         # of the processor meanwhile; of that one only the processor's time counts.
@@ -209,8 +210,11 @@ class _Look:
             self._found(step)
 
 
-def _read_stack(thread: int) -> tuple[FrameType | None, tuple[Spot, ...], bool]:
-    """Return the frame that runs the loop's current callback, the frames in it, and whether they are excused."""
+def _read_stack(thread: int) -> tuple[Any, tuple[Spot, ...], bool]:
+    """Return what stands for the loop's current callback, the frames in it, and whether they are excused.
+
+    asyncio runs each callback in a frame of its own; a controlled loop runs all those of a turn in one, by steps.
+    """
     frame = sys._current_frames().get(thread)
     spots: list[Spot] = []
     is_excused = False
@@ -218,6 +222,8 @@ def _read_stack(thread: int) -> tuple[FrameType | None, tuple[Spot, ...], bool]:
         spot = (frame.f_code, frame.f_lasti)
         if frame.f_code is _RUN_CALLBACK:
             return frame, (*spots[:_MOST_FRAMES], spot), is_excused
+        if frame.f_code in _plain.turns:
+            return frame.f_locals.get("step"), (*spots[:_MOST_FRAMES], spot), is_excused
         spots.append(spot)
         is_excused = is_excused or is_frame_of(frame, _EXCUSED)
         frame = frame.f_back

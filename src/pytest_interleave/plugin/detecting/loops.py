@@ -52,6 +52,8 @@ class LoopFindings:
         host.loop.set_exception_handler(functools.partial(self._handle, item))
         host.watcher = self
         host.owner = item
+        if hasattr(host.loop, "is_watched"):
+            host.loop.is_watched = True
         self._blocked.watch(item)
 
     def resume(self) -> None:
