@@ -12,7 +12,11 @@ from time import sleep as nap
 
 held = threading.Lock()
 held.acquire()
-late = threading.Thread(target=time.sleep, args=(0.6,), daemon=True)
+
+def join_late():
+    late = threading.Thread(target=time.sleep, args=(0.6,), daemon=True)
+    late.start()
+    late.join()
 
 def wait_for_future():
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -47,7 +51,7 @@ CALLS = {
     "nap(0.6)": "nap(0.6)",
     "held.acquire(timeout=0.6)": "held.acquire(timeout=0.6)",
     "threading.Event().wait(0.6)": "threading.Event().wait(0.6)",
-    "late.start(); late.join()": "late.join()",
+    "join_late()": "late.join()",
     "os.system('sleep 0.6')": "os.system('sleep 0.6')",
     "subprocess.run(['sleep', '0.6'])": "subprocess.run(['sleep', '0.6'])",
     "sum(range(10**8 // 2))": "sum(range(10**8 // 2))",
@@ -58,6 +62,9 @@ CALLS = {
     "hash()": "hashlib.pbkdf2_hmac(",
 }
 
+#: Of an exploration, the run is watched that pytest reports.
+EXPLORED_OR_NOT = [pytest.param([], id="plain"), pytest.param(["--interleave", "--interleave-runs=5"], id="explored")]
+
 
 def run(pytester: pytest.Pytester, body: str, *arguments: str, ini: str = "") -> pytest.RunResult:
     pytester.makeini(f"[pytest]\nasyncio_mode = auto\n{ini}")
@@ -65,9 +72,10 @@ def run(pytester: pytest.Pytester, body: str, *arguments: str, ini: str = "") ->
     return pytester.runpytest_subprocess(*arguments)
 
 
-def test_each_kind_of_blocking_call_is_told_with_its_line(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("options", EXPLORED_OR_NOT)
+def test_each_kind_of_blocking_call_is_told_with_its_line(pytester: pytest.Pytester, options: list[str]) -> None:
     tests = [f"async def test_{number}():\n    {call}\n" for number, call in enumerate(CALLS)]
-    result = run(pytester, "\n".join(tests))
+    result = run(pytester, "\n".join(tests), *options)
 
     result.assert_outcomes(passed=len(CALLS))
     text = str(result.stdout)
@@ -88,7 +96,8 @@ def test_a_callback_in_c_is_named_and_the_test_fails_where_it_is_told_to(pyteste
     result.stdout.fnmatch_lines("blocked-loop: callback <built-in function sleep> waited for 0.* s, *")
 
 
-def test_what_only_takes_long_is_not_told(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("options", EXPLORED_OR_NOT)
+def test_what_only_takes_long_is_not_told(pytester: pytest.Pytester, options: list[str]) -> None:
     body = """
         import pdb, pytest
 
@@ -133,11 +142,12 @@ def test_what_only_takes_long_is_not_told(pytester: pytest.Pytester) -> None:
             time.sleep(0.6)
     """
     pytester.makepyfile(slow_module="import time\ntime.sleep(0.6)\n")
-    result = run(pytester, body, "--interleave-strict")
+    result = run(pytester, body, "--interleave-strict", *options)
     result.assert_outcomes(passed=7)
 
 
-def test_libraries_are_quiet(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("options", EXPLORED_OR_NOT)
+def test_libraries_are_quiet(pytester: pytest.Pytester, options: list[str]) -> None:
     body = """
         import logging, pytest
 
@@ -173,8 +183,22 @@ def test_libraries_are_quiet(pytester: pytest.Pytester) -> None:
                 logging.getLogger().removeHandler(handler)
                 handler.close()
     """
-    result = run(pytester, body, "--interleave-strict")
+    result = run(pytester, body, "--interleave-strict", *options)
     result.assert_outcomes(passed=1)
+
+
+def test_in_virtual_time_a_call_blocks_in_real_time(pytester: pytest.Pytester) -> None:
+    body = """
+        import pytest
+
+        @pytest.mark.virtual_time
+        async def test_it():
+            await asyncio.sleep(60)
+            time.sleep(0.6)
+    """
+    result = run(pytester, body)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines("blocked-loop: time.sleep(0.6) waited for 0.* s, *")
 
 
 def test_a_fork_finds_one_thread_and_the_next_test_is_watched(pytester: pytest.Pytester) -> None:

@@ -76,6 +76,7 @@ class Watchdog:
         self._stop: Any = None  # a lock that is held while the thread is to run
         self._ended: Any = None
         self._thread = 0
+        self._look = _Look(self._watched, threshold_seconds, found)
 
     @property
     def is_running(self) -> bool:
@@ -94,6 +95,10 @@ class Watchdog:
             started.acquire()
             _thread.start_new_thread(self._run, (self._stop, self._ended, started))
             started.acquire()  # from now on, its number is known to be ours
+
+    def forget_collections(self) -> None:
+        """Let the garbage that was collected so far be no excuse for what comes."""
+        self._look.forget_collections()
 
     def stop(self) -> None:
         """Look no longer; the thread is gone when this returns."""
@@ -114,7 +119,7 @@ class Watchdog:
         _plain.own_threads.add(str(self._thread))
         started.release()
         try:
-            look = _Look(self._watched, self._threshold, self._found)
+            look = self._look
             while not stop.acquire(timeout=self._interval):
                 owner = self._owner()
                 if owner is not None:
@@ -134,9 +139,13 @@ class _Look:
         self._most_waiting = 3 * threshold_seconds / _LOOKS_PER_THRESHOLD
         self._clock = None if _clock_of is None else _clock_of(self._thread)
         self._computed = self._read_clock()
-        self._collections = 0
         self._beat = 0.0
         self._forget(0.0)
+        self.forget_collections()
+
+    def forget_collections(self) -> None:
+        """Begin to count collections."""
+        self._collections = gc.get_stats()[2]["collections"]
 
     def _read_clock(self) -> float:
         return 0.0 if self._clock is None else time.clock_gettime(self._clock)

@@ -30,12 +30,14 @@ class BlockedLoops:
         self._watchdog: Watchdog | None = None
         self._is_on = findings.settings.levels[_NAME] is not Level.OFF
 
-    def watch(self, item: pytest.Item | None) -> None:
-        """Look at loops from now on, unless nobody wants to know."""
+    def watch(self, item: pytest.Item | None, *, has_collected: bool = False) -> None:
+        """Look at loops from now on, unless nobody wants to know. ``has_collected``: garbage, just now."""
         if self._is_on or (item is not None and item.get_closest_marker(DETECT_MARK) is not None):
             if self._watchdog is None:
                 self._watchdog = Watchdog(self._findings.settings.blocked_seconds, self._owner, self._found)
             self._watchdog.start()
+            if has_collected:
+                self._watchdog.forget_collections()
 
     def resume(self) -> None:
         """Look again, if something stopped it."""

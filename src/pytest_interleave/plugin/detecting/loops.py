@@ -52,9 +52,10 @@ class LoopFindings:
         host.loop.set_exception_handler(functools.partial(self._handle, item))
         host.watcher = self
         host.owner = item
-        if hasattr(host.loop, "is_watched"):
-            host.loop.is_watched = True
-        self._blocked.watch(item)
+        is_controlled = hasattr(host.loop, "is_watched")
+        if is_controlled:
+            host.loop.is_watched = True  # type: ignore[attr-defined]
+        self._blocked.watch(item, has_collected=is_controlled)
 
     def resume(self) -> None:
         """Go on in a loop that outlives its tests, before the next of them."""
