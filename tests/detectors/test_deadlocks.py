@@ -47,6 +47,7 @@ def test_a_deadlock_fails_at_once_and_alone(pytester: pytest.Pytester, scope: st
             "  the test waits for the tasks 'Task-*', 'Task-*'",
             "    at *test_it.py:* in test_transfers: await asyncio.gather(*",
             "  task 'Task-*' waits for <asyncio.locks.Lock object at *locked, waiters:1*",
+            "    which task 'Task-*' holds since *test_it.py:*: async with source:",
             "    at *test_it.py:* in transfer: async with target:",
         ]
     )
@@ -125,3 +126,85 @@ def test_a_signal_with_a_handler_may_wake_it(pytester: pytest.Pytester, name: st
         child.wait()
     """
     run(pytester, body).assert_outcomes(passed=1)
+
+
+HOLDERS = {
+    "a slot, and both in one line": (
+        """\
+        class Account:
+            __slots__ = ("lock",)
+            def __init__(self):
+                self.lock = asyncio.Lock()
+
+        async def test_it():
+            mine, yours = Account(), Account()
+            async def there():
+                async with mine.lock, yours.lock:
+                    pass
+            async def back():
+                async with yours.lock:
+                    await asyncio.sleep(0.01)
+                    async with mine.lock:
+                        pass
+            going = asyncio.create_task(back(), name="back")
+            await asyncio.sleep(0)
+            await asyncio.create_task(there(), name="there")
+        """,
+        ["which task 'there' holds since *: async with mine.lock, yours.lock:", "which task 'back' holds since *"],
+    ),
+    "itself": (
+        """\
+        async def test_it():
+            slots = asyncio.Semaphore(1)
+            async with slots:
+                async with slots: pass
+        """,
+        ["which the test holds since *test_it.py:10: async with slots:"],
+    ),
+    "nobody alive": (
+        """\
+        async def test_it():
+            lock = asyncio.Lock()
+            async def take():
+                await lock.acquire()
+            await asyncio.create_task(take())
+            async with lock: pass
+        """,
+        ["which nobody who waits here is seen to hold: perhaps its holder ended without release()"],
+    ),
+    "a lost wake-up": (
+        """\
+        async def test_it():
+            event = asyncio.Event()
+            asyncio.get_running_loop().call_soon(setattr, event, "_value", True)
+            await event.wait()
+        """,
+        ["which is there to be had: its wake-up was lost"],
+    ),
+    "only waiters": (
+        """\
+        async def test_it():
+            first, second = asyncio.Lock(), asyncio.Lock()
+            async def both():
+                async with first, second:
+                    pass
+            await first.acquire()
+            await both()
+        """,
+        ["which nobody who waits here is seen to hold: *"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_who_holds_what_is_read_from_the_tasks_lines(pytester: pytest.Pytester, name: str) -> None:
+    body, lines = HOLDERS[name]
+
+    result = run(pytester, dedent(body))
+
+    result.assert_outcomes(failed=1)
+    for line in lines:
+        result.stdout.fnmatch_lines([f"    {line}"])
+    text = result.stdout.str()
+    assert text.count("    which ") == len(lines)
+    assert ("With --interleave" in text) == ("nobody" in lines[0])

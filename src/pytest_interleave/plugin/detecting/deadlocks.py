@@ -1,7 +1,7 @@
 """A plain run in which everybody waits for somebody else: it fails at once, and says who waits for what.
 
 Only what is certain counts. While a socket, a thread, a process, a timer or a signal might bring something, nothing is
-said. Who holds a lock is known in explored runs only.
+said. Who holds a lock is read from the tasks' own lines: only explored runs are watched so closely as to know it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pytest_interleave.errors import Deadlocked
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import Host, Interrupts
 from pytest_interleave.plugin.detecting.frames import frames_of
+from pytest_interleave.plugin.detecting.holders import holders_of
 from pytest_interleave.plugin.detecting.places import PACKAGE, is_library
 
+_UNSEEN = "which nobody who waits here is seen to hold: perhaps its holder ended without release()"
 _PRIMITIVES = (asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue)
 
 
@@ -48,7 +50,8 @@ class DeadlockWatch:
 def describe(loop: asyncio.AbstractEventLoop) -> str:
     """Return that nothing can go on, and why."""
     lines = ["Deadlock: everybody waits, and nothing can come from outside.", *describe_waits(loop, is_dead=True)]
-    lines.append("With --interleave the report also says who holds what, and where it was taken.")
+    if any(line.endswith(_UNSEEN) for line in lines):
+        lines.append("With --interleave the report also says who took it, and where.")
     return "\n".join(lines)
 
 
@@ -69,12 +72,39 @@ def describe_waits(
         else:
             lines.append(f"  {name} waits for {_describe_wait(task, own, is_dead=is_dead)}")
             frames = frames_of(task.get_coro())
+            lines += _describe_holders(frames, [other for other in tasks if other is not current], own, is_dead=is_dead)
         for frame in frames:
             path = frame.f_code.co_filename
             if not is_library(path) and not path.startswith(PACKAGE):
                 text = linecache.getline(path, frame.f_lineno).strip()
                 lines.append(f"    at {path}:{frame.f_lineno} in {frame.f_code.co_name}: {text}")
     return lines
+
+
+def _describe_holders(
+    frames: list[FrameType], tasks: list[asyncio.Task[Any]], own: asyncio.Task[Any] | None, *, is_dead: bool
+) -> list[str]:
+    """Return who holds what the task waits for, if that is seen."""
+    primitive = _innermost_primitive(frames)
+    if is_dead and _is_free(primitive):
+        return ["    which is there to be had: its wake-up was lost"]
+    if not isinstance(primitive, asyncio.Lock | asyncio.Semaphore) or not primitive.locked():
+        return []
+    lines = []
+    for holder in holders_of(primitive, tasks, lambda task: _innermost_primitive(frames_of(task.get_coro()))):
+        name = "the test" if holder.task is own else f"task {holder.task.get_name()!r}"
+        lines.append(f"    which {name} holds since {holder.path}:{holder.line}: {holder.text}")
+    return lines or ([f"    {_UNSEEN}"] if is_dead else [])
+
+
+def _is_free(primitive: object) -> bool:
+    if isinstance(primitive, asyncio.Lock):
+        return not primitive.locked()
+    return isinstance(primitive, asyncio.Event) and primitive.is_set()
+
+
+def _innermost_primitive(frames: list[FrameType]) -> object | None:
+    return next(filter(None, map(_primitive_of, reversed(frames))), None)
 
 
 def _running_frames(loop: asyncio.AbstractEventLoop, interrupted: FrameType | None) -> list[FrameType]:
