@@ -269,7 +269,8 @@ class Recording:
 
         in_order = [new[number] for number in sorted(new)]
         count = har.write(self.path, in_order, key_of, are_replaced=self.mode == "all")
-        written[self.path] = written.get(self.path, 0) + count
+        if count:
+            written[self.path] = written.get(self.path, 0) + count
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         clock = asyncio.get_running_loop().time

@@ -44,13 +44,14 @@ class RecordingSession:
         self._root = config.rootpath
         self._written: dict[Path, int] = {}
         self._recording = recording
+        self._mode_before = recording.default_mode
         recording.default_mode = self._mode
         recording.written.clear()
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         """Ask nobody any longer."""
-        self._recording.default_mode = "none"
+        self._recording.default_mode = self._mode_before
 
     def pytest_report_header(self) -> str:
         """Say what this session is for."""
