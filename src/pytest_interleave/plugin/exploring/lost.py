@@ -14,6 +14,7 @@ import pytest
 from pytest_interleave.errors import LostException
 from pytest_interleave.exploration.result import is_timeout
 from pytest_interleave.loop import _plain
+from pytest_interleave.loop.host import Host
 from pytest_interleave.loop.places import raising
 from pytest_interleave.plugin.detecting.hooks import is_failure
 from pytest_interleave.plugin.detecting.lost import lost_exception
@@ -43,7 +44,7 @@ class LostExceptions:
         self._is_wide = is_wide
         if not self._is_on or loop.get_exception_handler() is not None:
             return
-        self._older = [task for task in _plain.list_tasks() if task.get_loop() is loop and task.done()]
+        self._older = [task for task in _tasks() if task.get_loop() is loop and task.done()]
         loop.set_exception_handler(self._hear)
         loop.at_end = lambda: self._look(loop, counts=is_observed or not is_wide)
 
@@ -63,7 +64,7 @@ class LostExceptions:
         older = set(map(id, self._older))
         ended = [
             task
-            for task in _plain.list_tasks()
+            for task in _tasks()
             if task.get_loop() is loop and task.done() and id(task) not in older and self._is_of_run(loop, task)
         ]
         for task in sorted(ended, key=lambda task: getattr(task, "number", 0)) if counts else ():
@@ -100,3 +101,8 @@ class LostExceptions:
             lost = LostException(render(finding, self._item.config.rootpath))
             lost.__cause__ = error
             self._found.append(lost.with_traceback(error.__traceback__))
+
+
+def _tasks() -> list[asyncio.Task[Any]]:
+    """Return all tasks there are; none where there are only those of hosts, as after most runs."""
+    return [] if 0 <= _plain.count_tasks() <= Host.open_hosts else _plain.list_tasks()
