@@ -67,7 +67,12 @@ class TimeLimit(RunEnded):
     """A run passed its virtual or its real deadline."""
 
     def __init__(self, clock: str, when: float, *, is_real: bool = True) -> None:
-        advice = "" if is_real else ": interleave_limit says how many virtual seconds a run may take"
+        advice = (
+            ""
+            if is_real
+            else ", and nothing else is due before the run must end: "
+            "interleave_limit says how many virtual seconds a run may take"
+        )
         super().__init__(f"Still waiting for {clock} at virtual time {when:g} s{advice}")
         self.clock = clock
         self.when = when
