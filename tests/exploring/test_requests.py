@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+
+#: From Python 3.12 on, aiohttp starts its handlers eagerly, in a callback: what runs there is in no task's step.
+IS_EAGER = sys.version_info >= (3, 12)
 
 LAST_WINS = """
 import asyncio
@@ -28,8 +33,13 @@ async def test_last_wins():
 @pytest.mark.parametrize(
     ("is_kept", "expected"),
     [
-        (False, "Fails if the connection for request PUT /values/1 comes in after*seen.append*task*PUT /values/2).*"),
-        (True, "Fails if request PUT /values/2 arrives before request PUT /values/1."),
+        (
+            False,
+            "Fails if *"
+            if IS_EAGER
+            else "Fails if the connection for request PUT /values/1 comes in after*seen.append*task*PUT /values/2).*",
+        ),
+        (True, "Fails if *" if IS_EAGER else "Fails if request PUT /values/2 arrives before request PUT /values/1."),
     ],
     ids=["new connection", "kept connection"],
 )
@@ -45,5 +55,5 @@ def test_the_sentence_names_the_requests(pytester: pytest.Pytester, is_kept: boo
     assert "web_protocol.py" not in report
     assert pytest.LineMatcher([sentence]).fnmatch_lines([f"*{expected}"]) is None
     columns = next(line for line in report.splitlines() if line.startswith("time "))
-    assert "PUT /values/1" in columns
-    assert "PUT /values/2" in columns
+    assert ("PUT /values/1" in columns) != IS_EAGER
+    assert ("PUT /values/2" in columns) != IS_EAGER
