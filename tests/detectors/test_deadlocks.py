@@ -4,6 +4,8 @@ from textwrap import dedent
 
 import pytest
 
+from pytest_interleave.loop import _plain
+
 HEAD = """\
 import asyncio, signal, threading
 import pytest
@@ -208,3 +210,20 @@ def test_who_holds_what_is_read_from_the_tasks_lines(pytester: pytest.Pytester, 
     text, _, _ = result.stdout.str().partition("short test summary")  # which repeats it where CI is set
     assert text.count("    which ") == len(lines)
     assert ("With --interleave" in text) == ("nobody" in lines[0])
+
+
+def test_what_a_thread_left_before_it_ended_wakes_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = _plain.SpareLoop()
+    try:
+        resting = _plain.list_threads()
+        monkeypatch.setattr(_plain, "_SIGNALS", ())
+        assert not _plain.can_be_woken(loop, resting, has_usual_interrupt_handler=True)
+
+        def list_threads_too_late() -> frozenset[str]:
+            loop.call_soon_threadsafe(print)  # by a thread that is gone when threads are counted
+            return resting
+
+        monkeypatch.setattr(_plain, "list_threads", list_threads_too_late)
+        assert _plain.can_be_woken(loop, resting, has_usual_interrupt_handler=True)
+    finally:
+        loop.close()

@@ -242,7 +242,10 @@ def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_int
     if not has_usual_interrupt_handler:
         return True
     threads = list_threads()
-    return not threads or not threads <= resting_threads | own_threads | {str(threading.get_native_id())}
+    if not threads or not threads <= resting_threads | own_threads | {str(threading.get_native_id())}:
+        return True
+    # A thread that has just ended may have left something first, as one that waited for a subprocess: so look last.
+    return has_callbacks(loop)
 
 
 def list_threads() -> frozenset[str]:
