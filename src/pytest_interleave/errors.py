@@ -67,13 +67,11 @@ class TimeLimit(RunEnded):
     """A run passed its virtual or its real deadline."""
 
     def __init__(self, clock: str, when: float, *, is_real: bool = True) -> None:
-        advice = (
-            ""
-            if is_real
-            else ", and nothing else is due before the run must end: "
-            "interleave_limit says how many virtual seconds a run may take"
-        )
-        super().__init__(f"Still waiting for {clock} at virtual time {when:g} s{advice}")
+        text = f"Still waiting for {clock} at virtual time {when:g} s"
+        if not is_real:
+            text += ", and nothing else is due before the run must end: "
+            text += "interleave_limit says how many virtual seconds a run may take"
+        super().__init__(text)
         self.clock = clock
         self.when = when
         self.is_real = is_real

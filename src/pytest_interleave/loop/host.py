@@ -317,10 +317,15 @@ class Host:
         if not getattr(loop, "keeps_executor", False) and _plain.needs_shutdown_of_executor(loop):
             loop.run_until_complete(loop.shutdown_default_executor())
         self._iterate_at_most(_LAST_ITERATIONS)
-        if self.watcher is not None and _plain.has_files(loop):
+        if self.watcher is not None:
+            self._tell_of_connections(self.watcher)
+
+    def _tell_of_connections(self, watcher: Watcher) -> None:
+        """Tell of what is open still."""
+        if _plain.has_files(self.loop):
             self._iterate()  # the other side may have closed; let it be read, and answered
             self._iterate_at_most(_LAST_ITERATIONS)
-            self.watcher.left_connected(self.owner, _plain.open_ends(loop))
+            watcher.left_connected(self.owner, _plain.open_ends(self.loop))
 
     def _tell_while_ending(self, watcher: Watcher) -> None:
         """End what was left in a controlled loop, and tell of each thing before it is ended."""
@@ -331,10 +336,7 @@ class Host:
             loop.end_tasks()
             watcher.left_open(self.owner, _plain.async_generators(loop))
             loop.end_async_generators()
-            if _plain.has_files(loop):
-                self._iterate()
-                self._iterate_at_most(_LAST_ITERATIONS)
-                watcher.left_connected(self.owner, _plain.open_ends(loop))
+            self._tell_of_connections(watcher)
         except RunEnded:
             pass  # it does not end; clear() sees to that
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 0.05
 #: Turns in which what was cancelled ends.
 _LAST_TURNS = 5
+
+
+def serve_all(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> ServedApplication:
+    """Return what lets one handler answer every request, however long its body is."""
+    from aiohttp import web
+
+    application = web.Application(client_max_size=0)
+    application.router.add_route("*", "/{path:.*}", handler)
+    return ServedApplication(application)
 
 
 class ServedApplication:

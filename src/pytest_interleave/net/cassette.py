@@ -41,7 +41,7 @@ def _parse(interaction: Any) -> Exchange:
     body = _bytes(body.get("string") if isinstance(body, dict) else response.get("content", body))
     encoding = har.find_header(headers, "content-encoding").strip().lower()
     plain = har.decompress(body, encoding)
-    if plain is None and (_is_text(body) or encoding in har.DECODED):
+    if plain is None and (har.is_text(body) or encoding in har.DECODED):
         plain = body  # some clients had decoded it before it was recorded
     return Exchange(
         Request(
@@ -72,11 +72,3 @@ def _bytes(body: Any) -> bytes:
     if isinstance(body, dict | list):  # what aiohttp's client was given as json= or data=, it is not said which
         return json.dumps(body).encode()
     return bytes(body) if isinstance(body, bytes | bytearray) else str(body or "").encode()
-
-
-def _is_text(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from urllib.parse import quote, quote_plus, unquote_plus, urlsplit
 
-from pytest_interleave.net.har import Answer, Headers, Request
+from pytest_interleave.net.har import Answer, Headers, Request, is_text
 
 FILTERED = "FILTERED"
 #: Names, without what joins their words: ``api_key``, ``apiKey`` and ``Api-Key`` are one.
@@ -140,7 +140,7 @@ class Filter:
         boundary = boundary_of(kind)
         if boundary:
             return self._clean_parts(body, boundary, found)
-        if not _is_text(body):
+        if not is_text(body):
             return body
         body = _JSON_MEMBER.sub(lambda match: self._clean_member(match, b'"', found), body)
         return _JSON_IN_JSON.sub(lambda match: self._clean_member(match, b'\\"', found), body)
@@ -183,14 +183,6 @@ def _clean_cookie(cookie: str, found: set[str]) -> str:
     return f"{name}{equals}{FILTERED}"
 
 
-def _is_text(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _eraser(found: set[str]) -> Callable[[str], str]:
     """Return what puts the stand-in where any of these values is repeated, as it is or as URLs have it."""
     values = {value for value in found if len(value) >= _SHORTEST_ECHO and value != FILTERED}
@@ -215,4 +207,4 @@ def _erase_in_headers(headers: Headers, erase: Callable[[str], str]) -> Headers:
 
 
 def _erase_in_body(body: bytes, erase: Callable[[str], str]) -> bytes:
-    return erase(body.decode()).encode() if _is_text(body) else body
+    return erase(body.decode()).encode() if is_text(body) else body

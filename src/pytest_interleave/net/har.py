@@ -304,6 +304,15 @@ def _encode(body: bytes) -> tuple[str, str]:
         return base64.b64encode(body).decode(), "base64"
 
 
+def is_text(body: bytes) -> bool:
+    """Whether the body is text in UTF-8."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 #: What ``decompress`` knows.
 DECODED = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 

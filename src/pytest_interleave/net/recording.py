@@ -30,6 +30,7 @@ from pytest_interleave.net.routes import (
     query_text,
     shorten,
 )
+from pytest_interleave.settings import RECORD_MODES
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from pytest_interleave.net.hosts import Hosts
     from pytest_interleave.net.real_host import RealHost
 
-MODES = ("none", "missing", "all")
 PARTS = ("method", "path", "query", "body")
 _HEADER = "header:"
 #: What hosts do that do not say themselves; the plugin sets it for a session.
@@ -156,7 +156,7 @@ class Recording:
         #: ``file:line`` of its declaration.
         self.place = place
         self.mode = hosts.record or default_mode
-        if cassette.is_cassette(path) and self.mode in MODES:
+        if cassette.is_cassette(path) and self.mode in RECORD_MODES:
             self.mode = "none"
         #: Every request, in the order of arrival.
         self.calls: list[Call] = []
@@ -178,8 +178,8 @@ class Recording:
         self._in_flight = 0
         self._served: ServedApplication | None = None
         self._real_host: RealHost | None = None
-        if self.mode not in MODES:
-            raise ValueError(f"{self.mode!r} is not a valid record. Valid values: {', '.join(MODES)}.")
+        if self.mode not in RECORD_MODES:
+            raise ValueError(f"{self.mode!r} is not a valid record. Valid values: {', '.join(RECORD_MODES)}.")
         #: Ports of the host, and which are under TLS; the same name at another port is another server.
         self._ports: dict[int, bool] = {}
         self._recorded: dict[Hashable, RecordedRequest] = {}
@@ -239,13 +239,9 @@ class Recording:
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         """Answer on that socket."""
         if self._served is None:
-            from aiohttp import web
+            from pytest_interleave.net.aiohttp_server import serve_all
 
-            from pytest_interleave.net.aiohttp_server import ServedApplication
-
-            application = web.Application(client_max_size=0)
-            application.router.add_route("*", "/{path:.*}", self._answer)
-            self._served = ServedApplication(application)
+            self._served = serve_all(self._answer)
         await self._served.listen(listener, tls)
 
     async def close(self) -> None:

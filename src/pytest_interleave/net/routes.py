@@ -519,13 +519,9 @@ class Routes:
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         """Answer on that socket."""
         if self._served is None:
-            from aiohttp import web
+            from pytest_interleave.net.aiohttp_server import serve_all
 
-            from pytest_interleave.net.aiohttp_server import ServedApplication
-
-            application = web.Application(client_max_size=0)
-            application.router.add_route("*", "/{path:.*}", self._answer)
-            self._served = ServedApplication(application)
+            self._served = serve_all(self._answer)
         await self._served.listen(listener, tls)
 
     async def close(self) -> None:

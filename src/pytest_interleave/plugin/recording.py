@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from pytest_interleave.settings import RECORD_MODES
+
 _ATTRIBUTE = "interleave_recorded"
-_MODES = ("none", "missing", "all")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -29,8 +30,10 @@ def add_options(parser: pytest.Parser) -> None:
 def is_recording(config: pytest.Config) -> bool:
     """Whether real hosts may be asked, or raise a one-line UsageError."""
     value = config.getoption("interleave_record")
-    if value is not None and value not in _MODES:
-        raise pytest.UsageError(f"{value!r} is not a valid --interleave-record. Valid values: {', '.join(_MODES)}.")
+    if value is not None and value not in RECORD_MODES:
+        raise pytest.UsageError(
+            f"{value!r} is not a valid --interleave-record. Valid values: {', '.join(RECORD_MODES)}."
+        )
     return value in ("missing", "all")
 
 

@@ -113,12 +113,12 @@ def _order(event: EventId, condition: EventId, failing: Reading, passing: Readin
             other = _phrase(failing.seen.events[partner], failing, passing)
             return Order(event, phrase, "with", other, (here, partner))
         paths = tuple(dict.fromkeys(passing.seen.events[index][0] for index in overtook))
-        met, entries, tasks = _met(_guarded_first(overtook, here, failing, passing), passing, failing, here, failing)
+        met, entries, tasks = _named(_guarded_first(overtook, here, failing, passing), passing, failing, here, failing)
         phrase = _connection(here, tasks, failing) or phrase
         relation = "with" if entries and _is_in_same_turn(here, entries[0], failing) else "before"
         return Order(event, phrase, relation, met, (here, *entries), paths, tasks)
     overtaken_by = overtaken_by or list(range(max(here - 6, 0), here))
-    met, entries, tasks = _met(overtaken_by[::-1], failing, passing, here, failing)
+    met, entries, tasks = _named(overtaken_by[::-1], failing, passing, here, failing)
     phrase = _connection(here, tasks, failing) or phrase
     paths = tuple(dict.fromkeys(failing.seen.events[index][0] for index in overtaken_by))
     return Order(event, phrase, "after", met, (here, *entries), paths, tasks)
@@ -176,14 +176,21 @@ def _is_in_same_turn(here: int, other: int, failing: Reading) -> bool:
     return here < other < first
 
 
-def _met(
+def _named(
     indices: list[int], where: Reading, elsewhere: Reading, here: int, failing: Reading
 ) -> tuple[Phrase | None, tuple[int, ...], tuple[int, ...]]:
-    """Choose which of the events that changed places with X to name; ``indices`` into ``where``, best first."""
+    """Return ``_met``, and which tasks a reader must see, where two of a kind race."""
     twin = _twin(indices, where, here, failing)
-    if twin is not None:
-        step, line, tasks = twin
-        return _line(line, step.task, where), _entry(step.event, failing), tasks
+    if twin is None:
+        return *_met(indices, where, elsewhere, here, failing), ()
+    step, line, tasks = twin
+    return _line(line, step.task, where), _entry(step.event, failing), tasks
+
+
+def _met(
+    indices: list[int], where: Reading, elsewhere: Reading, here: int, failing: Reading
+) -> tuple[Phrase | None, tuple[int, ...]]:
+    """Choose which of the events that changed places with X to name; ``indices`` into ``where``, best first."""
     own = {step.task for step in failing.woken(here)}
     if here in failing.steps:
         own.add(failing.steps[here].task)
@@ -194,21 +201,21 @@ def _met(
     for step in steps:
         for line in sorted(step.lines, key=lambda line: not line.writes):
             if any(meets(line, other) for other in touched):
-                return _line(line, step.task, where), _entry(step.event, failing), ()
+                return _line(line, step.task, where), _entry(step.event, failing)
     own_paths = {failing.seen.paths[task] for task in own_tasks}
     for index in indices:
         event = where.seen.events[index]
         if index in where.outside and event[0] not in own_paths:
-            return _phrase(event, where, elsewhere), _entry(event, failing), ()
+            return _phrase(event, where, elsewhere), _entry(event, failing)
     for step in steps:
         telling = _telling(step)
         if telling is not None:
-            return _line(telling, step.task, where), _entry(step.event, failing), ()
+            return _line(telling, step.task, where), _entry(step.event, failing)
     for index in indices:
         event = where.seen.events[index]
         if index in where.outside or where.steps[index].task is not None:
-            return _phrase(event, where, elsewhere), _entry(event, failing), ()
-    return None, (), ()
+            return _phrase(event, where, elsewhere), _entry(event, failing)
+    return None, ()
 
 
 def _twin(
@@ -224,15 +231,13 @@ def _twin(
     if any(line.rank == 2 for step in woken for line in step.lines):
         return None
     runners: dict[tuple[str, int], set[int]] = {}
-    for each in failing.seen.steps:
-        for line in each.lines if each.task is not None else ():
-            if line.rank == 2 and each.task is not None:
-                runners.setdefault((line.file, line.line), set()).add(each.task)
     to_come: dict[tuple[str, int], int] = {}
     for each in failing.seen.steps:
         for line in each.lines:
-            if each.index > here and each.task is not None:
-                to_come.setdefault((line.file, line.line), each.task)
+            if line.rank == 2 and each.task is not None:
+                runners.setdefault((line.file, line.line), set()).add(each.task)
+                if each.index > here:
+                    to_come.setdefault((line.file, line.line), each.task)
     best: tuple[tuple[int, bool, int], ObservedStep, Place, tuple[int, ...]] | None = None
     for position, index in enumerate(indices):
         step = where.steps.get(index)
@@ -241,7 +246,7 @@ def _twin(
         for line in step.lines:
             key = line.file, line.line
             own = to_come.get(key)
-            if own is None or own == step.task or line.rank < 2:
+            if own is None or own == step.task:
                 continue
             merit = len(runners.get(key, ())), not line.awaited, position
             if best is None or merit < best[0]:

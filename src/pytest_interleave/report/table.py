@@ -90,14 +90,7 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
     kept |= {i for i in range(len(shown)) if i - 1 in kept | {-1} and i + 1 in kept}  # a gap of one step saves nothing
     kept_steps = {step.index for i, step in enumerate(shown) if i in kept}
     marks = {order.entries[0]: _MARKS[order.relation] for order in orders if order.entries}
-    arrivals = _arrivals(reading, kept_steps, keys, wanted)
-    for order in orders:
-        if order.entries and order.tasks and order.entries[0] in reading.outside:
-            arrivals.setdefault(order.entries[0], order.tasks[-1])
-        for entry in order.entries:
-            for effect in _led_to(entry, reading):
-                if effect.task is not None and effect.task in wanted:
-                    arrivals.setdefault(entry, effect.task)
+    arrivals = _arrivals(reading, orders, kept_steps, keys, wanted)
     rows: list[Row] = []
     skipped: list[ObservedStep] = []
     main_file = _main_file(reading)
@@ -131,7 +124,9 @@ def _led_to(entry: int, reading: Reading) -> list[ObservedStep]:
     return reading.woken(entry) + ([] if first is None else [first])
 
 
-def _arrivals(reading: Reading, kept: Container[int], keys: Container[int], tasks: Container[int]) -> dict[int, int]:
+def _arrivals(
+    reading: Reading, orders: Sequence[Order], kept: Container[int], keys: Container[int], tasks: Container[int]
+) -> dict[int, int]:
     """Return the outside events that led to a step which is shown, with its task, and those that the sentence names.
 
     A timeout may lead to no step of its own: the task that it cancels was about to go on.
@@ -144,6 +139,13 @@ def _arrivals(reading: Reading, kept: Container[int], keys: Container[int], task
         owner = reading.number(event.event[0])
         if index in keys and owner is not None and owner in tasks:
             found.setdefault(index, owner)
+    for order in orders:
+        if order.entries and order.tasks and order.entries[0] in reading.outside:
+            found.setdefault(order.entries[0], order.tasks[-1])
+        for entry in order.entries:
+            for step in _led_to(entry, reading):
+                if step.task is not None and step.task in tasks:
+                    found.setdefault(entry, step.task)
     return found
 
 

@@ -17,7 +17,7 @@ from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import Host, Interrupts
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.holders import holders_of
-from pytest_interleave.plugin.detecting.places import PACKAGE, is_library
+from pytest_interleave.plugin.detecting.places import is_library, is_outside_of_python
 
 _UNSEEN = "which nobody who waits here is seen to hold: perhaps its holder ended without release()"
 _PRIMITIVES = (asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue)
@@ -75,7 +75,7 @@ def describe_waits(
             lines += _describe_holders(frames, [other for other in tasks if other is not current], own, is_dead=is_dead)
         for frame in frames:
             path = frame.f_code.co_filename
-            if not is_library(path) and not path.startswith(PACKAGE):
+            if is_outside_of_python(path):
                 text = linecache.getline(path, frame.f_lineno).strip()
                 lines.append(f"    at {path}:{frame.f_lineno} in {frame.f_code.co_name}: {text}")
     return lines

@@ -40,8 +40,9 @@ def holders_of(
     """Return those of the suspended tasks which stand inside ``async with held:``."""
     found = []
     for task in tasks:
+        is_waited_for = waits_for(task) is held
         for frame in frames_of(task.get_coro()):
-            line = _line_of_with(frame, held, is_waited_for=waits_for(task) is held)
+            line = _line_of_with(frame, held, is_waited_for=is_waited_for)
             if line is not None:
                 found.append(Holder(task, frame.f_code.co_filename, line))
                 break

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.plugin.detecting.places import PACKAGE, is_library
+from pytest_interleave.plugin.detecting.places import is_library, is_outside_of_python
 
 _ADVICE = "Await the task, or handle the exception in it."
 _ADVICE_FOR_CALLBACK = "Handle the exception where it arises: nobody waits for it who could."
@@ -38,7 +38,7 @@ def _without_loop(found: TracebackType | None) -> TracebackType | None:
     """Leave out the first lines of a traceback, which are the loop's."""
     while found is not None and found.tb_next is not None:
         path = found.tb_frame.f_code.co_filename
-        if not is_library(path) and not path.startswith(PACKAGE):
+        if is_outside_of_python(path):
             break
         found = found.tb_next
     return found

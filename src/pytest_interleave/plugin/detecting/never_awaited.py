@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.plugin.detecting.places import PACKAGE, is_library
+from pytest_interleave.plugin.detecting.places import is_library, is_outside_of_python
 
 if TYPE_CHECKING:
     from pytest_interleave.plugin.detecting.hooks import DetectingHooks
@@ -135,7 +135,7 @@ def _find_caller() -> tuple[str, int, str] | None:
     frame = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
-        if not is_library(path) and not path.startswith(PACKAGE):
+        if is_outside_of_python(path):
             return path, frame.f_lineno, frame.f_code.co_name
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -16,6 +16,11 @@ def is_library(path: str) -> bool:
     return path.startswith((_LIBRARY, "<frozen")) and not path.startswith(_SITE)
 
 
+def is_outside_of_python(path: str) -> bool:
+    """Whether the file belongs neither to Python's standard library nor to us."""
+    return not is_library(path) and not path.startswith(PACKAGE)
+
+
 def is_installed(path: str) -> bool:
     """Whether the file belongs to an installed package."""
     return "site-packages" in path or "dist-packages" in path

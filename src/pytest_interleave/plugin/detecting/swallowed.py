@@ -10,14 +10,14 @@ from typing import Any
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.plugin.detecting.frames import frames_of
-from pytest_interleave.plugin.detecting.places import PACKAGE, is_library
+from pytest_interleave.plugin.detecting.places import is_outside_of_python
 
 _CATCHING = ("CancelledError", "BaseException")
 
 
 def swallowed_cancellation(task: asyncio.Task[Any], *, is_own: bool) -> Finding:
     """Return the finding for a task that waits again where it was when it was cancelled."""
-    own = [frame for frame in frames_of(task.get_coro()) if _is_users(frame.f_code.co_filename)]
+    own = [frame for frame in frames_of(task.get_coro()) if is_outside_of_python(frame.f_code.co_filename)]
     coroutine: Any = task.get_coro()
     name = getattr(coroutine, "__qualname__", repr(coroutine))
     who = f"task {task.get_name()!r} ({name})"
@@ -36,10 +36,6 @@ def swallowed_cancellation(task: asyncio.Task[Any], *, is_own: bool) -> Finding:
         tuple(lines),
         "Let CancelledError through: end the handler with 'raise', or catch it outside of the loop.",
     )
-
-
-def _is_users(path: str) -> bool:
-    return not is_library(path) and not path.startswith(PACKAGE)
 
 
 def _find_handler(frames: list[FrameType]) -> str | None:
