@@ -1083,15 +1083,10 @@ class TurnLoop(asyncio.SelectorEventLoop):
 
     def abandon(self, task: asyncio.Task[Any]) -> None:
         """Forget a task that will not end: no complaint when it is collected, and no step any more."""
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        asyncio.tasks._unregister_task(task)
+        _plain.take_out(task)
         kept = [step for step in self._ready if getattr(step._callback, "__self__", None) is not task]
         self._ready.clear()
         self._ready.extend(kept)
-        awaited = task._fut_waiter  # type: ignore[attr-defined]
-        for callback, _ in getattr(awaited, "_callbacks", None) or ():
-            if getattr(callback, "__self__", None) is task:
-                awaited.remove_done_callback(callback)
 
 
 _plain.turns.add(TurnLoop._run_once.__code__)

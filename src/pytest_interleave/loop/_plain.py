@@ -140,14 +140,19 @@ def drop_task(task: asyncio.Task[Any], waited_for: asyncio.Future[Any] | None) -
         coroutine.close()
 
 
-def abandon_task(task: asyncio.Task[Any]) -> None:
-    """Forget a task that will not end, without a complaint, and without throwing anything into its coroutine again."""
+def take_out(task: asyncio.Task[Any]) -> None:
+    """Let asyncio forget a task that will not end: no complaint when it is collected, and nothing that wakes it."""
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     asyncio.tasks._unregister_task(task)
     waited_for = task._fut_waiter  # type: ignore[attr-defined]
     for callback, _ in getattr(waited_for, "_callbacks", None) or ():
         if getattr(callback, "__self__", None) is task:
             waited_for.remove_done_callback(callback)
+
+
+def abandon_task(task: asyncio.Task[Any]) -> None:
+    """Forget a task that will not end, without throwing anything into its coroutine again."""
+    take_out(task)
     if not _abandoned:
         atexit.register(_close_abandoned)
     _abandoned.append(task)
