@@ -94,6 +94,43 @@ def test_getfixturevalue_of_an_async_fixture_in_a_running_test_names_the_alterna
     )
 
 
+def test_getfixturevalue_shows_the_line_that_called_it_and_nothing_of_how_it_was_refused(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        test_it="""
+        import pytest, pytest_asyncio
+
+        @pytest_asyncio.fixture
+        async def late():
+            return 1
+
+        @pytest_asyncio.fixture
+        async def nested(request):
+            return request.getfixturevalue("late")
+
+        def fetch(request):
+            return request.getfixturevalue("late")
+
+        @pytest.mark.asyncio
+        async def test_in_helper(request):
+            fetch(request)
+
+        @pytest.mark.asyncio
+        async def test_in_fixture(nested):
+            pass
+        """
+    )
+
+    result = pytester.runpytest()
+    whole = pytester.runpytest("--full-trace")
+
+    result.assert_outcomes(failed=1, errors=1)
+    places = [line for line in result.outlines if line.startswith(("test_", "../", "/")) and ".py:" in line]
+    assert [place.split(" ")[0] for place in places] == ["test_it.py:9:", "test_it.py:16:", "test_it.py:12:"]
+    whole.stdout.fnmatch_lines(["*fixture_jobs.py*"])
+
+
 def test_async_xunit_functions_are_awaited_in_the_loop_of_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

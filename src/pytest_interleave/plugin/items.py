@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeGuard
 
 import pytest
+from _pytest._code import TracebackEntry, filter_traceback
 
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE, ScopeName
 from pytest_interleave.plugin.session import hosting_of
 
+_FOLDER = Path(__file__).parent.parent
 _NO_PARAMETERS = SimpleNamespace(params=())
 ASYNC_GENERATOR_TEXT = "Tests based on asynchronous generators are not supported. {name} will be ignored."
 
@@ -44,6 +47,14 @@ class PytestAsyncioFunction(pytest.Function):
             super().runtest()
         finally:
             self.obj = function
+
+    def _traceback_filter(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+        """End the traceback of an error of ours at the user's line: how we were called from there says nothing."""
+        entries = super()._traceback_filter(excinfo)
+        if self.config.getoption("fulltrace", False) or not _is_ours(excinfo.traceback[-1]):
+            return entries
+        end = next((n for n in range(len(entries), 0, -1) if _is_of_user(entries[n - 1])), len(entries))
+        return type(entries)(entries[:end])
 
 
 class Coroutine(PytestAsyncioFunction):
@@ -106,6 +117,14 @@ def convert(item: pytest.Function, item_class: type[PytestAsyncioFunction]) -> N
 @functools.cache
 def _mix(item_class: type[PytestAsyncioFunction], current: type[pytest.Function]) -> type[PytestAsyncioFunction]:
     return type(item_class.__name__, (item_class, current), {"__module__": item_class.__module__})
+
+
+def _is_ours(entry: TracebackEntry) -> bool:
+    return Path(entry.path).is_relative_to(_FOLDER)
+
+
+def _is_of_user(entry: TracebackEntry) -> bool:
+    return filter_traceback(entry) and not _is_ours(entry)
 
 
 def _synchronize(item: PytestAsyncioFunction, function: Any) -> Any:
