@@ -34,7 +34,12 @@ def explore(
     try:
         seed = secrets.randbits(32) if seed is None else seed
         exploration = Search(
-            execution, seed=seed, mode=mode, budget=Budget(runs, seconds), in_real_time=execution.in_real_time
+            execution,
+            seed=seed,
+            mode=mode,
+            budget=Budget(runs, seconds),
+            in_real_time=execution.in_real_time,
+            unstretched=execution.unstretched,
         ).run()
         for failure in (*exploration.failures, *exploration.notes):
             failure.explanation = explain(execution, failure, exploration)

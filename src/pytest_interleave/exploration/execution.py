@@ -43,6 +43,14 @@ class Execution:
         """Make one run in asyncio's own order, at the pace of the world."""
         return self(Fifo(), is_in_real_time=True)
 
+    def unstretched(self, decider: Decider) -> RunResult:
+        """Make one run in which everything lasts as long as it says."""
+        stretch, self.stretch = self.stretch, False
+        try:
+            return self(decider)
+        finally:
+            self.stretch = stretch
+
     def __call__(
         self, decider: Decider, observer: Observer | None = None, *, is_in_real_time: bool = False
     ) -> RunResult:

@@ -51,6 +51,11 @@ class Failure:
     #: The report for people; whoever explores may put it here.
     text: str = ""
 
+    @property
+    def is_own_order(self) -> bool:
+        """Whether asyncio's own order failed, without a search."""
+        return self.constraints == {} and not self.vector
+
     def __str__(self) -> str:
         kind, place = self.signature
         return self.text or f"{kind} at {place} ({self.label}), found in run {self.found_in_run}, seed {self.seed}"

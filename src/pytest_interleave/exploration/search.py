@@ -79,12 +79,14 @@ class Search:
         is_repeated_by_caller: bool = False,
         order_only: str = "note",
         in_real_time: Callable[[], RunResult] | None = None,
+        unstretched: Execute | None = None,
         cancel: bool = False,
     ) -> None:
         self.execute = execute
         self.is_repeated_by_caller = is_repeated_by_caller
         self.order_only = order_only
         self.in_real_time = in_real_time
+        self.unstretched = unstretched
         self.cancel = cancel
         self.budget = budget or Budget()
         self.saved = saved
@@ -366,7 +368,7 @@ class Search:
         for _ in range(failure.repeats):
             failure.reproduced += self.execute(repeat(failure)).signature == signature
         if label is None:
-            failure.label = self.label_for(failure, done.mode)
+            failure.label = label_for(failure, done.mode, self.unstretched)
         is_note = failure.label == "order-only" and done.mode != "permissive"
         (done.notes if is_note else done.failures).append(failure)
         return is_note
@@ -403,12 +405,14 @@ class Search:
         vector = shrink_vector(result.vector, lambda part: fails(Vector(part, holds_steps=holds)))
         return None, vector, best
 
-    @staticmethod
-    def label_for(failure: Failure, mode: str) -> str:
-        """Say which schedules show the failure."""
-        constraints = failure.constraints
-        if failure.holds_steps if constraints is None else any(x[1] in ("step", "start") for x in constraints):
-            return "version-fragile" if mode == "portable" else "order-only"
-        if constraints and all(event[1] in CANCELLATIONS for event in constraints):
-            return "stock"
-        return "latency"
+
+def label_for(failure: Failure, mode: str, unstretched: Execute | None) -> str:
+    """Say which schedules show the failure; ``unstretched`` makes a run in which all lasts as long as it says."""
+    constraints = failure.constraints
+    if failure.holds_steps if constraints is None else any(x[1] in ("step", "start") for x in constraints):
+        return "version-fragile" if mode == "portable" else "order-only"
+    if mode == "stock" or (constraints and all(event[1] in CANCELLATIONS for event in constraints)):
+        return "stock"
+    if unstretched is not None and unstretched(repeat(failure)).signature == failure.signature:
+        return "stock"
+    return "latency"

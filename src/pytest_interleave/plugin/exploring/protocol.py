@@ -7,7 +7,6 @@ prints, with its assertion details and captured output, is the real one, and ``-
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -18,11 +17,9 @@ from pytest_interleave.errors import LeftBehind, StepLimit
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
-from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.token import test_number
 from pytest_interleave.loop.controlled import ControlledLoop
-from pytest_interleave.loop.observe import Observer
 from pytest_interleave.loop.threads import ending_with_the_process, running_threads
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.anyio_items import controlled_anyio, is_anyio_item, wide_loop
@@ -32,7 +29,7 @@ from pytest_interleave.plugin.exploring.loops import LoopPool
 from pytest_interleave.plugin.exploring.options import ExploreSettings, settings_for
 from pytest_interleave.plugin.exploring.own_loops import describe_own_loop
 from pytest_interleave.plugin.exploring.progress import Progress
-from pytest_interleave.plugin.exploring.replay import Run, replay
+from pytest_interleave.plugin.exploring.replay import replay
 from pytest_interleave.plugin.exploring.reports import Reporter
 from pytest_interleave.plugin.exploring.runs import ItemExecution, NotExplored
 from pytest_interleave.plugin.exploring.silence import Silence
@@ -41,7 +38,7 @@ from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.plugin.virtual_options import MARK as VIRTUAL_MARK
 from pytest_interleave.plugin.virtual_options import read_mark as read_virtual_mark
-from pytest_interleave.schedule import Decider, Fifo
+from pytest_interleave.schedule import Fifo
 from pytest_interleave.strategies.guided import repeat
 
 _STEPS_OF_LIVELOCK = 2_000
@@ -149,7 +146,7 @@ class Explorer:
             self.pool.use(None)
             explored = self._explore_in_silence(item, execution, settings)
             self.reporter.begin(item, explored, settings)
-            if explored.failure is not None and explored.failure.label != "stock":
+            if explored.failure is not None and not explored.failure.is_own_order:
                 stack.enter_context(fixed_examples(item))  # else Hypothesis may do all it does in asyncio's own order
             self._timers.restart(item)
             baseline = explored.exploration.baseline
@@ -172,24 +169,18 @@ class Explorer:
         hosting = hosting_of(item.config)
         hosting.is_searched = True
 
-        def run(decider: Decider, observer: Observer | None = None) -> RunResult:
+        def begin_run() -> None:
             timers.restart(item)
             progress.count()
-            return execution(decider, observer)
-
-        def run_in_real_time() -> RunResult:
-            timers.restart(item)
-            progress.count()
-            return execution.in_real_time()
 
         try:
-            with self._silence, fixed_examples(item), execution.repeating():
+            with self._silence, fixed_examples(item), execution.repeating(begin_run):
                 try:
                     self._control_wider_loop(item, execution)
                     if settings.replay is not None:
-                        explored = replay(run, settings, settings.replay)
+                        explored = replay(execution, settings, settings.replay)
                     else:
-                        explored = self._search(execution, run, run_in_real_time, settings)
+                        explored = self._search(execution, settings)
                 except NotExplored as reason:
                     nothing = Exploration(seed=settings.seed, mode=settings.mode)
                     explored = Explored(nothing, reason=str(reason))
@@ -199,15 +190,10 @@ class Explorer:
         explored.phase = execution.phase
         return explored
 
-    def _search(
-        self,
-        execution: ItemExecution,
-        run: Run,
-        run_in_real_time: Callable[[], RunResult],
-        settings: ExploreSettings,
-    ) -> Explored:
+    @staticmethod
+    def _search(execution: ItemExecution, settings: ExploreSettings) -> Explored:
         search = Search(
-            run,
+            execution,
             seed=settings.seed,
             mode=settings.mode,
             budget=Budget(settings.runs, settings.seconds),
@@ -218,7 +204,8 @@ class Explorer:
             ],
             is_repeated_by_caller=True,
             order_only=settings.order_only,
-            in_real_time=run_in_real_time,
+            in_real_time=execution.in_real_time,
+            unstretched=execution.unstretched,
             cancel=settings.cancel,
         )
         exploration = search.run()
@@ -230,7 +217,7 @@ class Explorer:
         if found is not None and isinstance(found.error, StepLimit):
             execution.limits = Limits(steps=_STEPS_OF_LIVELOCK)  # a close look is slow, and all rounds are alike
         try:
-            explanation = explain(run, found, exploration) if found is not None else None
+            explanation = explain(execution, found, exploration) if found is not None else None
         finally:
             execution.limits = limits
         return Explored(

@@ -8,7 +8,7 @@ from pytest_interleave.errors import LeftBehind
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
-from pytest_interleave.exploration.search import Search, repeats_of
+from pytest_interleave.exploration.search import label_for, repeats_of
 from pytest_interleave.exploration.token import Token
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring.explored import Explored
@@ -17,13 +17,17 @@ from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import repeat
 
 
-class Run(Protocol):
-    """Makes one run, observed or not."""
+class Runs(Protocol):
+    """Makes the runs of one test."""
 
-    def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult: ...  # noqa: D102
+    def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
+        """Make one run, observed or not."""
+
+    def unstretched(self, decider: Decider) -> RunResult:
+        """Make one run in which everything lasts as long as it says."""
 
 
-def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
+def replay(run: Runs, settings: ExploreSettings, token: Token) -> Explored:
     """Replay the token; say by which of its forms, or that the test does not fail under it any more."""
     exploration = Exploration(seed=settings.seed, mode=token.mode)
     exploration.baseline = first = run(Fifo())
@@ -42,7 +46,7 @@ def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
     failure = Failure(
         error=result.error,
         signature=result.signature,
-        label="stock" if not (token.constraints or token.vector) else "latency",
+        label="stock",
         found_in_run=2,
         seed=settings.seed,
         constraints=token.constraints,
@@ -52,8 +56,8 @@ def replay(run: Run, settings: ExploreSettings, token: Token) -> Explored:
         repeats=repeats_of(result.error),
     )
     failure.reproduced = sum(run(repeat(token)).signature == failure.signature for _ in range(failure.repeats))
-    if failure.label != "stock":
-        failure.label = Search.label_for(failure, token.mode)
+    if not failure.is_own_order:
+        failure.label = label_for(failure, token.mode, run.unstretched)
     exploration.verdict = "failed"
     exploration.failures.append(failure)
     return Explored(

@@ -111,7 +111,7 @@ class Reporter:
             record["sentence"] = sentence_of(found)
             if failure is not None:
                 record["text"] = render_failure(found, done, replay_command=command)
-                hint = _wider_fixtures(item) if failure.label == "latency" and not failure.constraints else ""
+                hint = _wider_fixtures(item) if failure.constraints == {} and failure.found_in_run > 1 else ""
                 if hint:
                     record["text"] += f"\n{hint}"
                 if explored.replayed:

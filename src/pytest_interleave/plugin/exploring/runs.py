@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import CodeType
 from typing import Any
@@ -64,6 +64,7 @@ class ItemExecution:
         self._cutting: Cutting | None = None
         self._census: Census | None = None
         self._random: Any = None
+        self._begin_run: Callable[[], object] | None = None
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         """Make one run, which nobody hears if ``repeating`` is on."""
@@ -86,6 +87,14 @@ class ItemExecution:
         if not result.steps and self.phase == "call" and error is None:
             raise NotExplored("it runs in a loop that was made for another test")
         return result
+
+    def unstretched(self, decider: Decider) -> RunResult:
+        """Make one run in which everything lasts as long as it says."""
+        stretch, self.stretch = self.stretch, False
+        try:
+            return self(decider)
+        finally:
+            self.stretch = stretch
 
     def in_real_time(self) -> RunResult:
         """Make one run in asyncio's own order, at the pace of the world."""
@@ -117,8 +126,12 @@ class ItemExecution:
         return cutting.judge(error, self.phase)
 
     @contextmanager
-    def repeating(self) -> Iterator[None]:
-        """Take back, after each run, what it left on pytest's objects; in the end leave the item as it was."""
+    def repeating(self, begin_run: Callable[[], object]) -> Iterator[None]:
+        """Take back, after each run, what it left on pytest's objects; in the end leave the item as it was.
+
+        ``begin_run`` is called before each run.
+        """
+        self._begin_run = begin_run
         self._leftovers = Leftovers(self.item)
         self._leftovers.note_folders()
         self._random = random.getstate()
@@ -130,6 +143,7 @@ class ItemExecution:
             random.setstate(self._random)
             self._leftovers.forget_folders()
             self._leftovers = None
+            self._begin_run = None
             self.forget()
 
     @contextmanager
@@ -150,6 +164,8 @@ class ItemExecution:
             self.pool.end()
 
     def _begin(self, decider: Decider, *, is_observed: bool = False) -> Trace:
+        if self._begin_run is not None:
+            self._begin_run()
         self._recorder = recorder = Recorder(decider)
         trace = self.pool.begin(recorder, script=self.script, stretch=self.stretch, limits=self.limits)
         recorder.attach(trace)

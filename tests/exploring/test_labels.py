@@ -1,0 +1,91 @@
+"""What a failure takes: the label says it, and is decided by running it again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from pytest_interleave import explore
+from pytest_interleave.exploration import Failure
+
+
+async def answers_of_two_services_come_in_order() -> None:
+    loop = asyncio.get_running_loop()
+    pairs = [socket.socketpair() for _ in range(2)]
+    heard: list[int] = []
+
+    async def listen(number: int) -> None:
+        await loop.sock_recv(pairs[number][0], 1)
+        heard.append(number)
+
+    for here, there in pairs:
+        here.setblocking(False)
+        there.setblocking(False)
+    try:
+        listening = [asyncio.create_task(listen(number)) for number in range(2)]
+        await asyncio.sleep(0)
+        for _, there in pairs:
+            await loop.sock_sendall(there, b"x")
+        await asyncio.gather(*listening)
+        assert heard == [0, 1]
+    finally:
+        for each in [each for pair in pairs for each in pair]:
+            each.close()
+
+
+async def the_short_sleep_ends_first() -> None:
+    ended: list[str] = []
+
+    async def work(name: str, seconds: float) -> None:
+        await service(seconds)
+        ended.append(name)
+
+    await asyncio.gather(work("short", 0.01), work("long", 0.05))
+    assert ended == ["short", "long"]
+
+
+async def service(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def a_timeout_is_longer_than_three_turns() -> None:
+    async def work() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        done.append(True)
+
+    done: list[bool] = []
+    running = asyncio.create_task(work())
+    try:
+        async with asyncio.timeout(1):
+            await running
+    except TimeoutError:
+        pass
+    assert done
+
+
+def find(program: object, *, mode: str = "realistic") -> Failure:
+    [failure] = explore(program, seed=1, mode=mode).failures  # type: ignore[arg-type]
+    return failure
+
+
+@pytest.mark.parametrize(
+    ("program", "label"),
+    [
+        (answers_of_two_services_come_in_order, "stock"),
+        (the_short_sleep_ends_first, "latency"),
+        (a_timeout_is_longer_than_three_turns, "stock"),
+    ],
+)
+def test_a_failure_is_stock_if_it_fails_where_nothing_lasts_longer_than_it_says(program: object, label: str) -> None:
+    failure = find(program)
+
+    assert failure.label == label
+    assert failure.constraints
+
+
+def test_what_the_mode_stock_finds_is_stock() -> None:
+    assert find(answers_of_two_services_come_in_order, mode="stock").label == "stock"
+    assert explore(the_short_sleep_ends_first, seed=1, mode="stock").failures == []
