@@ -37,6 +37,9 @@ CANCEL, AGAIN, CUT, GONE = "cancel", "again", "cut", "gone"
 CUTS = (CUT, GONE)
 CANCELLATIONS = (CANCEL, AGAIN, *CUTS)
 
+#: The kind of what is drawn: a value of ``choose``, a fault of the network.
+DRAW = "draw"
+
 
 class Event(Protocol):
     """An outside event that could come in now."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_interleave.schedule import EventId
+from pytest_interleave.schedule import DRAW, EventId
 
 Path = tuple[int, ...]
 
@@ -105,6 +105,21 @@ class Reader:
         return self.trace.path(number), "step", self._counts.get(number, 0) + 1
 
 
+class Draws:
+    """Names what is drawn in a run, as it is drawn: by the task that draws, and its ordinal there."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._counts: dict[int, int] = {}
+
+    def next(self) -> EventId:
+        """Return the name of what is drawn now."""
+        last = self.trace.entries[-1] if self.trace.entries else -1
+        origin: int = last[1] if last.__class__ is tuple else last if last > 0 else -last - 1
+        count = self._counts[origin] = self._counts.get(origin, 0) + 1
+        return self.trace.path(origin), DRAW, count
+
+
 # What an observed replay adds: read by detectors and reports, never by the search.
 
 
@@ -159,6 +174,18 @@ class OutsideEvent:
     #: Of a cancellation: what was cancelled, and whether what it waited for had come already.
     subject: str = ""
     is_late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A value that was drawn, and by which expression."""
+
+    #: Of the step in which it was drawn.
+    index: int
+    event: EventId
+    what: str
+    value: str
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +247,4 @@ class Observation:
     error: str = ""
     #: The user's lines of the traceback, outermost first.
     error_places: tuple[Place, ...] = ()
+    draws: tuple[Drawn, ...] = ()

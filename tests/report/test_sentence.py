@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.sentence import sentence
-from pytest_interleave.schedule import EventId
-from pytest_interleave.trace import Observation
-from report.observations import arrival, line, observation, step
+from pytest_interleave.schedule import DRAW, EventId
+from pytest_interleave.strategies.guided import answer
+from pytest_interleave.trace import Drawn, Observation
+from report.observations import PATHS, arrival, line, observation, step
 
 ANN, BOB = 2, 3
 FETCH = line(12, "page = await session.get(url)", awaited="await session.get(url)")
@@ -24,12 +27,22 @@ def test_nothing_changed() -> None:
     assert say({}, observation(), observation()) == "fails in asyncio's own order, with nothing changed"
 
 
-def test_nothing_changed_but_what_was_drawn() -> None:
-    drawn = Explanation(observation(), {}, observation(), has_drawn=True)
-
-    assert sentence(drawn) == (
-        "fails in asyncio's own order, with what was drawn (values of choose(), faults of the network)"
+def test_what_was_drawn_is_told_with_its_line() -> None:
+    draw = (PATHS[ANN], DRAW, 1)
+    failing = replace(
+        observation(step(ANN, FETCH)), draws=(Drawn(0, draw, 'choose(["ok", "lost"])', "'lost'", line(9, "")),)
     )
+
+    assert say({draw: answer(1)}, failing, observation(step(ANN, FETCH))) == (
+        'fails if `choose(["ok", "lost"])` (shop.py:9, task ann) gives `\'lost\'`'
+    )
+
+
+def test_what_the_network_does_is_drawn_at_no_line() -> None:
+    draw = (PATHS[ANN], DRAW, 1)
+    failing = replace(observation(step(ANN, FETCH)), draws=(Drawn(0, draw, "", "reset_part=0.5"),))
+
+    assert say({draw: answer(3)}, failing, observation()) == "fails if a connection to a named host has reset_part=0.5"
 
 
 def test_data_held_back_names_the_await_and_the_line_that_touches_the_same() -> None:

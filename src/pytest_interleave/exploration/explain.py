@@ -34,7 +34,6 @@ def explain(execute_observed: ExecuteObserved, failure: Failure, exploration: Ex
         passing=passing,
         deadlock=_deadlock(failing, is_global=isinstance(result.error, Blocked)),
         is_same=result.signature == failure.signature,
-        has_drawn=result.drawn > 0,
     )
 
 

@@ -22,8 +22,6 @@ class Explanation:
     deadlock: Deadlock | None = None
     #: False: looking closely made the failure go away.
     is_same: bool = True
-    #: Whether it drew values (by ``choose``, or as faults of the network) that are not the first.
-    has_drawn: bool = False
 
 
 @dataclass(slots=True)

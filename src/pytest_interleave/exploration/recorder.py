@@ -7,8 +7,8 @@ from typing import Any
 
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.schedule import Decider, Event, EventId
-from pytest_interleave.strategies.guided import cancelled
-from pytest_interleave.trace import Reader, Trace
+from pytest_interleave.strategies.guided import answer
+from pytest_interleave.trace import Draws, Reader, Trace
 
 
 class Recorder:
@@ -19,16 +19,19 @@ class Recorder:
         self.holds_steps = decider.holds_steps
         self.vector: list[int] = []
         self.widths: list[int] = []
-        self.drawn = 0
         self.points = 0
         self.starts = 0
         self._suspensions: list[tuple[str, int, int, int]] = []
         self._moved: list[tuple[int, Any]] = []
+        #: Values that were drawn and are not the first.
+        self._drawn: dict[EventId, EventId] = {}
         self._trace: Trace | None = None
+        self._draws: Draws | None = None
 
     def attach(self, trace: Trace) -> None:
         """Take the trace of the run that begins."""
         self._trace = trace
+        self._draws = Draws(trace)
         attach = getattr(self.decider, "attach", None)
         if attach is not None:
             attach(trace)
@@ -64,7 +67,10 @@ class Recorder:
     def data(self, alternatives: int) -> int:
         self.points += 1
         choice = self._note(self.decider.data(alternatives), alternatives)
-        self.drawn += choice != 0
+        assert self._draws is not None
+        name = self._draws.next()
+        if choice:
+            self._drawn[name] = answer(choice)
         return choice
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
@@ -94,11 +100,10 @@ class Recorder:
             starts=self.starts,
             steps=steps,
             forced_deadlines=forced_deadlines,
-            drawn=self.drawn,
         )
 
     def constraints(self) -> dict[EventId, EventId]:
-        """Return the run as ordering constraints: each moved event waits for what came just before it."""
+        """Return the run as constraints: a moved event waits for what came just before it, a draw gives its value."""
         trace = self._trace
         if trace is None:
             return {}
@@ -108,7 +113,7 @@ class Recorder:
         for index, entry in enumerate(entries):
             if entry.__class__ is tuple:
                 first.setdefault(entry, index)
-        found: dict[EventId, EventId] = {}
+        found = dict(self._drawn)
         for kind, what in self._moved:
             if kind == 0:
                 index = first.get(what, -1)
@@ -116,7 +121,7 @@ class Recorder:
                 found[trace.path(what[0]), "start", 1] = (trace.path(what[1]), "start", 1)
                 continue
             elif kind == 3:
-                found[trace.path(what[1]), what[0], what[2]] = cancelled(what[3])
+                found[trace.path(what[1]), what[0], what[2]] = answer(what[3])
                 continue
             else:
                 origin, position = what

@@ -40,8 +40,6 @@ class RunResult:
     steps: int = 0
     #: A timeout fired although what it was to guard was only late: then a TimeoutError says nothing.
     forced_deadlines: int = 0
-    #: Values that were drawn and are not the first.
-    drawn: int = 0
 
     @property
     def is_honest_timeout(self) -> bool:

@@ -29,7 +29,7 @@ from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
 from pytest_interleave.schedule import AGAIN, CANCEL, CANCELLATIONS, CUTS, GONE, WAITING, Decider, EventId, Fifo, Vector
-from pytest_interleave.strategies.guided import Guided, cancelled, repeat
+from pytest_interleave.strategies.guided import Guided, answer, repeat
 from pytest_interleave.strategies.latency import Latency
 from pytest_interleave.strategies.order import RandomOrder
 from pytest_interleave.strategies.pct import Pct
@@ -204,7 +204,7 @@ class Search:
         operations = [suspension for suspension in first.suspensions() if suspension[0][1] == CANCEL]
         for number, (event, ways) in enumerate(operations, start=1):
             for way in range(1, ways + 1):
-                todo.append((number if way == ways else 0, {event: cancelled(way)}))
+                todo.append((number if way == ways else 0, {event: answer(way)}))
         has_met_others = False
         while todo:
             if not self._has_budget(share):
@@ -217,7 +217,7 @@ class Search:
             has_met_others = has_met_others or result.points + result.starts > 0
             if len(constraints) == 1:
                 again = [event for event, _ in result.suspensions() if event[1] == AGAIN]
-                todo += [(0, {**constraints, event: cancelled(WAITING)}) for event in again[:_MOST_AGAIN]]
+                todo += [(0, {**constraints, event: answer(WAITING)}) for event in again[:_MOST_AGAIN]]
         self._tried_all_cancellations = not has_met_others
         return False
 
@@ -235,7 +235,7 @@ class Search:
             for way in range(1, ways + 1):
                 if not self._has_budget(_CUT_SHARE):
                     return False
-                result = self._run(Guided({event: cancelled(way)}))
+                result = self._run(Guided({event: answer(way)}))
                 if result.failed and isinstance(result.error, LeftBehind) and not self._found(result):
                     return True
             done.cuts_tried += 1

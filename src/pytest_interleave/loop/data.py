@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -23,5 +24,8 @@ def choose(values: Sequence[T]) -> T:
     except RuntimeError:
         return values[0]
     if isinstance(loop, ControlledLoop) and loop.decider is not None and len(values) > 1:
-        return values[loop.decider.data(len(values))]
+        value = values[loop.decider.data(len(values))]
+        if loop.observer is not None:
+            loop.observer.drew(sys._getframe(1), repr(value))
+        return value
     return values[0]

@@ -21,11 +21,21 @@ from pytest_interleave.detectors import deadlock
 from pytest_interleave.loop import _waits
 from pytest_interleave.loop._base import ControlledTask
 from pytest_interleave.loop.ownership import Ownership
-from pytest_interleave.loop.places import own_frames, place, raising, rank, standing
+from pytest_interleave.loop.places import expression, own_frames, place, raising, rank, standing
 from pytest_interleave.loop.requests import request_of
 from pytest_interleave.loop.snapshot import take
 from pytest_interleave.schedule import EventId
-from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Place, Reader, Snapshot, Trace
+from pytest_interleave.trace import (
+    Drawn,
+    Draws,
+    Observation,
+    ObservedStep,
+    OutsideEvent,
+    Place,
+    Reader,
+    Snapshot,
+    Trace,
+)
 
 #: Lines that are kept of one step, and how often the same one: of a loop, the first rounds.
 _MOST_LINES = 400
@@ -51,10 +61,12 @@ class _Run:
     loop: Any
     trace: Trace
     reader: Reader
+    draws: Draws
     start: float
     events: list[EventId] = field(default_factory=list)
     steps: list[ObservedStep] = field(default_factory=list)
     outside: list[OutsideEvent] = field(default_factory=list)
+    drawn: list[Drawn] = field(default_factory=list)
     #: By the ``id`` of a queued callback: the entries that queued it, and the callback itself, to keep it alive.
     causes: dict[int, tuple[Any, list[int]]] = field(default_factory=dict)
     timers: dict[EventId, _Started] = field(default_factory=dict)
@@ -85,7 +97,7 @@ class Observer:
     @contextmanager
     def watching(self, loop: Any, trace: Trace) -> Iterator[None]:
         """Observe what the loop runs in this context; at its end, look at the tasks that are left."""
-        self._run = run = _Run(loop, trace, Reader(trace), loop.time())
+        self._run = run = _Run(loop, trace, Reader(trace), Draws(trace), loop.time())
         self._note_timers(run, None)
         loop.observer = self
         try:
@@ -115,6 +127,7 @@ class Observer:
             events=tuple(run.events),
             steps=tuple(run.steps),
             outside=tuple(run.outside),
+            draws=tuple(run.drawn),
             names=_names(run),
             paths=tuple(run.trace.path(number) for number in range(run.tasks)),
             end=run.end,
@@ -178,6 +191,21 @@ class Observer:
                     cause=cause,
                 )
             )
+
+    def drew(self, frame: FrameType, value: str) -> None:
+        """Note a value that the code in ``frame`` has drawn just now, by the expression at which it stands."""
+        code = frame.f_code
+        where = place(code, frame.f_lineno)
+        self._note_drawn(expression(code, frame.f_lasti) or where.text, value, where)
+
+    def drew_of_network(self, value: str) -> None:
+        """Note what a connection to a named host has drawn just now."""
+        self._note_drawn("", value, None)
+
+    def _note_drawn(self, what: str, value: str, where: Place | None) -> None:
+        run = self._run
+        if run is not None:
+            run.drawn.append(Drawn(len(run.trace.entries) - 1, run.draws.next(), what, value, where))
 
     def struck(self, index: int, queued: int) -> None:
         """Note that a cancellation, the entry ``index``, put there all that is in the queue behind ``queued``."""

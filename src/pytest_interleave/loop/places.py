@@ -57,6 +57,12 @@ def place(code: CodeType, line: int, offset: int = -1) -> Place:
 
 def _awaited(code: CodeType, offset: int) -> str:
     """Return the ``await …`` at that instruction, on one line; nothing for ``async with`` and ``async for``."""
+    text = expression(code, offset)
+    return text if text.startswith("await") else ""
+
+
+def expression(code: CodeType, offset: int) -> str:
+    """Return the source of the expression at that instruction, on one line."""
     positions = list(code.co_positions())[offset // 2 : offset // 2 + 1]
     if not positions:
         return ""
@@ -69,8 +75,7 @@ def _awaited(code: CodeType, offset: int) -> str:
     lines[-1] = lines[-1][:end]  # columns count bytes of UTF-8
     lines[0] = lines[0][start:]
     text = " ".join(part.decode(errors="replace").strip() for part in lines)
-    text = text.replace("( ", "(").replace(" )", ")").replace(",)", ")")
-    return text if text.startswith("await") else ""
+    return text.replace("( ", "(").replace(" )", ")").replace(",)", ")")
 
 
 def best(found: Iterable[tuple[FrameType, int]]) -> Place | None:

@@ -196,23 +196,32 @@ class Draw:
 
     random: Random = field(default_factory=lambda: Random(0))
 
-    def choose(self, alternatives: int) -> int | None:
-        """Ask the search; None if no search is on, or nothing to choose."""
+    def choose(self, alternatives: int, describe: Callable[[int], str]) -> int | None:
+        """Ask the search; None if no search is on, or nothing to choose. ``describe`` says what an answer means."""
         try:
-            decider = getattr(asyncio.get_running_loop(), "decider", None)
+            loop: Any = asyncio.get_running_loop()
         except RuntimeError:
             return None
-        return None if decider is None else int(decider.data(alternatives))
+        decider = getattr(loop, "decider", None)
+        if decider is None:
+            return None
+        answer = int(decider.data(alternatives))
+        if loop.observer is not None:
+            loop.observer.drew_of_network(describe(answer))
+        return answer
 
     def seconds(self, value: Seconds) -> float:
         """Return the seconds of one connection."""
         if isinstance(value, tuple):
             low, high = value
-            step = self.choose(_GRID) if high > low else 0
-            share = self.random.random() if step is None else step / (_GRID - 1)
-            return low + (high - low) * share
+
+            def at(share: float) -> float:
+                return low + (high - low) * share
+
+            step = self.choose(_GRID, lambda step: _lasting(at(step / (_GRID - 1)))) if high > low else 0
+            return at(self.random.random() if step is None else step / (_GRID - 1))
         if callable(value):
-            seed = self.choose(_GRID)
+            seed = self.choose(_GRID, lambda seed: _lasting(value(Random(seed))))
             return max(0.0, value(self.random if seed is None else Random(seed)))
         return value
 
@@ -220,7 +229,7 @@ class Draw:
         """Whether a connection is struck."""
         if chance in (0, 1):
             return chance == 1
-        answer = self.choose(2)
+        answer = self.choose(2, lambda answer: "its faults" if answer else "none of its faults")
         return self.random.random() < chance if answer is None else answer == 1
 
     def fault(self, kinds: tuple[str, ...]) -> Faults:
@@ -229,8 +238,16 @@ class Draw:
         for kind in kinds:
             options += alternatives_of(kind)
         # As often healthy as not: a test with ten connections must come to the last one, too.
-        answer = self.choose(2 * len(options)) if kinds else 0
-        return options[answer] if answer is not None and answer < len(options) else HEALTHY
+
+        def option(answer: int) -> Faults:
+            return options[answer] if answer < len(options) else HEALTHY
+
+        answer = self.choose(2 * len(options), lambda answer: str(option(answer))) if kinds else 0
+        return HEALTHY if answer is None else option(answer)
+
+
+def _lasting(seconds: float) -> str:
+    return f"a latency of {seconds:.3g} s"
 
 
 def alternatives_of(kind: str) -> list[Faults]:

@@ -250,7 +250,7 @@ class NamedHost:
         seconds = self.hosts.draw.seconds(faults.dns_latency)
         if seconds:
             await asyncio.sleep(seconds)
-        if "dns" in self._kinds and self.hosts.draw.choose(2):
+        if "dns" in self._kinds and self.hosts.draw.choose(2, lambda lost: "dns_failure=True" if lost else "healthy"):
             self.hosts.note_fault(f"{self.name} could not be looked up")
             raise interception.no_answer()
 

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import PurePath
 
 from pytest_interleave.schedule import EventId
-from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Place
+from pytest_interleave.trace import Drawn, Observation, ObservedStep, OutsideEvent, Place
 
 #: The number of the task that runs the test.
 TEST = 1
@@ -61,6 +61,7 @@ class Reading:
             self.positions.setdefault(event, index)
         self.steps: dict[int, ObservedStep] = {step.index: step for step in seen.steps}
         self.outside: dict[int, OutsideEvent] = {event.index: event for event in seen.outside}
+        self.draws: dict[EventId, Drawn] = {drawn.event: drawn for drawn in seen.draws}
         self._awaits: Counter[tuple[str, int]] | None = None
         self._effects: dict[int, list[ObservedStep]] = {}
         for step in seen.steps:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.reading import TEST, Reading, cut, lines_of, location, meets, seconds
-from pytest_interleave.schedule import CANCELLATIONS, EventId
+from pytest_interleave.schedule import CANCELLATIONS, DRAW, EventId
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
 _CODE_WIDTH = 64
@@ -51,8 +51,6 @@ class Order:
 def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
     """Return the sentence, without a full stop. ``verb``: what the test does then."""
     constraints = explanation.constraints
-    if not constraints and explanation.has_drawn:
-        return f"{verb} in asyncio's own order, with what was drawn (values of choose(), faults of the network)"
     if not constraints:
         return f"{verb} in asyncio's own order, with nothing changed"
     orders = read_orders(explanation)
@@ -92,6 +90,8 @@ def _order(event: EventId, condition: EventId, failing: Reading, passing: Readin
         return _start_order(event, condition, failing)
     if event[1] in CANCELLATIONS:
         return _cancellation(event, failing)
+    if event[1] == DRAW:
+        return _drawn(event, failing)
     here = failing.positions.get(event)
     phrase = _phrase(event, failing, passing)
     if here is None:
@@ -132,6 +132,18 @@ def _cancellation(event: EventId, failing: Reading) -> Order:
     where = "" if seen.place is None else f" at {location(seen.place)}{_awaiting(seen.place)}"
     late = ", just after that completed" if seen.is_late else ""
     return Order(event, Phrase(f"{seen.subject}{where}{late}"), "alone", None, (index,))
+
+
+def _drawn(event: EventId, failing: Reading) -> Order:
+    drawn = failing.draws.get(event)
+    if drawn is None:
+        return Order(event, Phrase("another value", "is drawn"), "alone", None)
+    if drawn.place is None:
+        return Order(event, Phrase("a connection to a named host", f"has {drawn.value}"), "alone", None, (drawn.index,))
+    step = failing.steps.get(drawn.index)
+    where = _where(drawn.place, None if step is None else step.task, failing)
+    phrase = Phrase(f"`{cut(drawn.what, _CODE_WIDTH)}`{where}", f"gives `{cut(drawn.value, _CODE_WIDTH)}`")
+    return Order(event, phrase, "alone", None, (drawn.index,))
 
 
 def _awaiting(place: Place) -> str:

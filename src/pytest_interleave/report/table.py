@@ -7,7 +7,7 @@ it, where that is an outside event. Only one task runs at a time, so its text ma
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_interleave.exploration.outcomes import Explanation
@@ -21,6 +21,7 @@ _LEAST_TEXT = 44
 _MOST_COLUMN = 30
 _MOST_TASKS = 5
 _MOST_LINES = 6
+_VALUE_WIDTH = 32
 #: Of a test that pytest runs: what a short one builds first may be of interest.
 _MOST_FIRST_LINES = 3
 _AROUND = 2
@@ -106,7 +107,7 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
         elif index in kept_steps:
             rows += _gap(skipped)
             skipped = []
-            lines = _step_lines(step, main_file, marks.get(index, ""))
+            lines = _step_lines(step, main_file, marks.get(index, ""), _values(reading, index))
             if failing is not None and index == failing.index and step.ended != "raised" and reading.seen.error:
                 lines = (*lines, f"→ raises {reading.seen.error}")  # a task that outlives the test, such as a runner's
             rows.append(Row(step.task, step.time, lines))
@@ -175,7 +176,20 @@ def _event_text(event: OutsideEvent, mark: str, reading: Reading) -> str:
     return f"─ {text} {mark}".rstrip()
 
 
-def _step_lines(step: ObservedStep, main_file: str, mark: str) -> tuple[str, ...]:
+def _values(reading: Reading, index: int) -> dict[tuple[str, int], str]:
+    """Return what was drawn in that step, by the line that drew it."""
+    found: dict[tuple[str, int], str] = {}
+    for drawn in reading.draws.values():
+        if drawn.index == index and drawn.place is not None:
+            line = drawn.place.file, drawn.place.line
+            value = cut(drawn.value, _VALUE_WIDTH)
+            found[line] = f"{found[line]}, {value}" if line in found else value
+    return found
+
+
+def _step_lines(
+    step: ObservedStep, main_file: str, mark: str, values: Mapping[tuple[str, int], str]
+) -> tuple[str, ...]:
     lines = list(step.lines)
     if not lines and step.went_on is not None:
         lines = [step.went_on]
@@ -187,14 +201,15 @@ def _step_lines(step: ObservedStep, main_file: str, mark: str) -> tuple[str, ...
     lines = [line for line in lines if not _is_noise(line)] or lines[-1:]
     lines = [line for line, last in zip(lines, [None, *lines], strict=False) if line != last]
     if step.task == TEST and (step.is_first or (step.went_on is None and len(lines) > _MOST_FIRST_LINES)):
-        lines = lines[-1:]  # what the test builds first is no interleaving yet
+        # What the test builds first is no interleaving yet.
+        lines = [line for line in lines[:-1] if (line.file, line.line) in values] + lines[-1:]
     if len(lines) > _MOST_LINES:
         half = _MOST_LINES // 2
-        texts = [_source(line, main_file) for line in lines[: half - 1]]
+        texts = _sources(lines[: half - 1], main_file, values)
         hidden = len(lines) - 2 * half + 1
-        texts += [f"… {hidden} more lines …", *(_source(line, main_file) for line in lines[-half:])]
+        texts += [f"… {hidden} more lines …", *_sources(lines[-half:], main_file, values)]
     else:
-        texts = [_source(line, main_file) for line in lines]
+        texts = _sources(lines, main_file, values)
     ended = {"returned": "ends", "raised": f"raises {step.error}", "cancelled": "is cancelled"}.get(step.ended)
     if ended is not None:
         texts.append(f"→ {ended}")
@@ -212,9 +227,15 @@ def _is_noise(line: Place) -> bool:
     )
 
 
-def _source(line: Place, main_file: str) -> str:
-    where = str(line.line) if line.file == main_file else f"{file_name(line)}:{line.line}"
-    return f"{where}  {line.text}"
+def _sources(lines: Iterable[Place], main_file: str, values: Mapping[tuple[str, int], str]) -> list[str]:
+    texts = []
+    for line in lines:
+        where = str(line.line) if line.file == main_file else f"{file_name(line)}:{line.line}"
+        texts.append(f"{where}  {line.text}")
+        value = values.get((line.file, line.line))
+        if value is not None:  # below the line, which may be too long for its column
+            texts.append(f"{' ' * len(where)}  ◂ {value}")
+    return texts
 
 
 def _main_file(reading: Reading) -> str:

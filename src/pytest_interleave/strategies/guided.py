@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pytest_interleave.schedule import CUTS, Decider, Event, EventId, Vector
-from pytest_interleave.trace import Reader, Trace
+from pytest_interleave.schedule import CUTS, DRAW, Decider, Event, EventId, Vector
+from pytest_interleave.trace import Draws, Reader, Trace
 
 
-def cancelled(way: int) -> EventId:
-    """Return what stands as the condition of a ``cancel``: in which way it strikes."""
-    return (), "way", way
+def answer(choice: int) -> EventId:
+    """Return what stands as the condition of a ``cancel`` or a ``draw``: how it strikes, which value it gives."""
+    return (), "way", choice
 
 
 def how(condition: EventId) -> int:
-    """Return the way from such a condition; 0 if it is none."""
+    """Return the choice from such a condition; 0 if it is none."""
     return condition[2] if condition and condition[1] == "way" and isinstance(condition[2], int) else 0
 
 
@@ -26,8 +26,9 @@ class Guided:
     """Lets each named event happen as soon as its condition has happened, and not before.
 
     An outside event that is named comes in at the first chance after its condition; a step is kept back until then; a
-    first step (``start``) goes behind that of its sibling; a ``cancel`` strikes in the way that its condition names. If
-    nothing else can run, an event whose condition did not happen comes in all the same.
+    first step (``start``) goes behind that of its sibling; a ``cancel`` strikes in the way, and a ``draw`` gives the
+    value, that its condition names. If nothing else can run, an event whose condition did not happen comes in all the
+    same.
     """
 
     def __init__(self, constraints: Mapping[EventId, EventId], *, is_cut: bool = False) -> None:
@@ -36,12 +37,15 @@ class Guided:
         self.is_cut = is_cut or any(event[1] in CUTS for event in constraints)
         self.holds_steps = any(event[1] == "step" for event in constraints)
         self._delivers = any(how(condition) == 0 for condition in constraints.values())
+        self._has_draws = any(event[1] == DRAW for event in constraints)
         self._reader: Reader | None = None
+        self._draws: Draws | None = None
         self._happened: set[EventId] = {()}
 
     def attach(self, trace: Trace) -> None:
         """Take the trace of the run that begins."""
         self._reader = Reader(trace)
+        self._draws = Draws(trace) if self._has_draws else None
         self._happened = {()}
 
     def _look(self) -> Reader:
@@ -51,7 +55,7 @@ class Guided:
 
     def deliver(self, options: Sequence[Event | None]) -> int:
         if not self._delivers:
-            return 0  # it only cancels
+            return 0  # it only cancels and draws
         path = self._look().trace.path
         held: list[int] = []
         for index, event in enumerate(options):
@@ -89,7 +93,8 @@ class Guided:
         return 0 if condition is None or condition in self._happened else 1
 
     def data(self, alternatives: int) -> int:
-        return 0
+        condition = None if self._draws is None else self.constraints.get(self._draws.next())
+        return 0 if condition is None else how(condition)
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
         assert self._reader is not None
