@@ -2,64 +2,165 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from textwrap import dedent
+from typing import NamedTuple
 
 import pytest
 
 HEAD = """\
-import asyncio, concurrent.futures, hashlib, os, queue, socket, subprocess, threading, time
+import asyncio, concurrent.futures, fcntl, hashlib, http.server, os, queue, socket, sqlite3, subprocess, threading, time
+import urllib.request
 from time import sleep as nap
 
+LONG = 0.6
 held = threading.Lock()
 held.acquire()
 
-def join_late():
-    late = threading.Thread(target=time.sleep, args=(0.6,), daemon=True)
-    late.start()
+def later(seconds, action):
+    thread = threading.Timer(seconds, action)
+    thread.daemon = True
+    thread.start()
+    return thread
+
+def join_late(seconds):
+    late = later(seconds, int)
     late.join()
 
-def wait_for_future():
+def wait_for_future(seconds):
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        pool.submit(time.sleep, 0.6).result()
+        pool.submit(time.sleep, seconds).result()
 
-def wait_for_answer():
+def wait_for_answer(seconds):
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
-        client.settimeout(0.6)
+        client.settimeout(seconds)
         try:
             client.recv(1)
         except TimeoutError:
             pass
 
+def wait_for_connection(seconds):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first, socket.socket() as second:
+        first.setblocking(False)
+        first.connect_ex(full.getsockname())
+        second.settimeout(seconds)
+        try:
+            second.connect(full.getsockname())
+        except TimeoutError:
+            pass
+
+def wait_for_writer(seconds):
+    os.mkfifo("fifo")
+    later(seconds, lambda: open("fifo", "w").close())
+    open("fifo").close()
+
+def wait_for_database(seconds):
+    first, second = (sqlite3.connect("data", timeout=seconds) for _ in range(2))
+    first.execute("BEGIN IMMEDIATE")
+    try:
+        second.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        pass
+    first.close()
+    second.close()
+
+def wait_for_file(seconds):
+    with open("lock", "w") as first, open("lock", "w") as second:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        later(seconds, lambda: fcntl.flock(first, fcntl.LOCK_UN)).join(0)
+        fcntl.flock(second, fcntl.LOCK_EX)
+
+def wait_for_page(seconds):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(seconds)
+            self.send_response(204)
+            self.end_headers()
+        def log_message(self, *arguments):
+            pass
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}").close()
+
+def again(action):
+    end = time.process_time() + LONG
+    while time.process_time() < end:
+        for _ in range(50):
+            action()
+
 def compute():
-    end = time.process_time() + 0.6
+    end = time.process_time() + LONG
     while time.process_time() < end:
         pass
 
 def hash():
-    end = time.process_time() + 0.6
+    end = time.process_time() + LONG
     while time.process_time() < end:
         hashlib.pbkdf2_hmac("sha256", b"x", b"y", 300_000)
 
-def get():
+def get(seconds):
     try:
-        queue.Queue().get(timeout=0.6)
+        queue.Queue().get(timeout=seconds)
     except queue.Empty:
         pass
 """
-CALLS = {
-    "time.sleep(0.6)": "time.sleep(0.6)",
-    "nap(0.6)": "nap(0.6)",
-    "held.acquire(timeout=0.6)": "held.acquire(timeout=0.6)",
-    "threading.Event().wait(0.6)": "threading.Event().wait(0.6)",
-    "join_late()": "late.join()",
-    "os.system('sleep 0.6')": "os.system('sleep 0.6')",
-    "subprocess.run(['sleep', '0.6'])": "subprocess.run(['sleep', '0.6'])",
-    "sum(range(10**8 // 2))": "sum(range(10**8 // 2))",
-    "get()": "queue.Queue().get(timeout=0.6)",
-    "wait_for_future()": "pool.submit(time.sleep, 0.6).result()",
-    "wait_for_answer()": "client.recv(1)",
-    "compute()": "",
-    "hash()": "hashlib.pbkdf2_hmac(",
+
+
+class Kind(NamedTuple):
+    """A way to block: how it is done for long, and for a short time, and how the finding begins."""
+
+    long: str
+    named: str
+    short: str
+    named_when_short: str = ""
+
+
+#: By what the table in docs/detectors.md calls them.
+KINDS = {
+    "`time.sleep`": Kind("time.sleep(0.6)", "time.sleep(0.6)", "time.sleep(0.001)", "time.sleep(0.001)"),
+    "the same by another name": Kind("nap(0.6)", "nap(0.6)", "nap(0.001)", "nap(0.001)"),
+    "`open`": Kind("wait_for_writer(0.6)", 'open("fifo")', "open(__file__).close()", "open(__file__) blocks"),
+    "`os.listdir`": Kind("again(lambda: os.listdir('/proc'))", "", "os.listdir('.')", "os.listdir('.') blocks"),
+    "`os.stat`": Kind("again(lambda: os.stat('/'))", "", "os.path.exists('x')", "os.path.exists('x') blocks"),
+    "`subprocess.run`": Kind(
+        "subprocess.run(['sleep', '0.6'])",
+        "subprocess.run(['sleep', '0.6'])",
+        "subprocess.run(['true'])",
+        "subprocess.run(['true'])",
+    ),
+    "`os.system`": Kind("os.system('sleep 0.6')", "os.system('sleep 0.6')", "os.system('true')", "os.system('true')"),
+    "`sqlite3`": Kind(
+        "wait_for_database(0.6)",
+        'second.execute("BEGIN IMMEDIATE")',
+        "sqlite3.connect('new').close()",
+        "sqlite3.connect('new') blocks",
+    ),
+    "`threading.Lock`": Kind(
+        "held.acquire(timeout=0.6)", "held.acquire(timeout=0.6)", "held.acquire(timeout=0.05)", "held.acquire("
+    ),
+    "`threading.Event`": Kind(
+        "threading.Event().wait(0.6)", "threading.Event().wait(0.6)", "threading.Event().wait(0.05)", "threading.Event"
+    ),
+    "`Thread.join`": Kind("join_late(0.6)", "late.join()", "join_late(0.05)", "late.join()"),
+    "`queue.Queue`": Kind("get(0.6)", "queue.Queue().get(timeout=", "get(0.05)", "queue.Queue().get(timeout="),
+    "`Future.result`": Kind("wait_for_future(0.6)", "pool.submit(", "wait_for_future(0.05)", "pool.submit("),
+    "`socket.connect`": Kind(
+        "wait_for_connection(0.6)", "second.connect(", "wait_for_connection(0.05)", "second.connect("
+    ),
+    "`socket.recv`": Kind("wait_for_answer(0.6)", "client.recv(1)", "wait_for_answer(0.05)", "client.recv(1)"),
+    "names (DNS)": Kind(
+        "again(lambda: socket.getaddrinfo('localhost', 80))",
+        "",
+        "socket.getaddrinfo('localhost', 80)",
+        "socket.getaddrinfo('localhost', 80)",
+    ),
+    "`urllib.request`, `requests`": Kind(
+        "wait_for_page(0.6)", "urllib.request.urlopen(", "wait_for_page(0)", "urllib.request.urlopen("
+    ),
+    "`fcntl.flock`": Kind("wait_for_file(0.6)", "fcntl.flock(second,", "wait_for_file(0.05)", "fcntl.flock(second,"),
+    "a loop that computes": Kind("compute()", "", "compute()"),
+    "C that computes (`pbkdf2_hmac`, `sum`)": Kind("hash()", "hashlib.pbkdf2_hmac(", "hash()", "hashlib.pbkdf2_hmac("),
 }
 
 #: Of an exploration, the run is watched that pytest reports.
@@ -72,17 +173,44 @@ def run(pytester: pytest.Pytester, body: str, *arguments: str, ini: str = "") ->
     return pytester.runpytest_subprocess(*arguments)
 
 
-@pytest.mark.parametrize("options", EXPLORED_OR_NOT)
-def test_each_kind_of_blocking_call_is_told_with_its_line(pytester: pytest.Pytester, options: list[str]) -> None:
-    tests = [f"async def test_{number}():\n    {call}\n" for number, call in enumerate(CALLS)]
-    result = run(pytester, "\n".join(tests), *options)
+def run_kinds(pytester: pytest.Pytester, calls: list[str], *options: str) -> list[str]:
+    """Run a test for each call, and return what is said of each, in order."""
+    tests = [f"async def test_{number}():\n    {call}\n" for number, call in enumerate(calls)]
+    result = run(pytester, "\n".join(tests), "-v", *options)
 
-    result.assert_outcomes(passed=len(CALLS))
+    result.assert_outcomes(passed=len(calls))
     text = str(result.stdout)
-    for number, (call, named) in enumerate(CALLS.items()):
-        finding = text[: text.index(f"in test_it.py::test_{number}\n")].rpartition("blocked-loop: ")[2]
-        assert finding.startswith(named), call
-        assert " s, and nothing else could run in the loop  (test_it.py:" in finding
+    return [
+        "\n".join(
+            part.partition("\n  in ")[0] for part in text.split("blocked-loop: ")[1:] if f"::test_{number}\n" in part
+        )
+        for number in range(len(calls))
+    ]
+
+
+def test_each_kind_of_blocking_call_is_told_with_its_line(pytester: pytest.Pytester) -> None:
+    found = run_kinds(pytester, [kind.long for kind in KINDS.values()])
+
+    assert [title for title, text in zip(KINDS, found, strict=True) if not text] == []
+    for kind, text in zip(KINDS.values(), found, strict=True):
+        assert text.startswith(kind.named)
+        assert " s, and nothing else could run in the loop  (test_it.py:" in text
+
+
+def test_in_virtual_time_each_kind_is_told_however_short(pytester: pytest.Pytester) -> None:
+    calls = [kind.short for kind in KINDS.values()]
+    found = run_kinds(pytester, calls, "--interleave", "--interleave-runs=3")
+
+    assert [title for title, text in zip(KINDS, found, strict=True) if not text] == []
+    for kind, text in zip(KINDS.values(), found, strict=True):
+        assert kind.named_when_short in text
+        assert "  (test_it.py:" in text
+
+
+def test_the_page_has_a_row_for_each_kind() -> None:
+    page = Path(__file__, "../../../docs/detectors.md").resolve().read_text()
+
+    assert re.findall(r"^\| (.*) \| told \| told(?: from 0\.2 s on)? \|$", page, re.MULTILINE) == list(KINDS)
 
 
 def test_a_callback_in_c_is_named_and_the_test_fails_where_it_is_told_to(pytester: pytest.Pytester) -> None:
@@ -185,6 +313,73 @@ def test_libraries_are_quiet(pytester: pytest.Pytester, options: list[str]) -> N
     """
     result = run(pytester, body, "--interleave-strict", *options)
     result.assert_outcomes(passed=1)
+
+
+def test_in_virtual_time_what_does_not_block_is_not_told(pytester: pytest.Pytester) -> None:
+    body = """
+        import logging, pytest
+
+        @pytest.fixture
+        def written(tmp_path):
+            (tmp_path / "file").write_text("x")
+
+        async def test_it(written, tmp_path):
+            import module_that_reads
+
+            handler = logging.FileHandler(tmp_path / "log", delay=True)
+            logger = logging.getLogger("it")
+            logger.addHandler(handler)
+            logger.error("opens the file")
+            logger.removeHandler(handler)
+            handler.close()
+            process = await asyncio.create_subprocess_exec("true")
+            await process.wait()
+            free = threading.Lock()
+            assert free.acquire(timeout=1)
+            assert not free.acquire(blocking=False)
+            socket.getaddrinfo("127.0.0.1", 80)
+            with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+                client.setblocking(False)
+                await asyncio.get_running_loop().sock_connect(client, server.getsockname())
+                with pytest.raises(BlockingIOError):
+                    client.recv(1)
+            threading.Thread(target=int).start()
+            await asyncio.to_thread(os.stat, ".")
+    """
+    pytester.makepyfile(module_that_reads="open(__file__).close()\n")
+    result = run(pytester, body, "--interleave", "--interleave-runs=3", "--interleave-strict")
+    result.assert_outcomes(passed=1)
+
+
+def test_in_virtual_time_each_place_is_told_once_and_fails_where_it_is_told_to(pytester: pytest.Pytester) -> None:
+    body = """
+        import pathlib
+
+        def read():
+            return pathlib.Path("x").exists()
+
+        async def test_short():
+            read(), read()
+            await asyncio.sleep(0)
+
+        @__import__("pytest").mark.asyncio(loop_scope="module")
+        async def test_in_a_loop_of_wider_scope():
+            read()
+
+        async def test_long():
+            time.sleep(0.6)
+    """
+    result = run(pytester, body, "--interleave", "--interleave-runs=3", "--interleave-strict")
+    result.assert_outcomes(failed=3)
+    text = str(result.stdout)
+    finding = """\
+blocked-loop: pathlib.Path("x").exists() blocks, and nothing else can run in the loop meanwhile  (test_it.py:100)
+    return pathlib.Path("x").exists()
+    in read
+  Await an async call in its place, or run it in a thread: await asyncio.to_thread(...).
+"""
+    assert text.count(finding) == 2
+    assert text.count("blocked-loop: time.sleep(0.6) waited for 0.6 s, ") == 1
 
 
 def test_in_virtual_time_a_call_blocks_in_real_time(pytester: pytest.Pytester) -> None:

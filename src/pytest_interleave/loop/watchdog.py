@@ -35,7 +35,7 @@ _MOST_FRAMES = 60
 #: The share of the time that a call which waits may compute.
 _MOST_COMPUTING = 0.05
 #: What happens in these is nobody's fault, or a person is looking.
-_EXCUSED = DEBUGGERS.union(
+EXCUSED = DEBUGGERS.union(
     ("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "_pytest", "pluggy")
 )
 _RUN_CALLBACK = _plain.RUN_CALLBACK
@@ -234,7 +234,7 @@ def _read_stack(thread: int) -> tuple[Any, tuple[Spot, ...], bool]:
         if frame.f_code in _plain.turns:
             return frame.f_locals.get("step"), (*spots[:_MOST_FRAMES], spot), is_excused
         spots.append(spot)
-        is_excused = is_excused or is_frame_of(frame, _EXCUSED)
+        is_excused = is_excused or is_frame_of(frame, EXCUSED)
         frame = frame.f_back
     return None, (), False
 

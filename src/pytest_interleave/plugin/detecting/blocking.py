@@ -17,7 +17,7 @@ from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.options import DETECT_MARK
 from pytest_interleave.plugin.detecting.places import PACKAGE, is_installed, is_library
 
-_NAME = "blocked-loop"
+BLOCKED_LOOP = "blocked-loop"
 _SHARE_OF_A_CALL = 0.8
 
 
@@ -28,7 +28,7 @@ class BlockedLoops:
         self._findings = findings
         self._watcher = watcher
         self._watchdog: Watchdog | None = None
-        self._is_on = findings.settings.levels[_NAME] is not Level.OFF
+        self._is_on = findings.settings.levels[BLOCKED_LOOP] is not Level.OFF
 
     def watch(self, item: pytest.Item | None, *, has_collected: bool = False) -> None:
         """Look at loops from now on, unless nobody wants to know. ``has_collected``: garbage, just now."""
@@ -58,7 +58,9 @@ class BlockedLoops:
         self._findings.sightings.append(functools.partial(self._tell, step))
 
     def _tell(self, step: LongStep) -> None:
-        self._findings.take(step.owner, blocked_loop(step, self._findings.settings.blocked_seconds))
+        finding = blocked_loop(step, self._findings.settings.blocked_seconds)
+        if not self._findings.has_taken(step.owner, finding):
+            self._findings.take(step.owner, finding)
 
 
 def blocked_loop(step: LongStep, threshold_seconds: float) -> Finding:
@@ -66,8 +68,8 @@ def blocked_loop(step: LongStep, threshold_seconds: float) -> Finding:
     *spots, _ = step.longest
     if not spots:  # a function in C that the loop called itself
         callback = getattr(step.handle, "_callback", step.handle)
-        return Finding(_NAME, _summary(step, f"callback {callback!r}"), advice=_advice(step, threshold_seconds))
-    rank = min(range(len(spots)), key=lambda index: (_distance(spots[index][0].co_filename), index))
+        return Finding(BLOCKED_LOOP, _summary(step, f"callback {callback!r}"), advice=_advice(step, threshold_seconds))
+    rank = min(range(len(spots)), key=lambda index: (distance(spots[index][0].co_filename), index))
     code, _ = spots[rank]
     line = line_of(spots[rank])
     text = linecache.getline(code.co_filename, line).strip()
@@ -81,7 +83,7 @@ def blocked_loop(step: LongStep, threshold_seconds: float) -> Finding:
     if rank:
         details.append(f"which was at {deepest[0].co_filename}:{line_of(deepest)} in {deepest[0].co_name}")
     return Finding(
-        _NAME,
+        BLOCKED_LOOP,
         _summary(step, call),
         f"{code.co_filename}:{line}",
         tuple(filter(None, details)),
@@ -104,7 +106,7 @@ def _summary(step: LongStep, what: str) -> str:
     return f"{what} {did} for {step.seconds:.1f} s, and nothing else could run in the loop"
 
 
-def _distance(path: str) -> int:
+def distance(path: str) -> int:
     """Return how far from the user a file is: their own, a package they use, Python's or ours."""
     if is_library(path) or path.startswith((PACKAGE, "<frozen")):
         return 2

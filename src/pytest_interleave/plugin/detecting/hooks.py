@@ -110,6 +110,13 @@ class DetectingHooks:
             self._of_session.append(self._as_json(level, _too_late(item, finding)))
         return True
 
+    def has_taken(self, item: pytest.Item | None, finding: Finding) -> bool:
+        """Whether the next report of the test will have what the same detector found at the same place."""
+        return item is not None and any(
+            (other.detector, other.where) == (finding.detector, finding.where)
+            for _, other in self._pending.get(item, ())
+        )
+
     def _as_json(self, level: Level, finding: Finding) -> dict[str, Any]:
         return {**finding.as_json(), "where": relative(finding, self.config.rootpath), "level": level.value}
 

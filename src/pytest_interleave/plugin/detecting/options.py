@@ -82,16 +82,21 @@ def read_settings(config: pytest.Config) -> DetectSettings:
 
 def level_of(finding: Finding, item: pytest.Item | None, settings: DetectSettings) -> Level:
     """Return what is to become of the finding; OFF if it is allowed."""
-    level = settings.levels[finding.detector]
     allowed: list[Allowed] = list(settings.allowed)
     if item is not None:
-        for mark in item.iter_markers(DETECT_MARK):  # the closest first
-            named = read_detect_mark(mark)
-            if finding.detector in named:
-                level = named[finding.detector]
-                break
         allowed += [read_allow_mark(mark) for mark in item.iter_markers(ALLOW_MARK)]
-    return Level.OFF if any(entry.covers(finding) for entry in allowed) else level
+    if any(entry.covers(finding) for entry in allowed):
+        return Level.OFF
+    return named_level(finding.detector, item, settings)
+
+
+def named_level(detector: str, item: pytest.Item | None, settings: DetectSettings) -> Level:
+    """Return the level of a detector, for one test if there is an item."""
+    for mark in item.iter_markers(DETECT_MARK) if item is not None else ():  # the closest first
+        named = read_detect_mark(mark)
+        if detector in named:
+            return named[detector]
+    return settings.levels[detector]
 
 
 def describe_wrong_mark(marks: Iterable[pytest.Mark]) -> str | None:

@@ -23,3 +23,10 @@ class Explored:
     phase: str = "call"
     is_in_real_time: bool = False
     decider: Decider = field(default_factory=Fifo)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the test passes in asyncio's own order and in the others, in virtual time, to its end."""
+        baseline = self.exploration.baseline
+        has_passed = baseline is not None and baseline.error is None
+        return has_passed and self.failure is None and not self.is_in_real_time

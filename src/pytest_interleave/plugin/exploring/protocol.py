@@ -13,6 +13,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks
 
+from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.errors import LeftBehind, StepLimit
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.explain import explain
@@ -21,8 +22,10 @@ from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.token import test_number
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.threads import ending_with_the_process, running_threads
+from pytest_interleave.plugin.detecting.hooks import report_finding
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.anyio_items import controlled_anyio, is_anyio_item, wide_loop
+from pytest_interleave.plugin.exploring.blocking import find_blocking_calls
 from pytest_interleave.plugin.exploring.explored import Explored
 from pytest_interleave.plugin.exploring.hypothesis_items import fixed_examples
 from pytest_interleave.plugin.exploring.loops import LoopPool
@@ -56,6 +59,8 @@ class Explorer:
         self.pool.rest(running_threads())
         self._silence = Silence(config)
         self._timers = Timers()
+        #: What was found of the test that runs now, before it ran for its report.
+        self._found: list[Finding] = []
         config.pluginmanager.register(self._timers, "interleave-timers")
 
     @property
@@ -93,6 +98,13 @@ class Explorer:
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Let the report of the test itself have what the search found."""
+        found, self._found = self._found, []
+        for finding in found:
+            report_finding(self.config, item, finding)
+
     def pytest_unconfigure(self) -> None:
         """Close what all tests shared."""
         self.pool.close()
@@ -121,6 +133,7 @@ class Explorer:
 
     def _explore_and_run(self, item: pytest.Function, nextitem: pytest.Item | None) -> None:
         text = ""
+        self._found = []
         try:
             settings: ExploreSettings | None = settings_for(item, self.settings)
         except ValueError as wrong:
@@ -181,6 +194,8 @@ class Explorer:
                         explored = replay(execution, settings, settings.replay)
                     else:
                         explored = self._search(execution, settings)
+                        if explored.is_clean:
+                            self._found = find_blocking_calls(item, lambda: execution(Fifo()))
                 except NotExplored as reason:
                     nothing = Exploration(seed=settings.seed, mode=settings.mode)
                     explored = Explored(nothing, reason=str(reason))
