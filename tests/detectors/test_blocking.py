@@ -344,6 +344,9 @@ def test_in_virtual_time_what_does_not_block_is_not_told(pytester: pytest.Pytest
                 with pytest.raises(BlockingIOError):
                     client.recv(1)
             threading.Thread(target=int).start()
+            reading, writing = os.pipe()
+            os.fdopen(reading).close()
+            os.close(writing)
             await asyncio.to_thread(os.stat, ".")
     """
     pytester.makepyfile(module_that_reads="open(__file__).close()\n")

@@ -6,8 +6,9 @@ is the user's: what a package does in its own lines, it has to answer for itself
 
 from __future__ import annotations
 
+import asyncio
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -22,13 +23,15 @@ _WORTH_TELLING_SECONDS = 0.02
 _ADVICE = "Await an async call in its place, or run it in a thread: await asyncio.to_thread(...)."
 
 
-def find_blocking_calls(item: pytest.Function, run: Callable[[], object]) -> list[Finding]:
+def find_blocking_calls(
+    item: pytest.Function, loops: Iterable[asyncio.AbstractEventLoop], run: Callable[[], object]
+) -> list[Finding]:
     """Make one run and return what blocks in it, each place once; nothing if nobody wants to know."""
     hooks = hooks_of(item.config)
     if hooks is None or named_level(BLOCKED_LOOP, item, hooks.settings) is Level.OFF:
         return []
     watch = CallWatch()
-    with watch.watching():
+    with watch.watching(loops):
         run()
     found: dict[str | None, Finding] = {}
     for call in sorted(watch.found, key=lambda call: -call.seconds):

@@ -72,9 +72,13 @@ class LoopPool:
         """Whether the current test's loop ends with the test."""
         return self.loop is self._pooled
 
+    def loops(self) -> list[ControlledLoop]:
+        """Return all loops of explored tests that there are."""
+        return [self._pooled, *self._wide]
+
     def is_running(self) -> bool:
         """Whether code runs in one of these loops now."""
-        return any(loop.is_running() for loop in (self._pooled, *self._wide))
+        return any(loop.is_running() for loop in self.loops())
 
     def rest(self, threads: frozenset[int]) -> None:
         """Take these threads for the test runner's own, which never owe the loop an answer."""

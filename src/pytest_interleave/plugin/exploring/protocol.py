@@ -195,7 +195,7 @@ class Explorer:
                     else:
                         explored = self._search(execution, settings)
                         if explored.is_clean:
-                            self._found = find_blocking_calls(item, lambda: execution(Fifo()))
+                            self._found = find_blocking_calls(item, self.pool.loops(), lambda: execution(Fifo()))
                 except NotExplored as reason:
                     nothing = Exploration(seed=settings.seed, mode=settings.mode)
                     explored = Explored(nothing, reason=str(reason))
