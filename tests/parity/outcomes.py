@@ -168,11 +168,11 @@ PROGRAMS = [
 def outcomes(seed, runs):
     import random
 
-    from pytest_interleave.loop import _base
+    from pytest_interleave.loop import _patience
 
     # How long a choice waits for what a thread answers: where other work keeps the processors busy, what is right for
     # users may pass before the thread gets its turn.
-    _base._LEAST_PATIENCE = 10.0
+    _patience._LEAST_PATIENCE = 10.0
 
     from pytest_interleave.exploration.execution import Execution, Limits
     from pytest_interleave.schedule import Fifo

@@ -1,7 +1,7 @@
 """The private names of asyncio that the plain runner needs.
 
-They live beside ``_base.py`` and not in it, because a plain run has no use for the controlled loop and should not pay
-for importing it. Every function answers for foreign loops (uvloop) too, on the safe side.
+They live beside the layers of the controlled loop and not in them, because a plain run has no use for those and should
+not pay for importing them. Every function answers for foreign loops (uvloop) too, on the safe side.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pytest_interleave.errors import RunEnded
 from pytest_interleave.loop import _plain
-from pytest_interleave.loop._base import TurnLoop
+from pytest_interleave.loop._turn import TurnLoop
 from pytest_interleave.loop.frames import user_place
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace

@@ -1,0 +1,115 @@
+"""Fifth layer: what comes in from outside between two turns, asyncio's way or as a decider says."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+from pytest_interleave.errors import TimeLimit
+from pytest_interleave.loop import threads
+from pytest_interleave.loop._events import Timer, Watch
+from pytest_interleave.loop._patience import RESOLUTION, PatientLoop
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE
+
+#: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
+BUSY_TURNS = 1000
+_NEVER = float("inf")
+
+
+class DeliveringLoop(PatientLoop):
+    """Lets outside events into the queue."""
+
+    def _deliver(self) -> None:
+        """Let outside events in: asyncio's way, or as the decider says."""
+        ready = self._ready
+        decider = self.decider
+        if ready and self._busy > BUSY_TURNS:
+            self._creep()
+        elif decider is not None and threads.are_there(self.resting_threads) and (ready or self._has_letters()):
+            self._wait_at_choice()
+        arrived = self._poll() if self._inbox or self._is_watching() else []
+        jobs = self._collect_inbox() if self._inbox or self._jobs else []
+        if not ready and self.on_idle is not None:
+            self.on_idle()
+        if not (ready or arrived or jobs):
+            arrived, jobs = self._idle()
+        is_busy = self._busy > BUSY_TURNS
+        delivered = False
+        is_data_here = bool(arrived)
+        note = self.trace.append
+        while True:
+            timers = self._timer_options() if self._timers else []
+            natural: Any = None
+            if arrived:
+                natural = arrived[0]
+            elif jobs and (not ready or is_busy):
+                natural = jobs[0]
+            elif timers and (not ready or timers[0]._when <= self._now + RESOLUTION):
+                # No connection is idle for which there is data, although asyncio looks for that in the next turn only.
+                natural = None if is_data_here and timers[0].is_for_idle else timers[0]
+            chosen = natural
+            if decider is not None and not self._is_overdue(natural):
+                options: list[Any] = [natural]
+                is_work_internal = bool(ready) and not (arrived or jobs or delivered)
+                reachable = self._in_reach(timers, natural, is_work_internal)
+                options += [event for event in (*arrived, *jobs, *reachable) if event is not natural]
+                if natural is not None and ready:
+                    options.append(None)
+                if len(options) > 1:
+                    chosen = options[decider.deliver(options)]
+            if chosen is None:
+                return
+            self._busy = 0
+            delivered = delivered or chosen.__class__ is not Timer or chosen.stands_for == CODE_SLEEP
+            if chosen.__class__ is Timer:
+                is_forced = chosen is not natural or bool(jobs or arrived)
+                if is_forced and chosen._when > self._now:
+                    self._late_seconds += chosen._when - self._now
+                if chosen.stands_for == DEADLINE:
+                    # Also when its time came by itself, if lateness used up a good part of it before.
+                    late = self._late_seconds - chosen.late_before
+                    self.forced_deadlines += is_forced or late * 4 >= chosen._when - chosen.armed > 0
+                arrived = []  # asyncio looks for I/O before it looks at its timers
+                self._fire(chosen)
+                # Sleeps and deadlines that are due at the very same time come in together; outside work may lag.
+                for timer in self._due_with(chosen):
+                    if not (is_data_here and timer.is_for_idle):
+                        self._fire(timer)
+            elif chosen.__class__ is Watch:
+                note((chosen.kind, chosen.origin, chosen.ordinal))
+                chosen.arrivals += 1
+                chosen.here_since = None
+                arrived.remove(chosen)
+                ready.append(chosen.handle)
+            else:
+                note(("thread", chosen.origin, chosen.ordinal))
+                self._jobs.take(chosen)
+                jobs = self._jobs.heads()
+                ready.append(chosen.handle)
+
+    def _deliver_what_is_here(self) -> None:
+        """Let everything in that has come; the loop was told to stop before it ran, and asyncio runs one turn then."""
+        self._let_in(self._poll())
+
+    def _let_in(self, arrived: list[Watch]) -> None:
+        for watch in arrived:
+            self.trace.append((watch.kind, watch.origin, watch.ordinal))
+            watch.arrivals += 1
+            self._ready.append(watch.handle)
+        while jobs := self._collect_inbox():
+            self._jobs.take(jobs[0])
+            self._ready.append(jobs[0].handle)
+        now = self.time()
+        while (timers := self._timer_options()) and timers[0]._when <= now + RESOLUTION:
+            self._fire(timers[0])
+
+    def _deliver_in_real_time(self) -> None:
+        """Do what asyncio does between two turns: wait for what comes first, then let in all that has come."""
+        timers = self._timer_options()
+        seconds = timers[0]._when - self.time() if timers else _NEVER
+        if self._ready or self._stopping or self._has_letters():
+            seconds = 0
+        elif perf_counter() > self.real_limit:
+            raise TimeLimit("something in real time", self._now)
+        arrived = self._poll(min(max(seconds, 0), max(self.real_limit - perf_counter(), 0)))
+        self._let_in(arrived)

@@ -1,0 +1,65 @@
+"""What a turn runs or lets in: callbacks in the queue, timers, descriptors that are watched."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import futures
+from typing import Any
+
+#: What the timer of ``asyncio.sleep`` calls.
+SLEEP_CALLBACK = futures._set_result_unless_cancelled
+
+
+class Step(asyncio.Handle):
+    """A callback in the queue that remembers in whose name it was scheduled."""
+
+    __slots__ = ("origin",)
+
+    def _repr_info(self) -> list[str]:
+        return ["Handle", *super()._repr_info()[1:]]  # logs are to read as they do on asyncio
+
+
+class Timer(asyncio.TimerHandle):
+    """A timer as an outside event."""
+
+    __slots__ = ("armed", "is_for_idle", "kind", "late_before", "ordinal", "origin", "place", "sort", "stands_for")
+
+    _when: float
+    _scheduled: bool
+    kind: str
+    origin: int
+    ordinal: int
+    sort: tuple[float, int]
+    stands_for: int
+    #: A library waits so long for itself, and no less than ``_IDLE_SECONDS``.
+    is_for_idle: bool
+    place: tuple[str, int] | None
+    #: When it was set, and by how much events had been late in this run until then.
+    armed: float
+    late_before: float
+
+    def _repr_info(self) -> list[str]:
+        return ["TimerHandle", *super()._repr_info()[1:]]
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.sort < other.sort)
+
+
+class Watch:
+    """A file descriptor that is watched in one direction; the arrival of an event on it is an outside event."""
+
+    __slots__ = ("arrivals", "fd", "handle", "here_since", "kind", "number", "origin", "watch_ordinal")
+
+    def __init__(self, fd: int, kind: str, number: int, origin: int, ordinal: int, handle: Step) -> None:
+        self.fd = fd
+        self.kind = kind
+        self.number = number
+        self.origin = origin
+        self.watch_ordinal = ordinal
+        self.handle = handle
+        self.arrivals = 0
+        self.here_since: float | None = None
+
+    @property
+    def ordinal(self) -> int:
+        return self.watch_ordinal * 10_000 + self.arrivals + 1

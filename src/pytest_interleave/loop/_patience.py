@@ -1,0 +1,142 @@
+"""Fourth layer: waiting in real time, for threads and for what is outside this process, where nothing else is due."""
+
+from __future__ import annotations
+
+import signal
+from time import perf_counter, sleep
+
+from pytest_interleave.errors import Blocked, TimeLimit
+from pytest_interleave.loop import threads
+from pytest_interleave.loop._events import Watch
+from pytest_interleave.loop._timers import TimerLoop
+from pytest_interleave.loop.jobs import Job
+
+#: asyncio fires timers that are due within the clock's resolution; virtual deadlines are sums of floats.
+RESOLUTION = 1e-9
+_NEVER = float("inf")
+_CREEP_SECONDS = 0.001
+#: How long a thread at work is waited for in real time, although a timer would be due before.
+_LEAST_PATIENCE = 0.05
+#: Selectors round shorter times up to this.
+_SELECTOR_SECONDS = 0.001
+
+
+class PatientLoop(TimerLoop):
+    """Knows who may still owe an answer."""
+
+    def _collect_inbox(self) -> list[Job]:
+        """Sort what other threads sent; return what could come in next."""
+        while self._inbox:
+            self._jobs.post(*self._inbox.popleft())
+        return self._jobs.heads()
+
+    def _has_letters(self) -> bool:
+        """Whether other threads have sent anything that was not delivered yet."""
+        while self._inbox:
+            self._jobs.post(*self._inbox.popleft())
+        return self._jobs.has_letters()
+
+    def _settle_threads(self, patience: float, horizon: float) -> bool:
+        """Wait, in real time, until every thread that may owe an answer has given it or rests.
+
+        Returns whether it did not take longer than ``patience``. In ``horizon`` seconds something else will happen: a
+        job that waits with a shorter timeout than that will go on by itself.
+        """
+        start = perf_counter()
+        end = min(start + patience, self.real_limit)
+        pause, calm = 0.0, 0
+        while True:
+            if 0 < pause < _SELECTOR_SECONDS:
+                sleep(pause)
+                found = self._selector.select(0)
+            else:
+                found = self._selector.select(pause)
+            if any(key.fd != self._self_pipe_fd for key, _ in found):
+                return True
+            if self._has_letters():  # others may be about to answer
+                end = min(end, start if self._is_hurried else start + _LEAST_PATIENCE)
+            is_calm = not self._jobs.is_one_to_begin() and not threads.are_busy(
+                self.resting_threads, self._jobs.threads(), horizon
+            )
+            calm = calm + 1 if is_calm else 0
+            if calm == 3:
+                return True
+            if perf_counter() > end:
+                if end == self.real_limit:
+                    raise TimeLimit("a thread", self._now)
+                return False
+            pause = min(pause * 2 + 0.00005, 0.002)
+
+    def _wait_at_choice(self) -> None:
+        """Let threads give their answers before a choice is made: the alternatives would depend on their speed.
+
+        One that takes long is not waited for again in this run, unless nothing else can go on.
+        """
+        if self._is_hurried:
+            return
+        if self._jobs.are_asked() or threads.are_busy(self.resting_threads, frozenset(), 0):
+            self._is_hurried = not self._settle_threads(_LEAST_PATIENCE, 0)
+
+    def _is_watching(self) -> bool:
+        """Whether something might come in through the selector that a thread does not announce."""
+        return len(self._selector.get_map()) > self._quiet_fds or bool(self._signal_handlers)
+
+    def _idle(self) -> tuple[list[Watch], list[Job]]:
+        """Nothing can run. Return what came in from outside meanwhile; nothing at all if a timer is next."""
+        if self.observer is not None:
+            self.observer.idle()
+        while True:
+            start = perf_counter()
+            timers = self._timer_options()
+            # As long as asyncio would: it fires the timer then, whoever is at work.
+            horizon = timers[0]._when - self._now if timers else _NEVER
+            if self._jobs or threads.are_there(self.resting_threads):
+                is_calm = self._settle_threads(max(horizon, _LEAST_PATIENCE), horizon)
+                arrived, jobs = self._poll(), self._collect_inbox()
+                self._is_hurried = self._is_hurried or (bool(jobs) and not is_calm)
+                if arrived or jobs or self._ready or not is_calm:
+                    return arrived, jobs
+            owes = self._is_watching() and self._owes()
+            if self._outside.has_pushed:
+                self._outside.has_pushed = False
+                arrived = self._poll()
+                if arrived:
+                    return arrived, []
+            if not owes:
+                if timers:
+                    return [], []
+                if self.observer is not None:
+                    self.observer.blocked()
+                raise Blocked(self._now, self._steps)
+            arrived, jobs = self._wait_outside(start, horizon)
+            if arrived or jobs or self._ready or (timers and timers[0]._when <= self._now + RESOLUTION):
+                return arrived, jobs
+
+    def _owes(self) -> bool:
+        """Whether a descriptor or a signal may come to life without anything from this process."""
+        fds = set(self._selector.get_map()) - {self._self_pipe_fd}  # its values would be dear
+        if self._signal_handlers and (self._outside.has_children() or signal.getitimer(signal.ITIMER_REAL)[0]):
+            return True
+        return bool(fds) and self._outside.owes(fds)
+
+    def _wait_outside(self, start: float, horizon: float) -> tuple[list[Watch], list[Job]]:
+        """Wait for the outside in real time, which counts as virtual time then, from ``start`` on."""
+        now = perf_counter()
+        if now > self.real_limit:
+            raise TimeLimit("the outside", self._now)
+        seconds = min(horizon - (now - start), self.real_limit - now)
+        arrived = self._poll(None if seconds == _NEVER else max(seconds, 0))
+        self._now += min(perf_counter() - start, horizon)
+        return arrived, self._collect_inbox()
+
+    def _creep(self) -> None:
+        """Let time pass under work that never rests: someone polls, and waits for a deadline or a thread."""
+        if threads.are_there(self.resting_threads):
+            self._settle_threads(_LEAST_PATIENCE, 0)
+            if self._has_letters():
+                return
+        self._now += _CREEP_SECONDS
+        if self._now > self.time_limit:
+            raise TimeLimit("something", self._now, is_real=False)
+        if perf_counter() > self.real_limit:
+            raise TimeLimit("real time", self._now)

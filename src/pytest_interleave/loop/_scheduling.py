@@ -1,0 +1,175 @@
+"""Second layer: what code asks of a loop. Callbacks, timers, descriptors and work for threads, each with its origin."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import sys
+import threading
+from bisect import insort
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+from pytest_interleave.loop._base import BaseLoop
+from pytest_interleave.loop._events import Step, Timer, Watch
+from pytest_interleave.loop.jobs import Job
+from pytest_interleave.loop.sleeps import classify
+
+_NEVER = float("inf")
+
+
+class SchedulingLoop(BaseLoop):
+    """Takes what is to be done, and notes in whose name."""
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Step:
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_soon")
+        step = Step(callback, args, self, context)
+        if step._source_traceback:
+            del step._source_traceback[-1]
+        step.origin = self._origin
+        self._ready.append(step)
+        return step
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Step:
+        self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        step = Step(callback, args, self, context)
+        if step._source_traceback:
+            del step._source_traceback[-1]
+        if self._thread_id in (None, threading.get_ident()):
+            step.origin = self._origin
+            self._ready.append(step)
+        else:
+            step.origin = 0
+            self._inbox.append((threading.get_native_id(), step))
+            self._write_to_self()
+        return step
+
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+        super().add_signal_handler(sig, callback, *args)
+        step = Step(callback, args, self, None)
+        step.origin = self._origin
+        self._signal_handlers[sig] = step
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Timer:
+        if delay is None:
+            raise TypeError("delay must not be None")
+        timer = self.call_at(self.time() + delay, callback, *args, context=context)
+        if timer._source_traceback:
+            del timer._source_traceback[-1]
+        return timer
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Timer:
+        if when is None:
+            raise TypeError("when cannot be None")
+        self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_at")
+        timer = Timer(when, callback, args, self, context)
+        if timer._source_traceback:
+            del timer._source_traceback[-1]
+        timer._scheduled = True
+        origin = self._origin
+        counters = self._counters[origin]
+        counters[0] += 1
+        self._sequence += 1
+        timer.kind = "timer"
+        timer.origin = origin
+        timer.ordinal = counters[0]
+        timer.sort = (when, self._sequence)
+        timer.armed = self._now
+        timer.late_before = self._late_seconds
+        timer.is_for_idle = False
+        setter = sys._getframe(1)
+        classify(timer, callback, setter.f_back if setter.f_globals is globals() else setter, self)
+        timers = self._timers
+        if when == _NEVER:
+            timer._scheduled = False
+        elif not timers or timers[-1].sort < timer.sort:
+            timers.append(timer)
+        else:
+            insort(timers, timer)
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        if not handle._scheduled:  # type: ignore[attr-defined]
+            return
+        self._cancelled_timers += 1
+        if self._cancelled_timers > 100 and self._cancelled_timers * 2 > len(self._timers):
+            self._timers = [timer for timer in self._timers if not timer._cancelled]
+            self._cancelled_timers = 0
+
+    def _watch(self, fd: Any, kind: str, callback: Any, args: Any) -> Step:
+        handle = Step(callback, args, self, None)
+        handle.origin = self._origin
+        counters = self._counters[self._origin]
+        counters[1] += 1
+        self._sequence += 1
+        number = fd if isinstance(fd, int) else fd.fileno()
+        self._watches[number, kind] = Watch(number, kind, self._sequence, self._origin, counters[1], handle)
+        return handle
+
+    def _add_reader(self, fd: Any, callback: Any, *args: Any) -> Step:
+        self._check_closed()
+        handle = self._watch(fd, "read", callback, args)
+        key = self._selector.get_map().get(fd)
+        if key is None:
+            self._selector.register(fd, selectors.EVENT_READ, (handle, None))
+        else:
+            reader, writer = key.data
+            self._selector.modify(fd, key.events | selectors.EVENT_READ, (handle, writer))
+            if reader is not None:
+                reader.cancel()
+        return handle
+
+    def _add_writer(self, fd: Any, callback: Any, *args: Any) -> Step:
+        self._check_closed()
+        handle = self._watch(fd, "write", callback, args)
+        key = self._selector.get_map().get(fd)
+        if key is None:
+            self._selector.register(fd, selectors.EVENT_WRITE, (None, handle))
+        else:
+            reader, writer = key.data
+            self._selector.modify(fd, key.events | selectors.EVENT_WRITE, (reader, handle))
+            if writer is not None:
+                writer.cancel()
+        return handle
+
+    def _poll(self, timeout: float | None = 0) -> list[Watch]:
+        """Return the watches with something to deliver, oldest watch first."""
+        found: list[Watch] = []
+        for key, mask in self._selector.select(timeout):
+            reader, writer = key.data
+            if mask & selectors.EVENT_READ and reader is not None:
+                if reader._cancelled:
+                    self._remove_reader(key.fd)
+                elif key.fd == self._self_pipe_fd:
+                    self._read_from_self()
+                else:
+                    found.append(self._watches[key.fd, "read"])
+            if mask & selectors.EVENT_WRITE and writer is not None:
+                if writer._cancelled:
+                    self._remove_writer(key.fd)
+                else:
+                    found.append(self._watches[key.fd, "write"])
+        if len(found) > 1:
+            found.sort(key=lambda watch: watch.number)
+        return found
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        counters = self._counters[self._origin]
+        counters[3] += 1
+        job = Job(self._origin, counters[3])
+        if self._debug:
+            self._check_callback(func, "run_in_executor")
+        if executor is None or isinstance(executor, ThreadPoolExecutor):
+            func = job.wrap(func)
+        future = super().run_in_executor(executor, func, *args)
+        self._jobs.add(job, cast(Any, future), executor or self._default_executor)
+        return future

@@ -1,0 +1,122 @@
+"""Third layer: which timers may fire now, and which of them could come in before others."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any, cast
+
+from pytest_interleave.errors import TimeLimit
+from pytest_interleave.loop._events import Timer, Watch
+from pytest_interleave.loop._scheduling import SchedulingLoop
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP
+
+#: More alternatives at one choice point than this are not offered.
+_MOST_TIMERS = 32
+#: Nothing is late by more than this. Deadlines beyond it are the libraries' own (aiohttp's 300 s); one that the test's
+#: own file sets may be passed however far it is.
+_MOST_LATE_SECONDS = 10.0
+
+
+class TimerLoop(SchedulingLoop):
+    """Keeps the timers in the order of their deadlines."""
+
+    def _fire(self, timer: Timer) -> None:
+        self._timers.remove(timer)
+        timer._scheduled = False
+        if timer._when > self._now:
+            if timer._when > self.time_limit:
+                raise TimeLimit("something", self._now, is_real=False)
+            self._now = timer._when
+        self.trace.append(("timer", timer.origin, timer.ordinal))
+        step = cast(Any, timer)
+        self._ready.append(step)
+
+    def _due_with(self, fired: Timer) -> list[Timer]:
+        found = []
+        for timer in self._timers:
+            if timer._when > fired._when:
+                break
+            if timer._when == fired._when and timer.stands_for != CODE_SLEEP and not timer._cancelled:
+                found.append(timer)
+        return found
+
+    def _timer_options(self) -> list[Timer]:
+        """Return the timers that could fire next, asyncio's choice first.
+
+        Timers fire in the order of their deadlines, but a sleep that stands for outside work may take longer and be
+        overtaken. The test's own sleeps are its script: they keep their order among themselves.
+        """
+        options: list[Timer] = []
+        timers = self._timers
+        while timers and timers[0]._cancelled:
+            timers[0]._scheduled = False
+            del timers[0]
+            self._cancelled_timers -= 1
+        nested = False
+        for timer in timers:
+            if timer._cancelled:
+                continue
+            stands_for = timer.stands_for
+            if not nested or stands_for == DEADLINE:
+                options.append(timer)
+            if stands_for in (DEADLINE, SCRIPT_SLEEP) or not self.stretch or len(options) == _MOST_TIMERS:
+                break
+            nested = nested or stands_for == NESTED_SLEEP
+        return options
+
+    def _is_overdue(self, event: Any) -> bool:
+        """Whether the event is as late as anything may be."""
+        if event.__class__ is Timer:
+            return bool(self._now - event._when > _MOST_LATE_SECONDS)
+        if event.__class__ is Watch:
+            if event.here_since is None:
+                event.here_since = self._now
+            return bool(self._now - event.here_since > _MOST_LATE_SECONDS)
+        return False
+
+    def _in_reach(self, timers: list[Timer], natural: Any, is_work_internal: bool) -> list[Timer]:
+        """Return those that may come in now.
+
+        What they overtake must not become too late. The test's own sleeps say "by now the others have done what they
+        could", so they do not overtake work that waits for nothing outside; ``sleep(0)`` stands for outside work there.
+        """
+        if not timers:
+            return timers
+        if is_work_internal:
+            timers = [
+                timer
+                for timer in timers
+                if timer.stands_for in (DEADLINE, CODE_SLEEP)
+                or (timer.stands_for == NESTED_SLEEP and self._has_yields())
+            ]
+        since = natural._when if natural.__class__ is Timer else self._now
+        limit = since + _MOST_LATE_SECONDS
+        script = self.script
+        return [
+            timer
+            for timer in timers
+            if (timer._when < limit and not timer.is_for_idle)
+            or (
+                timer.stands_for == DEADLINE
+                and script is not None
+                and timer.place
+                and timer.place[0] == script.co_filename
+                and timer._when <= self.time_limit  # else it would be the choice that ends the run
+            )
+        ]
+
+    def _has_yields(self) -> bool:
+        """Whether a task is queued that has run before and gave way by ``sleep(0)``."""
+        for step in self._ready:
+            callback = step._callback
+            if type(callback).__name__ == "TaskStepMethWrapper" or getattr(callback, "__name__", "") == "__step":
+                task = getattr(callback, "__self__", None)
+                coro = task.get_coro() if isinstance(task, asyncio.Task) else None
+                if (
+                    coro is not None
+                    and inspect.iscoroutine(coro)
+                    and inspect.getcoroutinestate(coro) == inspect.CORO_SUSPENDED
+                ):
+                    return True
+        return False

@@ -1,0 +1,182 @@
+"""The loop that is built on asyncio's private names, top layer: its turn.
+
+``TurnLoop`` is asyncio's selector loop (CPython ``Lib/asyncio/base_events.py``, ``selector_events.py``) with three
+things replaced: the turn (``_run_once``), the clock and the timers, and the way in for other threads. Sockets,
+transports, TLS, subprocesses and signals are asyncio's own code. Its rules:
+
+- the queue of ready callbacks is first in, first out, as asyncio documents;
+- what comes from outside (I/O, timers, results of threads) enters between two turns, I/O before timers, and is the only
+  thing that a ``Decider`` moves, unless it asks to hold steps back, which asyncio never does;
+- timers of equal deadline fire in the order of their creation (asyncio's heap loses that order, but its real deadlines
+  are never quite equal; virtual ones are);
+- time is virtual and moves only to a timer's deadline.
+"""
+
+from __future__ import annotations
+
+from asyncio import base_events, format_helpers
+from time import monotonic, perf_counter
+from typing import Any, cast
+
+from pytest_interleave.errors import StepLimit
+from pytest_interleave.loop import _plain
+from pytest_interleave.loop._delivery import BUSY_TURNS, DeliveringLoop
+from pytest_interleave.loop._events import Step
+from pytest_interleave.loop._patience import RESOLUTION
+from pytest_interleave.schedule import Decider
+from pytest_interleave.trace import Trace, repeating
+
+#: Tasks of a livelock that are named.
+_MOST_REPEATING = 3
+
+
+class TurnLoop(DeliveringLoop):
+    """The loop under control; see the module's text for its rules."""
+
+    def _run_once(self) -> None:
+        ready = self._ready
+        if self._held:
+            self._release_held()
+        if self.is_in_real_time:
+            self._deliver_in_real_time()
+        elif self._stopping:
+            self._deliver_what_is_here()
+        elif (
+            not ready
+            or self.decider is not None
+            or self._inbox
+            or (self._timers and self._timers[0]._when <= self._now + RESOLUTION)
+            or len(self._selector.get_map()) > self._quiet_fds
+            or self._busy > BUSY_TURNS
+            or self._signal_handlers
+        ):
+            self._deliver()
+        if self._starts:
+            self._order_starts()
+        if self.decider is not None and self.decider.holds_steps:
+            self._hold_steps(self.decider)
+        self.turns += 1
+        self._busy += 1
+        if self.is_watched:
+            _plain.beat[0] = monotonic()
+        todo = len(ready)
+        self._steps += todo
+        if self._steps > self.step_limit:
+            raise StepLimit(self._steps, self._now, self._describe_repeating())
+        note = self.trace.append
+        observer = self.observer
+        is_timed = observer is None and self._debug
+        is_plain = observer is None and not is_timed
+        after_step = self.after_step
+        tasks = self._task_classes
+        popleft = ready.popleft
+        while todo:
+            todo -= 1
+            step = popleft()
+            if step._cancelled:
+                continue
+            callback = step._callback
+            owner = getattr(callback, "__self__", None)
+            if owner.__class__ in tasks:
+                origin = owner.number
+                if origin > self._number:  # an abandoned task of an earlier run
+                    origin = 0
+                    note(-1)
+                else:
+                    note(origin)
+            else:
+                origin = step.origin
+                if origin > self._number:
+                    origin = 0
+                note(-origin - 1)
+            self._origin = origin
+            try:
+                if is_plain:
+                    step._context.run(callback, *step._args)
+                elif is_timed:
+                    self._run_timed(step)
+                else:
+                    observer.run(step._context, callback, step._args, owner, origin)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self._report_callback(step, error)
+            if after_step is not None:
+                after_step(owner)
+        self._origin = 0
+        step = callback = owner = cast(Any, None)  # break reference cycles
+
+    def _run_timed(self, step: Step) -> None:
+        """Run it as in asyncio's debug mode, which complains of what blocks: in real time, for virtual time stands."""
+        start = perf_counter()
+        self._current_handle = step
+        try:
+            step._context.run(step._callback, *step._args)
+        finally:
+            self._current_handle = cast(Any, None)
+            seconds = perf_counter() - start
+            if seconds >= self.slow_callback_duration:
+                base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(step), seconds)
+            del step  # an error's traceback keeps this frame
+
+    def _report_callback(self, step: Step, error: BaseException) -> None:
+        text = format_helpers._format_callback_source(step._callback, step._args)
+        self.call_exception_handler({"message": f"Exception in callback {text}", "exception": error, "handle": step})
+
+    def _order_starts(self) -> None:
+        """Let the decider permute the first steps of tasks that were started together, in their own places."""
+        starts, self._starts = self._starts, []
+        decider = self.decider
+        if decider is None or len(starts) < 2:
+            return
+        groups: dict[Any, list[tuple[Step, int]]] = {}
+        for group, step, number in starts:
+            groups.setdefault(group, []).append((step, number))
+        for members in groups.values():
+            if len(members) < 2:
+                continue
+            ready = list(self._ready)
+            places = sorted(ready.index(step) for step, _ in members if step in ready)
+            if len(places) != len(members):
+                continue
+            rest = list(members)
+            for place in places:
+                choice = decider.order([number for _, number in rest]) if len(rest) > 1 else 0
+                ready[place] = rest.pop(choice)[0]
+            self._ready.clear()
+            self._ready.extend(ready)
+
+    def _hold_steps(self, decider: Decider) -> None:
+        """Offer to keep steps of tasks back for some turns: schedules that asyncio does not make."""
+        ready = self._ready
+        if len(ready) < 2:
+            return
+        kept: list[Any] = []
+        for step in ready:
+            owner = getattr(step._callback, "__self__", None)
+            if owner.__class__ in self._task_classes and owner.number > 1 and not step._cancelled:
+                turns = decider.hold(owner.number, 4)
+                if turns:
+                    self._held.append((self.turns + turns, step))
+                    continue
+            kept.append(step)
+        if not kept:  # someone must go on
+            kept.append(self._held.pop()[1])
+        ready.clear()
+        ready.extend(kept)
+
+    def _release_held(self) -> None:
+        due = [step for turn, step in self._held if turn <= self.turns or not self._ready]
+        if due:
+            self._held = [(turn, step) for turn, step in self._held if step not in due]
+            self._ready.extend(due)
+
+    def _describe_repeating(self) -> tuple[str, ...]:
+        numbers = repeating(self.trace)
+        trace = Trace(self.trace, self.parents, self.ordinals, self.task_names, self.task_codes)
+        names = [trace.name_of(trace.path(number)) for number in numbers[:_MOST_REPEATING]]
+        rest = len(numbers) - len(names)
+        return (*names, f"{rest} more") if rest else tuple(names)
+
+
+_plain.turns.add(TurnLoop._run_once.__code__)

@@ -1,0 +1,66 @@
+"""What a timer stands for: the test's script, outside work, a deadline, or a library's patience with itself."""
+
+from __future__ import annotations
+
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from pytest_interleave.loop._events import SLEEP_CALLBACK, Timer
+from pytest_interleave.loop.frames import is_user_code
+from pytest_interleave.loop.places import rank
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP
+
+if TYPE_CHECKING:
+    from pytest_interleave.loop._base import BaseLoop
+
+_LIBRARIES = ("asyncio", "anyio")
+#: A deadline so far off, for which no code of the user's waits, is a library's for itself, as a server's for idle
+#: connections (uvicorn and hypercorn: 5 s). That a request may be as late as that is no news about the test.
+_IDLE_SECONDS = 5.0 - 1e-6  # sums of floats
+
+
+def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoop) -> None:
+    """Tell a sleep in the test's own frames, a sleep elsewhere and a deadline apart, and find the user's line."""
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
+        frame = frame.f_back
+    if frame is None or frame.f_globals.get("__name__", "").startswith("pytest_interleave."):
+        timer.place = None
+        if frame is not None and frame.f_globals.get("__name__", "").startswith("pytest_interleave.net."):
+            timer.stands_for = CODE_SLEEP  # bytes that are under way
+            return
+        # A task that is nothing but a sleep.
+        timer.stands_for = DEADLINE if callback is not SLEEP_CALLBACK else NESTED_SLEEP
+        return
+    code = frame.f_code
+    timer.place = (code.co_filename, frame.f_lineno)
+    if callback is not SLEEP_CALLBACK:
+        timer.stands_for = DEADLINE
+        timer.is_for_idle = timer.when() - timer.armed >= _IDLE_SECONDS and _is_library_waiting(frame, loop)
+        return
+    script = loop.script
+    timer.stands_for = CODE_SLEEP
+    if script is not None and code.co_filename == script.co_filename:
+        if code is script:
+            timer.stands_for = SCRIPT_SLEEP
+        elif code.co_qualname.startswith(script.co_qualname + ".<locals>."):
+            # In the first frame of a task it says when somebody comes; deeper, it is a double of outside work.
+            caller = frame.f_back
+            is_first = caller is None or caller.f_code is script or not is_user_code(caller.f_code.co_filename)
+            timer.stands_for = NESTED_SLEEP if is_first else CODE_SLEEP
+
+
+def _is_library_waiting(setter: FrameType, loop: BaseLoop) -> bool:
+    """Whether a library that sets a deadline does so for itself, and not for code of the user's that calls it.
+
+    A handler of the user's also calls the server that it works for, in a task that a callback made.
+    """
+    if rank(setter.f_code.co_filename) == 2:
+        return False
+    if loop.is_origin_by_callback:
+        return True
+    frame = setter.f_back
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith("pytest_interleave.loop."):
+        if rank(frame.f_code.co_filename) == 2:
+            return False
+        frame = frame.f_back
+    return True
