@@ -63,6 +63,135 @@ async def test_it():
     result.stdout.fnmatch_lines("left-open: the connection to 127.0.0.1:* (StreamReaderProtocol) was not closed")
 
 
+OPENED = """
+import concurrent.futures
+import aiohttp
+
+kept = []
+
+def work():
+    pass
+
+class Service:
+    def __init__(self):
+        self.pool = concurrent.futures.ThreadPoolExecutor()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--interleave", "--interleave-runs=3")], ids=["plain", "explored"])
+def test_executors_and_client_sessions_are_told_with_the_line_that_made_them(
+    pytester: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    body = """
+async def test_kept():
+    kept.append(concurrent.futures.ThreadPoolExecutor())
+    await asyncio.get_running_loop().run_in_executor(kept[-1], work)
+
+async def test_dropped():
+    concurrent.futures.ThreadPoolExecutor().submit(work).result()
+
+async def test_processes():
+    pool = concurrent.futures.ProcessPoolExecutor(1)
+
+async def test_in_code_under_test():
+    kept.append(Service())
+
+async def test_kept_session():
+    kept.append(aiohttp.ClientSession())
+
+async def test_dropped_session():
+    aiohttp.ClientSession()
+"""
+    result = run(pytester, OPENED + body, "--interleave-detect=blocked-loop=off", "-v", *options)
+    result.assert_outcomes(passed=6)
+    text = str(result.stdout)
+    lines = (HEAD + OPENED + body).strip().splitlines()
+    for name, line in (
+        ("ThreadPoolExecutor", "    kept.append(concurrent.futures.ThreadPoolExecutor())"),
+        ("ThreadPoolExecutor", "    concurrent.futures.ThreadPoolExecutor().submit(work).result()"),
+        ("ProcessPoolExecutor", "    pool = concurrent.futures.ProcessPoolExecutor(1)"),
+        ("ThreadPoolExecutor", "        self.pool = concurrent.futures.ThreadPoolExecutor()"),
+        ("ClientSession", "    kept.append(aiohttp.ClientSession())"),
+        ("ClientSession", "    aiohttp.ClientSession()"),
+    ):
+        what = "closed" if name == "ClientSession" else "shut down"
+        assert text.count(f"left-open: {name} was not {what}  (test_it.py:{lines.index(line) + 1})") == 1, line
+    assert text.count("left-open: ") == 6
+
+
+def test_executors_and_client_sessions_that_others_close_are_not_told(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        shared="""
+        import concurrent.futures, functools
+
+        @functools.cache
+        def workers():
+            return concurrent.futures.ThreadPoolExecutor()
+
+        pool = None
+
+        def lazy_pool():
+            global pool
+            pool = pool or concurrent.futures.ThreadPoolExecutor()
+            return pool
+        """
+    )
+    body = """
+import shared
+
+async def test_closed():
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pool.submit(work).result()
+    pool = concurrent.futures.ThreadPoolExecutor()
+    pool.shutdown()
+    async with aiohttp.ClientSession():
+        pass
+
+async def test_default():
+    await asyncio.to_thread(work)
+
+async def test_own_default():
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor())
+    await asyncio.to_thread(work)
+
+async def test_of_the_process():
+    await asyncio.get_running_loop().run_in_executor(shared.workers(), work)
+    await asyncio.get_running_loop().run_in_executor(shared.lazy_pool(), work)
+
+@pytest.fixture(scope="module")
+async def wide():
+    pool = concurrent.futures.ThreadPoolExecutor()
+    async with aiohttp.ClientSession() as session:
+        yield session
+    pool.shutdown()
+
+@pytest.fixture
+async def closes_late():
+    pools = []
+    yield pools
+    for pool in pools:
+        pool.shutdown()
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_wide(wide):
+    assert not wide.closed
+
+async def test_wide_from_a_loop_of_its_own(wide, closes_late):
+    closes_late.append(concurrent.futures.ThreadPoolExecutor())
+
+@pytest.fixture(scope="module")
+def sync():
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        yield pool
+
+async def test_sync(sync):
+    sync.submit(work).result()
+"""
+    result = run(pytester, OPENED + body, "--interleave-strict")
+    result.assert_outcomes(passed=7)
+    assert result.ret == pytest.ExitCode.OK
+
+
 def test_what_is_closed_or_belongs_to_a_wider_fixture_is_not_told(pytester: pytest.Pytester) -> None:
     body = """
 async def test_closed_without_waiting():

@@ -53,7 +53,7 @@ DETECTORS: dict[str, tuple[Level, str]] = {
     "blocked-loop": (Level.REPORT, "a step that kept its loop from everything else"),
     "left-open": (
         Level.REPORT,
-        "an async generator, server, connection, subprocess or client session that was left open",
+        "an async generator, server, connection, subprocess, executor or client session that was left open",
     ),
     "undeclared-host": (Level.FAIL, "a connection to what the test's `hosts` do not declare, though it was refused"),
     "unmatched-request": (Level.FAIL, "a request to a host's mock routes or recording that fits none of them"),

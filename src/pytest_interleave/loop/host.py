@@ -68,6 +68,9 @@ class Watcher(Protocol):
     def swallowed(self, owner: Any, task: asyncio.Task[Any], *, is_own: bool) -> None:
         """Take a task that was cancelled and goes on; ``is_own``: it runs the test, or a fixture."""
 
+    def left_unclosed(self, owner: Any, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at what was opened in the loop, which is about to end."""
+
     def left_connected(self, owner: Any, ends: Iterable[tuple[Any, Any]]) -> None:
         """Take transports and servers that are open when nothing runs any more, each with its protocol or factory."""
 
@@ -87,6 +90,8 @@ class Host:
     ending: asyncio.AbstractEventLoop | None = None
     #: Hosts that are open; with ``count_tasks``, tells whether there may be a task besides those of hosts.
     open_hosts = 0
+    #: What was opened in hosts' loops that a loop does not know of, by its id. Who watches sees to it.
+    opened: dict[int, Any] = {}  # noqa: RUF012 - shared on purpose
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: Context | None = None) -> None:
         self.loop = loop
@@ -322,6 +327,8 @@ class Host:
 
     def _tell_of_connections(self, watcher: Watcher) -> None:
         """Tell of what is open still."""
+        if Host.opened:
+            watcher.left_unclosed(self.owner, self.loop)
         if _plain.has_files(self.loop):
             self._iterate()  # the other side may have closed; let it be read, and answered
             self._iterate_at_most(_LAST_ITERATIONS)

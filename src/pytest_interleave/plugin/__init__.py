@@ -116,6 +116,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     if takeover.find_stand_in(config) is None:
         return
+    _note_kinds(config)
     marks = _marks_of(session.items)
     is_for_all = is_virtual_for_all(config)
     if is_for_all or VIRTUAL_MARK in marks:
@@ -130,6 +131,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     is_explorer_missing = not config.pluginmanager.has_plugin("interleave-explorer")
     if EXPLORE_MARK in marks and is_explorer_missing and not recording.is_recording(config):
         _explore(config, read_explore_settings(config))
+
+
+def _note_kinds(config: pytest.Config) -> None:
+    """Note what is opened of the classes that test modules have imported."""
+    hosting = session.existing_hosting_of(config)
+    if hosting is not None and hosting.loop_findings is not None:
+        hosting.loop_findings.note_kinds()
 
 
 def _marks_of(items: list[pytest.Item]) -> set[str]:

@@ -22,6 +22,7 @@ from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.lost import lost_exception
 from pytest_interleave.plugin.detecting.open_ends import open_end
+from pytest_interleave.plugin.detecting.openings import Openings, left_unclosed, opening_of
 from pytest_interleave.plugin.detecting.places import is_library
 from pytest_interleave.plugin.detecting.results import unawaited_result
 from pytest_interleave.plugin.detecting.swallowed import swallowed_cancellation
@@ -37,12 +38,15 @@ class LoopFindings:
         self._blocked = BlockedLoops(findings, self)
         self._deadlocks = DeadlockWatch()
         self._deadlocks.install()
+        self._openings = Openings()
+        self._openings.install()
         self._outer_on_interrupt = Interrupts.on_interrupt
         Interrupts.on_interrupt = self._note_tasks
 
     def close(self) -> None:
         """Listen no longer."""
         self._deadlocks.uninstall()
+        self._openings.uninstall()
         Interrupts.on_interrupt = self._outer_on_interrupt
         self._is_closed = True
         self._blocked.close()
@@ -56,6 +60,10 @@ class LoopFindings:
         if is_controlled:
             host.loop.is_watched = True  # type: ignore[attr-defined]
         self._blocked.watch(item, has_collected=is_controlled)
+
+    def note_kinds(self) -> None:
+        """Note what is opened of the classes that were imported since."""
+        self._openings.note_kinds()
 
     def resume(self) -> None:
         """Go on in a loop that outlives its tests, before the next of them."""
@@ -106,9 +114,10 @@ class LoopFindings:
         elif message.startswith("Task was destroyed"):
             self._findings.take(owner, _leaked_task(context["task"], "was destroyed while it was pending"))
         elif message.startswith("Unclosed"):
-            what = next((repr(value) for key, value in context.items() if key != "message"), "")
-            finding = Finding("left-open", f"{message}: {what}", advice="Close it where it was opened.")
-            self._findings.take(owner, finding)
+            made = next((value for key, value in context.items() if key != "message"), "")
+            opening = opening_of(made)
+            finding = Finding("left-open", f"{message}: {made!r}", advice="Close it where it was opened.")
+            self._findings.take(owner, opening.finding() if opening is not None else finding)
         elif "caplog" not in getattr(owner, "fixturenames", ()):
             self._findings.take(owner, _told_to_handler(message, context))
 
@@ -145,6 +154,12 @@ class LoopFindings:
                 f"{frame.f_code.co_filename}:{frame.f_lineno}",
                 advice="Iterate it to its end, or use it in 'async with contextlib.aclosing(...)'.",
             )
+            self._findings.take(owner, finding)
+
+    def left_unclosed(self, owner: pytest.Item | None, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell of executors and client sessions that nobody closed."""
+        owner = owner or self._findings.item
+        for finding in left_unclosed(loop, "" if owner is None else str(owner.path)):
             self._findings.take(owner, finding)
 
     def left_connected(self, owner: pytest.Item | None, ends: Iterable[tuple[Any, Any]]) -> None:
