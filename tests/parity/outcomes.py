@@ -166,13 +166,18 @@ PROGRAMS = [
 
 
 def outcomes(seed, runs):
-    import random
+    from unittest import mock
 
     from pytest_interleave.loop import _patience
 
     # How long a choice waits for what a thread answers: where other work keeps the processors busy, what is right for
     # users may pass before the thread gets its turn.
-    _patience._LEAST_PATIENCE = 10.0
+    with mock.patch.object(_patience, "_LEAST_PATIENCE", 10.0):
+        return _outcomes(seed, runs)
+
+
+def _outcomes(seed, runs):
+    import random
 
     from pytest_interleave.exploration.execution import Execution, Limits
     from pytest_interleave.schedule import Fifo
