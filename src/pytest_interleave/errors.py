@@ -86,3 +86,7 @@ class UndeclaredHost(InterleaveError, socket.gaierror):
 
 class RecordingError(InterleaveError):
     """A recording cannot be read, or cannot be made."""
+
+
+class ClocksUnavailable(InterleaveError):
+    """Python's clocks cannot be made virtual: the text says why, and what to do."""

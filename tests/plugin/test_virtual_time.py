@@ -235,7 +235,7 @@ async def test_it():
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        ("virtual_time('yes')", "mark.virtual_time takes one positional bool and the keyword limit."),
+        ("virtual_time('yes')", "mark.virtual_time takes one positional bool and the keywords limit and clocks."),
         ("virtual_time(limits=3)", "mark.virtual_time takes*not limits."),
         ("virtual_time(limit=0)", "0 is not a valid limit of mark.virtual_time*"),
         ("virtual_time(limit='1h')", "'1h' is not a valid limit of mark.virtual_time*"),

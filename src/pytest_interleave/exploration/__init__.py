@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any
 
+from pytest_interleave.clock.instants import next_second, read_instant
 from pytest_interleave.exploration.execution import Execution, Limits
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
@@ -22,15 +24,18 @@ def explore(
     seconds: float = float("inf"),
     seed: int | None = None,
     mode: str = "realistic",
+    clocks: bool | datetime = False,
 ) -> Exploration:
     """Run an async function under many schedules, in virtual time, and say whether one of them fails.
 
     The function is called anew for each run and must make all that it uses. ``runs`` and ``seconds`` (real) bound the
-    search, whichever ends first; the same ``seed`` makes the same search. See ``MODES`` for ``mode``.
+    search, whichever ends first; the same ``seed`` makes the same search. See ``MODES`` for ``mode``. With ``clocks``
+    Python's clocks follow virtual time, each run from the same instant: the one given, or the next second.
     """
     if mode not in MODES:
         raise ValueError(f"{mode!r} is not a mode; there are {', '.join(MODES)}")
-    execution = Execution(function, stretch=mode != "stock", limits=Limits())
+    start = None if clocks is False else next_second() if clocks is True else read_instant(clocks)
+    execution = Execution(function, stretch=mode != "stock", limits=Limits(), clocks_start=start)
     try:
         seed = secrets.randbits(32) if seed is None else seed
         exploration = Search(
@@ -40,6 +45,7 @@ def explore(
             budget=Budget(runs, seconds),
             in_real_time=execution.in_real_time,
             unstretched=execution.unstretched,
+            with_clocks=execution.with_clocks if start is None else None,
         ).run()
         for failure in (*exploration.failures, *exploration.notes):
             failure.explanation = explain(execution, failure, exploration)

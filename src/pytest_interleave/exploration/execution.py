@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack, nullcontext
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
+from pytest_interleave.clock.instants import next_second
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.loop.threads import ending_with_the_process, running_threads
 from pytest_interleave.schedule import Decider, Fifo
+
+if TYPE_CHECKING:
+    from pytest_interleave.clock.virtual import Clocks
 
 
 class Limits:
@@ -29,15 +33,43 @@ class Limits:
 class Execution:
     """Repeats one async function on one loop, with nothing left over from run to run but what the function keeps."""
 
-    def __init__(self, function: Callable[[], Coroutine[Any, Any, Any]], *, stretch: bool, limits: Limits) -> None:
+    def __init__(
+        self,
+        function: Callable[[], Coroutine[Any, Any, Any]],
+        *,
+        stretch: bool,
+        limits: Limits,
+        clocks_start: int | None = None,
+    ) -> None:
         self.function = function
         self.stretch = stretch
         self.limits = limits
-        self.loop = ControlledLoop()
-        self.loop.resting_threads = running_threads()
         self._world = ExitStack()
+        self._resting_threads = running_threads()
+        self._clocks: Clocks | None = None
+        if clocks_start is not None:
+            self._world.enter_context(self._virtual_clocks(clocks_start))
+        self.loop = ControlledLoop()
+        self.loop.resting_threads = self._resting_threads
         self._world.callback(random.setstate, random.getstate())
         self._world.enter_context(ending_with_the_process())
+
+    @contextmanager
+    def _virtual_clocks(self, start: int) -> Iterator[None]:
+        from pytest_interleave.clock.virtual import Clocks
+
+        clocks = Clocks(start, self._resting_threads)
+        with clocks.installed():
+            self._clocks = clocks
+            try:
+                yield
+            finally:
+                self._clocks = None
+
+    def with_clocks(self) -> RunResult:
+        """Make one run in asyncio's own order, with virtual clocks."""
+        with self._virtual_clocks(next_second()):
+            return self(Fifo())
 
     def in_real_time(self) -> RunResult:
         """Make one run in asyncio's own order, at the pace of the world."""
@@ -61,19 +93,23 @@ class Execution:
             recorder, script=getattr(self.function, "__code__", None), stretch=self.stretch, limits=self.limits
         )
         recorder.attach(trace)
+        clocks = self._clocks
         if is_in_real_time:
             loop.go_in_real_time()
+        elif clocks is not None:
+            clocks.begin(0.0, loop)
         random.seed(0)
-        error: BaseException | None = None
-        try:
-            with observer.watching(loop, trace) if observer is not None else nullcontext():
-                loop.run_until_complete(loop.create_task(self.function()))
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as raised:
-            error = raised
-        result = recorder.result(error, steps=loop.steps, forced_deadlines=loop.forced_deadlines)
-        loop.clear()
+        with nullcontext() if clocks is None or is_in_real_time else clocks.going():
+            error: BaseException | None = None
+            try:
+                with observer.watching(loop, trace) if observer is not None else nullcontext():
+                    loop.run_until_complete(loop.create_task(self.function()))
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as raised:
+                error = raised
+            result = recorder.result(error, steps=loop.steps, forced_deadlines=loop.forced_deadlines)
+            loop.clear()
         return result
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from pathlib import PurePath
 from random import Random
 from time import perf_counter
 
-from pytest_interleave.errors import LeftBehind, RunEnded, StepLimit
+from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded, StepLimit
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
@@ -80,6 +80,8 @@ class Search:
         order_only: str = "note",
         in_real_time: Callable[[], RunResult] | None = None,
         unstretched: Execute | None = None,
+        with_clocks: Callable[[], RunResult] | None = None,
+        clocks_setting: str = "clocks=True",
         cancel: bool = False,
     ) -> None:
         self.execute = execute
@@ -87,6 +89,9 @@ class Search:
         self.order_only = order_only
         self.in_real_time = in_real_time
         self.unstretched = unstretched
+        #: Makes a run with virtual clocks; None: they are virtual anyway. And how to ask for them.
+        self.with_clocks = with_clocks
+        self.clocks_setting = clocks_setting
         self.cancel = cancel
         self.budget = budget or Budget()
         self.saved = saved
@@ -288,7 +293,7 @@ class Search:
     def _passes_in_real_time(self, failed: RunResult) -> bool:
         """Whether it takes virtual time to fail in asyncio's own order: then that is no news about the test.
 
-        It compares a clock with its sleeps, or a thread of it sleeps.
+        It compares a real clock with its sleeps, or a thread of it sleeps.
         """
         done = self.exploration
         if self.in_real_time is None or isinstance(failed.error, RunEnded):
@@ -296,9 +301,29 @@ class Search:
         if self.in_real_time().error is not None:
             return False
         kind, place = failed.signature or ("", "")
-        done.reason = f"it fails with {kind} ({PurePath(place).name}) in virtual time only: it measures real time"
+        done.reason = f"it fails with {kind} ({PurePath(place).name}) in virtual time only: {self._clock_read()}"
         done.passes_in_real_time = True
         return True
+
+    def _clock_read(self) -> str:
+        """Say what the test measures real time by, and what can be done about it.
+
+        Clocks are not made virtual unasked: such tests often say how long something may take at most, and to explore
+        is to make it take longer.
+        """
+        if self.with_clocks is None:
+            return (
+                "it measures the real time of something that is not in the loop, while Python's clocks are virtual: "
+                "clocks=False leaves them real"
+            )
+        setting = self.clocks_setting
+        try:
+            passes = self.with_clocks().error is None
+        except ClocksUnavailable as why:
+            return f"it measures real time. If it does so by Python's clocks, {setting} makes them virtual: {why}"
+        if passes:
+            return f"it reads Python's clocks, which are real. With {setting} they are virtual, and it passes"
+        return f"it measures real time, and not by Python's clocks alone: it fails with {setting}, too"
 
     def _postponements(self, first: RunResult) -> Iterator[Decider]:
         """Move one outside event at a time: behind the next ones, or right behind a step long before it."""

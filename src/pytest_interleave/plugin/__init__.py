@@ -8,6 +8,8 @@ import pytest
 
 from pytest_interleave.plugin import garbage, legacy_event_loop, loop_mismatch, recording, session, takeover
 from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
+from pytest_interleave.plugin.clock_options import add_options as add_clock_options
+from pytest_interleave.plugin.clock_options import read_clocks
 from pytest_interleave.plugin.collection import CollectionHooks
 from pytest_interleave.plugin.detecting.hooks import NAME as DETECTING
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks, SentFindings, are_reports_sent
@@ -63,6 +65,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     add_explore_options(parser)
     add_detect_options(parser)
     add_virtual_options(parser)
+    add_clock_options(parser)
     recording.add_options(parser)
 
 
@@ -93,7 +96,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if are_reports_sent(config):
         register(SentFindings(detecting), f"{DETECTING}-sent")
     register(OnSignal(), ON_SIGNAL)
-    is_virtual_for_all(config)  # these two complain before any test runs
+    is_virtual_for_all(config)  # these three complain before any test runs
+    read_clocks(config)
     read_time_limit(config)
     if not config.pluginmanager.has_plugin("timeout"):  # pytest-timeout itself
         config.addinivalue_line("markers", TIMEOUT_MARK_LINE)

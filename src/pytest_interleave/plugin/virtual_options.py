@@ -7,8 +7,8 @@ import pytest
 MARK = "virtual_time"
 KEY = "interleave_virtual_time"
 MARK_LINE = (
-    "virtual_time(enabled=True, *, limit): run this async test on a loop that jumps over its waits; it may use up to "
-    "limit virtual seconds (a day)"
+    "virtual_time(enabled=True, *, limit, clocks): run this async test on a loop that jumps over its waits; it may use "
+    "up to limit virtual seconds (a day); with clocks, Python's clocks follow"
 )
 #: Whatever a test waits for, it does not wait longer. Something that ticks would go on for ever.
 DAY_SECONDS = 86_400.0
@@ -29,10 +29,10 @@ def is_for_all(config: pytest.Config) -> bool:
 
 def read_mark(mark: pytest.Mark) -> float | None:
     """Return how much virtual time the test may use; None if the mark says that it runs in real time."""
-    unknown = set(mark.kwargs) - {"enabled", "limit"}
+    unknown = set(mark.kwargs) - {"enabled", "limit", "clocks"}
     if unknown or len(mark.args) > 1 or (mark.args and not isinstance(mark.args[0], bool)):
         raise ValueError(
-            f"mark.{MARK} takes one positional bool and the keyword limit"
+            f"mark.{MARK} takes one positional bool and the keywords limit and clocks"
             + (f", not {', '.join(sorted(unknown))}." if unknown else ".")
         )
     limit = mark.kwargs.get("limit", DAY_SECONDS)

@@ -6,19 +6,26 @@ The test runs once, by pytest's own protocol, on a loop of its own that jumps wh
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_interleave.errors import ClocksUnavailable
 from pytest_interleave.loop.threads import running_threads
 from pytest_interleave.loop.virtual import VirtualLoop
+from pytest_interleave.plugin.clock_options import clocks_of
 from pytest_interleave.plugin.detecting import deadlocks
 from pytest_interleave.plugin.exploring.own_loops import describe_own_loop
 from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction
-from pytest_interleave.plugin.misuse import refuse
+from pytest_interleave.plugin.misuse import RefusedTest, refuse
 from pytest_interleave.plugin.recording import is_recording
 from pytest_interleave.plugin.session import hosting_of
+from pytest_interleave.plugin.virtual_clocks import virtual_clocks_of
 from pytest_interleave.plugin.virtual_options import DAY_SECONDS, MARK, read_mark
+
+if TYPE_CHECKING:
+    from pytest_interleave.clock.virtual import Clocks
 
 
 class VirtualTime:
@@ -31,6 +38,8 @@ class VirtualTime:
         self._limit_seconds = DAY_SECONDS
         # Always the same object: loops that another factory made do not fit, and are closed.
         self._factory = self._make
+        self._clocks = virtual_clocks_of(session.config)
+        self._current: Clocks | None = None
         for item in session.items:
             self._check(item)
 
@@ -42,6 +51,7 @@ class VirtualTime:
             return
         try:
             limit_seconds = read_mark(mark)
+            clocks_of(item)
         except ValueError as wrong:
             refuse(item, str(wrong))
             return
@@ -64,8 +74,28 @@ class VirtualTime:
         self._wide = [loop for loop in self._wide if not loop.is_closed()]
         for loop in self._wide:
             loop.limit(limit_seconds)
-        with hosting_of(item.config).use_factory(self._factory, is_explored=False):
-            return (yield)
+        with ExitStack() as stack:
+            self._follow(item, stack)
+            stack.enter_context(hosting_of(item.config).use_factory(self._factory, is_explored=False))
+            try:
+                return (yield)
+            finally:
+                self._current = None
+
+    def _follow(self, item: pytest.Item, stack: ExitStack) -> None:
+        """Let Python's clocks follow the loop, if the test asks for that."""
+        assert isinstance(item, pytest.Function)
+        try:
+            clocks = self._clocks.following(clocks_of(item), self._resting_threads)
+            self._current = stack.enter_context(clocks)
+        except (ValueError, ClocksUnavailable) as wrong:
+            if not isinstance(item, RefusedTest):
+                refuse(item, str(wrong))
+            return
+        if self._current is not None:
+            is_in_wider_loop = getattr(item, "_loop_scope", "function") != "function"
+            passed = max((loop.time() for loop in self._wide), default=0.0) if is_in_wider_loop else 0.0
+            self._current.begin(passed, *self._wide)
 
     def _limit_of(self, item: pytest.Item) -> float | None:
         mark = item.get_closest_marker(MARK)
@@ -87,6 +117,8 @@ class VirtualTime:
         loop.limit(self._limit_seconds)
         if scope != "function":
             self._wide.append(loop)
+        if self._current is not None:
+            self._current.follow(loop)
         return loop
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any
 
 from pytest_interleave.exploration import Exploration
@@ -17,14 +18,17 @@ def explore(
     seconds: float = float("inf"),
     seed: int | None = None,
     mode: str = "realistic",
+    clocks: bool | datetime = False,
 ) -> Exploration:
     """Run an async function under many schedules, in virtual time, and say whether one of them fails.
 
     The function is called anew for each run and must make all that it uses. ``runs`` and ``seconds`` (real) bound the
     search, whichever ends first; the same ``seed`` makes the same search. ``mode`` is one of ``stock``, ``realistic``,
-    ``portable`` and ``permissive``. Print what it returns, or one of its ``failures``, to read what was found.
+    ``portable`` and ``permissive``. With ``clocks``, Python's clocks (``time.monotonic()``, ``datetime.now()``) follow
+    virtual time, each run from the same instant: the one given, or the next second. Print what it returns, or one of
+    its ``failures``, to read what was found.
     """
-    exploration = search(function, runs=runs, seconds=seconds, seed=seed, mode=mode)
+    exploration = search(function, runs=runs, seconds=seconds, seed=seed, mode=mode, clocks=clocks)
     for failure in exploration.failures:
         failure.text = render_failure(failure, exploration)
     for note in exploration.notes:

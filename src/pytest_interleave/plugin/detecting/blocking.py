@@ -66,6 +66,8 @@ class BlockedLoops:
 def blocked_loop(step: LongStep, threshold_seconds: float) -> Finding:
     """Return the finding: the call is on the innermost line that is the user's, or else a package's."""
     *spots, _ = step.longest
+    while len(spots) > 1 and spots[0][0].co_filename.startswith(PACKAGE):
+        del spots[0]  # what stands for a builtin function, as for ``time.sleep`` where clocks are virtual
     if not spots:  # a function in C that the loop called itself
         callback = getattr(step.handle, "_callback", step.handle)
         return Finding(BLOCKED_LOOP, _summary(step, f"callback {callback!r}"), advice=_advice(step, threshold_seconds))

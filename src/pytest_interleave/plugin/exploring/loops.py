@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.loop.controlled import ControlledLoop, RunLimits
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace
+
+if TYPE_CHECKING:
+    from pytest_interleave.clock.virtual import Clocks
 
 
 class PooledLoop(ControlledLoop):
@@ -53,6 +56,8 @@ class LoopPool:
         #: The loop that anyio keeps for fixtures of wider scope.
         self.anyio_loop: ControlledLoop | None = None
         self.steps = 0
+        #: Python's clocks, where they follow the loops of the current test.
+        self.clocks: Clocks | None = None
         #: ``make``, always the same object: loops that another factory made do not fit, and are closed.
         self.factory = self.make
 
@@ -65,6 +70,8 @@ class LoopPool:
         loop.resting_threads = self._pooled.resting_threads
         _limit(loop, Limits())
         self._wide.append(loop)
+        if self.clocks is not None:
+            self.clocks.follow(loop)
         return loop
 
     @property
@@ -75,6 +82,15 @@ class LoopPool:
     def loops(self) -> list[ControlledLoop]:
         """Return all loops of explored tests that there are."""
         return [self._pooled, *self._wide]
+
+    def begin_clocks(self, seconds: float | None = None) -> None:
+        """Let virtual clocks, where there are any, begin where the loops of wider scope are now, or so far on."""
+        if self.clocks is None:
+            return
+        wide = [loop for loop in self._wide if not loop.is_closed()]
+        if seconds is None:
+            seconds = max((loop.time() for loop in wide), default=0.0)
+        self.clocks.begin(seconds, self._pooled, *wide)
 
     def is_running(self) -> bool:
         """Whether code runs in one of these loops now."""
@@ -98,6 +114,7 @@ class LoopPool:
         for loop in self._wide:
             if loop is not self.loop:  # fixtures of wider scope than the test's loop run there, as asyncio would
                 _limit(loop, limits)
+        self.begin_clocks(self.loop.time())
         return trace
 
     def end(self) -> None:

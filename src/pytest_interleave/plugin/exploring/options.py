@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_interleave.plugin.clock_options import KEY as CLOCKS
 from pytest_interleave.settings import MODES
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ ORDER_ONLY = ("note", "fail", "off")
 #: Runs and seconds for each test, whichever ends first.
 PROFILES = {"default": (200, 1.0), "night": (10_000, 30.0)}
 MARK_LINE = (
-    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, faults, limit, timeout): explore this "
-    "test under many schedules, with or without --interleave; interleave(False) leaves it out"
+    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, clocks, faults, limit, timeout): explore "
+    "this test under many schedules, with or without --interleave; interleave(False) leaves it out"
 )
 _OPTION_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel", "limit")
 _MARK_KEYS = (*_OPTION_KEYS, "faults")
@@ -137,10 +138,10 @@ def settings_for(item: pytest.Item, settings: ExploreSettings) -> ExploreSetting
     mark = item.get_closest_marker("interleave")
     if mark is None:
         return settings
-    unknown = set(mark.kwargs) - {"enabled", "timeout", *_MARK_KEYS}
+    unknown = set(mark.kwargs) - {"enabled", "timeout", CLOCKS, *_MARK_KEYS}
     if unknown or len(mark.args) > 1 or (mark.args and not isinstance(mark.args[0], bool)):
         raise ValueError(
-            f"mark.interleave takes one positional bool and the keywords {', '.join(_MARK_KEYS)}, timeout"
+            f"mark.interleave takes one positional bool and the keywords {', '.join(_MARK_KEYS)}, {CLOCKS}, timeout"
             + (f", not {', '.join(sorted(unknown))}" if unknown else "")
         )
     is_for_time_only = not mark.args and set(mark.kwargs) == {"timeout"}

@@ -6,22 +6,26 @@ prints, with its assertion details and captured output, is the real one, and ``-
 
 from __future__ import annotations
 
+import functools
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.errors import LeftBehind, StepLimit
+from pytest_interleave.errors import ClocksUnavailable, LeftBehind, StepLimit
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
+from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.token import test_number
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.threads import ending_with_the_process, running_threads
+from pytest_interleave.plugin.clock_options import KEY, clocks_of, session_start
 from pytest_interleave.plugin.detecting.hooks import report_finding
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.anyio_items import controlled_anyio, is_anyio_item, wide_loop
@@ -39,6 +43,7 @@ from pytest_interleave.plugin.exploring.silence import Silence
 from pytest_interleave.plugin.exploring.timers import Timers
 from pytest_interleave.plugin.items import AsyncGenerator, PytestAsyncioFunction
 from pytest_interleave.plugin.session import hosting_of
+from pytest_interleave.plugin.virtual_clocks import virtual_clocks_of
 from pytest_interleave.plugin.virtual_options import MARK as VIRTUAL_MARK
 from pytest_interleave.plugin.virtual_options import read_mark as read_virtual_mark
 from pytest_interleave.schedule import Fifo
@@ -62,6 +67,7 @@ class Explorer:
         #: What was found of the test that runs now, before it ran for its report.
         self._found: list[Finding] = []
         config.pluginmanager.register(self._timers, "interleave-timers")
+        self._clocks = virtual_clocks_of(config)
 
     @property
     def is_silent(self) -> bool:
@@ -136,6 +142,7 @@ class Explorer:
         self._found = []
         try:
             settings: ExploreSettings | None = settings_for(item, self.settings)
+            start = clocks_of(item)
         except ValueError as wrong:
             text = f"{item.nodeid}: {wrong}"
             settings = None
@@ -156,6 +163,11 @@ class Explorer:
             execution = ItemExecution(
                 item, self.pool, stretch=settings.mode != "stock", limits=_limits_of(item, settings)
             )
+            try:
+                stack.enter_context(self._clocks_from(start))
+            except ClocksUnavailable as why:
+                self._fail(item, str(why), nextitem)
+                return
             self.pool.use(None)
             explored = self._explore_in_silence(item, execution, settings)
             self.reporter.begin(item, explored, settings)
@@ -172,6 +184,15 @@ class Explorer:
                 runtestprotocol(item, nextitem=nextitem)
             finally:
                 hosting.is_reported = False
+
+    @contextmanager
+    def _clocks_from(self, start: int | None) -> Iterator[None]:
+        """Let Python's clocks follow the loops of the test, from that instant on; None: leave them real."""
+        with self._clocks.following(start, self.pool.loop.resting_threads) as self.pool.clocks:
+            try:
+                yield
+            finally:
+                self.pool.clocks = None
 
     def _explore_in_silence(
         self, item: pytest.Function, execution: ItemExecution, settings: ExploreSettings
@@ -205,8 +226,7 @@ class Explorer:
         explored.phase = execution.phase
         return explored
 
-    @staticmethod
-    def _search(execution: ItemExecution, settings: ExploreSettings) -> Explored:
+    def _search(self, execution: ItemExecution, settings: ExploreSettings) -> Explored:
         search = Search(
             execution,
             seed=settings.seed,
@@ -221,6 +241,8 @@ class Explorer:
             order_only=settings.order_only,
             in_real_time=execution.in_real_time,
             unstretched=execution.unstretched,
+            with_clocks=functools.partial(self._run_with_clocks, execution) if self.pool.clocks is None else None,
+            clocks_setting=f"@pytest.mark.interleave({KEY}=True)",
             cancel=settings.cancel,
         )
         exploration = search.run()
@@ -242,6 +264,10 @@ class Explorer:
             is_in_real_time=exploration.passes_in_real_time,
             decider=repeat(failure) if failure is not None and not _is_cut(failure) else Fifo(),
         )
+
+    def _run_with_clocks(self, execution: ItemExecution) -> RunResult:
+        with self._clocks_from(session_start(self.config)):
+            return execution(Fifo())
 
     def _control_wider_loop(self, item: pytest.Function, execution: ItemExecution) -> None:
         """If the test runs in a loop of wider scope, have that loop there before the first run."""

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.pathlib import bestrelpath
 
+from pytest_interleave.clock.instants import write_instant
 from pytest_interleave.errors import LeftBehind, LostException, RunEnded
+from pytest_interleave.plugin.clock_options import INI as CLOCKS_KEY
+from pytest_interleave.plugin.clock_options import clocks_of, read_clocks
 from pytest_interleave.plugin.detecting.hooks import findings_of
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.options import ExploreSettings
@@ -181,7 +184,9 @@ class Reporter:
             return None
         seconds = "" if settings.seconds == float("inf") else f" or {settings.seconds:g} s"
         budget = f"up to {settings.runs} runs{seconds} a test"
-        return f"interleave: {settings.mode}, {budget}, --interleave-seed={settings.seed}"
+        start = read_clocks(self.config)
+        clocks = "" if start is None else f", clocks from {write_instant(start)}"
+        return f"interleave: {settings.mode}, {budget}{clocks}, --interleave-seed={settings.seed}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was explored."""
@@ -297,6 +302,9 @@ def _replay_command(item: pytest.Item, token: str) -> str:
     _, colons, name = item.nodeid.partition("::")
     path = bestrelpath(config.invocation_params.dir, item.path)
     options = [f"{path}{colons}{name}", f"--interleave-replay={token}"]
+    start = clocks_of(item)
+    if start is not None:
+        options += ["-o", f"{CLOCKS_KEY}={write_instant(start)}"]
     mode = config.getoption("asyncio_mode", None)
     if mode:
         options.append(f"--asyncio-mode={mode}")

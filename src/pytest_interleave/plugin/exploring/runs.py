@@ -10,7 +10,7 @@ import gc
 import inspect
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import CodeType
 from typing import Any
 
@@ -155,6 +155,8 @@ class ItemExecution:
         trace = self._begin(decider, is_observed=observer is not None)
         if is_in_real_time:
             self.pool.loop.go_in_real_time()
+            if self.pool.clocks is not None:
+                self.pool.clocks.end()
         try:
             with observer.watching(self.pool.loop, trace) if observer is not None else nullcontext():
                 yield
@@ -191,6 +193,11 @@ class ItemExecution:
     def warm_up(self) -> None:
         """Set up and tear down once, so that fixtures of wider scope are there before the first run."""
         self._prepare()
+        self.pool.begin_clocks()
+        with self._going_clocks():
+            self._warm_up()
+
+    def _warm_up(self) -> None:
         try:
             self._state.setup(self.item)
         except (*_ENDS_SESSION, NotExplored):
@@ -215,9 +222,13 @@ class ItemExecution:
             for name in ("_instance", "_obj"):
                 self.item.__dict__.pop(name, None)
 
+    def _going_clocks(self) -> AbstractContextManager[None]:
+        clocks = self.pool.clocks
+        return nullcontext() if clocks is None else clocks.going()
+
     def _run_phases(self) -> BaseException | None:
         self._prepare()
-        with self._catching_logs() if self._logs is not None else nullcontext():
+        with self._going_clocks(), self._catching_logs() if self._logs is not None else nullcontext():
             error = self._set_up_and_call()
             if self._cutting is not None and self._cutting.is_open:
                 self._cutting.end_body(error)
