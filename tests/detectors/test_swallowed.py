@@ -107,6 +107,86 @@ async def test_it():
     result.stdout.fnmatch_lines([f"swallowed-cancellation: task 'service' (s*) was *(test_it.py:{line})"])
 
 
+_ELSEWHERE = """
+import socket
+
+async def then_waits():
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        pass
+    await asyncio.Event().wait()
+
+async def then_ticks():
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    while True:
+        await asyncio.sleep(0.01)
+
+async def then_listens():
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        await asyncio.get_running_loop().sock_recv(ours, 1)
+
+async def cleans_up():
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.Event().wait()
+"""
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        (
+            "then_waits",
+            [
+                "swallowed-cancellation: task 'service' (then_waits) was cancelled, and went on as * (test_it.py:22)",
+                "    cancelled at *test_it.py:21 in then_waits: await asyncio.sleep(60)",
+                "    waits at *test_it.py:24 in then_waits: await asyncio.Event().wait()",
+                "    It does not end there, and was abandoned.",
+            ],
+        ),
+        (
+            "then_ticks",
+            [
+                "swallowed-cancellation: task 'service' (then_ticks) was cancelled, and went on as * (test_it.py:27)",
+                "    waits at *test_it.py:30 in then_ticks: await asyncio.sleep(0.01)",
+            ],
+        ),
+        (
+            "then_listens",
+            ["swallowed-cancellation: task 'service' (then_listens) was cancelled, and went on as * (test_it.py:33)"],
+        ),
+        (
+            "cleans_up",
+            [
+                "swallowed-cancellation: task 'service' (cleans_up) was cancelled, and its clean-up waits for what "
+                "nobody brings  (test_it.py:44)",
+                "  Give what it waits for a time limit (asyncio.timeout), or do without it.",
+            ],
+        ),
+    ],
+)
+def test_a_task_that_goes_on_elsewhere_ends_without_a_limit(
+    pytester: pytest.Pytester, name: str, lines: list[str]
+) -> None:
+    body = f"""
+async def test_it():
+    asyncio.create_task({name}(), name="service")
+    await asyncio.sleep(0)
+"""
+    result = _run(pytester, _ELSEWHERE + body)
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(lines)
+
+
 @pytest.mark.usefixtures("_impatient")
 def test_who_waits_for_such_a_task_is_not_waited_for_either(pytester: pytest.Pytester) -> None:
     body = """
@@ -142,13 +222,20 @@ async def shielding():
         await asyncio.shield(asyncio.sleep(0.7))
         done.append("shielded")
 
+async def behind_its_handler():
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    await asyncio.sleep(0.5)
+    done.append("orderly")
+
 async def test_it():
     asyncio.create_task(closing())
     asyncio.create_task(shielding())
+    asyncio.create_task(behind_its_handler())
     await asyncio.sleep(0)
 
 def test_done():
-    assert sorted(done) == ["closed", "shielded"]
+    assert sorted(done) == ["closed", "orderly", "shielded"]
 """
     result = _run(pytester, body)
 

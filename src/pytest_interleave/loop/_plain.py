@@ -253,6 +253,11 @@ def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_int
     return has_callbacks(loop)
 
 
+def has_timers(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a timer is set that nobody has cancelled."""
+    return any(not timer.cancelled() for timer in getattr(loop, "_scheduled", ()))
+
+
 def list_threads() -> frozenset[str]:
     """Return the system's numbers of all threads of the process; none where it does not tell."""
     try:

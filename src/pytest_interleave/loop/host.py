@@ -29,6 +29,7 @@ __all__ = ["Cancellation", "Crash", "Expired", "Host", "Interrupt", "Interrupts"
 
 if TYPE_CHECKING:
     from pytest_interleave.loop.swallowing import Cancelled as _Cancelled
+    from pytest_interleave.loop.swallowing import Stand
 
 _T = TypeVar("_T")
 LEFT_RUNNING = "unhandled exception in a task that was left running"
@@ -37,6 +38,8 @@ _STOPPED = "Event loop stopped before Future completed."
 _LAST_ITERATIONS = 4
 #: So long what is cancelled at the end may take, before anybody asks whether it heard of that.
 _PATIENCE_SECONDS = 3.0
+#: After so many times of that, who has long left the handler of its cancellation is not waited for.
+_MOST_PATIENCE = 3
 
 
 class NestedLoopError(InterleaveError, RuntimeError):
@@ -65,8 +68,8 @@ class Watcher(Protocol):
     def left_open(self, owner: Any, generators: Iterable[Any]) -> None:
         """Take async generators that are suspended, before they are closed."""
 
-    def swallowed(self, owner: Any, task: asyncio.Task[Any], *, is_own: bool) -> None:
-        """Take a task that was cancelled and goes on; ``is_own``: it runs the test, or a fixture."""
+    def swallowed(self, owner: Any, task: asyncio.Task[Any], *, is_own: bool, cancelled_at: Stand) -> None:
+        """Take a task that was cancelled there and goes on; ``is_own``: it runs the test, or a fixture."""
 
     def left_unclosed(self, owner: Any, loop: asyncio.AbstractEventLoop) -> None:
         """Look at what was opened in the loop, which is about to end."""
@@ -88,6 +91,8 @@ class Host:
     owner: Any = None
     #: The loop in which a host ends what was left: what goes wrong there is not what the tests do.
     ending: asyncio.AbstractEventLoop | None = None
+    #: Tells whether nothing can wake a loop, timers that are set and threads included; None: nobody knows.
+    is_dead: Callable[[asyncio.AbstractEventLoop], bool] | None = None
     #: Hosts that are open; with ``count_tasks``, tells whether there may be a task besides those of hosts.
     open_hosts = 0
     #: What was opened in hosts' loops that a loop does not know of, by its id. Who watches sees to it.
@@ -404,11 +409,14 @@ class Host:
             task.cancel()
         ending = asyncio.gather(*tasks, return_exceptions=True)
         abandoned: list[asyncio.Task[Any]] = []
+        rounds = 0
         try:
             while not all(task.done() or task in abandoned for task in tasks):
                 self._wait_for(ending)
+                rounds += 1
                 if not ending.done():
-                    abandoned += self._abandon_stuck(cancelled)
+                    is_dead = Host.is_dead is not None and Host.is_dead(self.loop)
+                    abandoned += self._abandon_stuck(cancelled, is_late=rounds >= _MOST_PATIENCE, is_dead=is_dead)
         except RunEnded:  # its time limit; it would wait for them in the next tear-down again
             self._abandon_stuck(cancelled)
             raise
@@ -429,12 +437,16 @@ class Host:
             timer.cancel()
             ending.remove_done_callback(end)
 
-    def _abandon_stuck(self, cancelled: _Cancelled) -> list[asyncio.Task[Any]]:
+    def _abandon_stuck(
+        self, cancelled: _Cancelled, *, is_late: bool = False, is_dead: bool = False
+    ) -> list[asyncio.Task[Any]]:
         """Tell of tasks that swallow their cancellation; wait no longer for them, nor for who waits for them."""
-        swallowers, stuck = cancelled.stuck()
+        swallowers, stuck = cancelled.stuck(is_late=is_late, is_dead=is_dead)
         if self.watcher is not None:
             for task in swallowers:
-                self.watcher.swallowed(self.owner, task, is_own=isinstance(task, _HostTask))
+                self.watcher.swallowed(
+                    self.owner, task, is_own=isinstance(task, _HostTask), cancelled_at=cancelled.stand_of(task)
+                )
         for task in stuck:
             if isinstance(task, _HostTask):
                 task.host = None

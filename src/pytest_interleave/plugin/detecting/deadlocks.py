@@ -33,18 +33,27 @@ class DeadlockWatch:
     def install(self) -> None:
         """Look at the loops of this session."""
         _plain.IdleSelector.on_idle = self._look
+        Host.is_dead = self._is_dead
 
     def uninstall(self) -> None:
         """Look no longer."""
         if _plain.IdleSelector.on_idle == self._look:
             _plain.IdleSelector.on_idle = None
+            Host.is_dead = None
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         if not Host.running or Host.running[-1].loop is not loop:
             return
-        assert isinstance(loop, _plain.SpareLoop)
-        if not _plain.can_be_woken(loop, self._resting_threads, Interrupts.has_usual_handler()):
+        if self._is_dead(loop):
             raise Deadlocked(describe(loop))
+
+    def _is_dead(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether nothing can wake the loop."""
+        return (
+            isinstance(loop, _plain.SpareLoop)
+            and not _plain.has_timers(loop)
+            and not _plain.can_be_woken(loop, self._resting_threads, Interrupts.has_usual_handler())
+        )
 
 
 def describe(loop: asyncio.AbstractEventLoop) -> str:

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import replace
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import pytest
@@ -26,6 +26,9 @@ from pytest_interleave.plugin.detecting.openings import Openings, left_unclosed,
 from pytest_interleave.plugin.detecting.places import is_library
 from pytest_interleave.plugin.detecting.results import unawaited_result
 from pytest_interleave.plugin.detecting.swallowed import swallowed_cancellation
+
+if TYPE_CHECKING:
+    from pytest_interleave.loop.swallowing import Stand
 
 
 class LoopFindings:
@@ -135,11 +138,13 @@ class LoopFindings:
             self._told.add(task)
             self._findings.take(owner or self._findings.item, _leaked_task(task, f"was still running when {when}"))
 
-    def swallowed(self, owner: pytest.Item | None, task: asyncio.Task[Any], *, is_own: bool) -> None:
+    def swallowed(
+        self, owner: pytest.Item | None, task: asyncio.Task[Any], *, is_own: bool, cancelled_at: Stand
+    ) -> None:
         """Tell of a task that was cancelled and goes on."""
         self._told.add(task)
         owner = owner or self._findings.item
-        self._findings.take(owner, swallowed_cancellation(task, is_own=is_own))
+        self._findings.take(owner, swallowed_cancellation(task, is_own=is_own, cancelled_at=cancelled_at))
 
     def left_open(self, owner: pytest.Item | None, generators: Iterable[Any]) -> None:
         """Tell of async generators that were begun and not finished."""

@@ -5,47 +5,74 @@ from __future__ import annotations
 import ast
 import asyncio
 import linecache
-from types import FrameType
-from typing import Any
+from dataclasses import dataclass
+from types import CodeType
+from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.detectors.findings import Finding
+from pytest_interleave.plugin.detecting.blocking import line_of
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.places import is_outside_of_python
 
+if TYPE_CHECKING:
+    from pytest_interleave.loop.swallowing import Stand
+
+_NAME = "swallowed-cancellation"
 _CATCHING = ("CancelledError", "BaseException")
 
 
-def swallowed_cancellation(task: asyncio.Task[Any], *, is_own: bool) -> Finding:
-    """Return the finding for a task that waits again where it was when it was cancelled."""
-    own = [frame for frame in frames_of(task.get_coro()) if is_outside_of_python(frame.f_code.co_filename)]
+def swallowed_cancellation(task: asyncio.Task[Any], *, is_own: bool, cancelled_at: Stand) -> Finding:
+    """Return the finding for a task that waits where it was when it was cancelled, or elsewhere for too long."""
+    from pytest_interleave.loop.swallowing import is_cleaning_up
+
+    now = [(frame.f_code, frame.f_lasti) for frame in frames_of(task.get_coro())]
+    before = [_Place(line_of(spot), spot[0]) for spot in cancelled_at if is_outside_of_python(spot[0].co_filename)]
+    after = [_Place(line_of(spot), spot[0]) for spot in now if is_outside_of_python(spot[0].co_filename)]
     coroutine: Any = task.get_coro()
     name = getattr(coroutine, "__qualname__", repr(coroutine))
     who = f"task {task.get_name()!r} ({name})"
     if is_own:  # the host's task, in which a test or a fixture runs
-        who = f"{own[0].f_code.co_qualname!r}" if own else "the test"
-    lines = []
-    for frame in own[-1:]:
-        path, line = frame.f_code.co_filename, frame.f_lineno
-        lines.append(f"cancelled at {path}:{line} in {frame.f_code.co_name}: {linecache.getline(path, line).strip()}")
+        who = f"{before[0].code.co_qualname!r}" if before else "the test"
+    lines = [f"cancelled at {before[-1].describe()}"] if before else []
+    if tuple(now) == cancelled_at:
         lines.append("It waits there again, and was abandoned.")
-    place = _find_handler(own) or (f"{own[-1].f_code.co_filename}:{own[-1].f_lineno}" if own else None)
+    elif after:
+        lines += [f"waits at {after[-1].describe()}", "It does not end there, and was abandoned."]
+    if tuple(now) != cancelled_at and is_cleaning_up(task):
+        what = f"{who} was cancelled, and its clean-up waits for what nobody brings"
+        where, advice = after[-1:], "Give what it waits for a time limit (asyncio.timeout), or do without it."
+        return Finding(_NAME, what, where[0].where if where else None, tuple(lines), advice)
+    found = next((place for place in map(_handler_of, reversed(before)) if place is not None), None)
     return Finding(
-        "swallowed-cancellation",
+        _NAME,
         f"{who} was cancelled, and went on as if nothing had been",
-        place,
+        found or (before[-1].where if before else None),
         tuple(lines),
         "Let CancelledError through: end the handler with 'raise', or catch it outside of the loop.",
     )
 
 
-def _find_handler(frames: list[FrameType]) -> str | None:
-    """Return the place of the innermost handler around these lines that catches a cancellation."""
-    for frame in reversed(frames):
-        path = frame.f_code.co_filename
-        line = _handler_around("".join(linecache.getlines(path)), frame.f_lineno)
-        if line is not None:
-            return f"{path}:{line}"
-    return None
+@dataclass(frozen=True, slots=True)
+class _Place:
+    line: int
+    code: CodeType
+
+    @property
+    def path(self) -> str:
+        return self.code.co_filename
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}:{self.line}"
+
+    def describe(self) -> str:
+        return f"{self.where} in {self.code.co_name}: {linecache.getline(self.path, self.line).strip()}"
+
+
+def _handler_of(place: _Place) -> str | None:
+    """Return the place of the handler around the line that catches a cancellation."""
+    line = _handler_around("".join(linecache.getlines(place.path)), place.line)
+    return None if line is None else f"{place.path}:{line}"
 
 
 def _handler_around(source: str, line: int) -> int | None:
