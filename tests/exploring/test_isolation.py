@@ -301,3 +301,56 @@ def test_hypothesis_tests_see_the_same_examples_in_each_run(explore, pytester: p
     # Found in asyncio's own order: then Hypothesis shrinks as ever.
     result.stdout.fnmatch_lines(["*latency: *", "*number=100,*", "*stock: *"])
     assert not (Path(pytester.path) / "nothing").exists()
+
+
+def test_an_exception_handler_of_a_wider_fixture_lives_on_and_that_of_a_test_does_not(explore) -> None:
+    result = explore(
+        """
+        heard = []
+
+        @pytest.fixture(scope="module")
+        async def handler():
+            def handler(loop, context):
+                heard.append(context["message"])
+            asyncio.get_running_loop().set_exception_handler(handler)
+            return handler
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_it(handler):
+            loop = asyncio.get_running_loop()
+            assert loop.get_exception_handler() is handler
+            loop.call_exception_handler({"message": "told"})
+            assert heard.pop() == "told" and not heard
+            await work()
+            loop.set_exception_handler(lambda loop, context: None)
+            asyncio.create_task(asyncio.sleep(1000))  # is cancelled in silence, which takes another handler
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_later(handler):
+            assert asyncio.get_running_loop().get_exception_handler() is handler
+            await work()
+        """
+    )
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_it: * distinct orders*", "*test_later: * distinct orders*"])
+
+
+def test_where_a_wider_fixture_hears_exceptions_none_is_lost(explore) -> None:
+    result = explore(
+        """
+        @pytest.fixture(scope="module", autouse=True)
+        async def handler():
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_it():
+            async def fail():
+                raise ValueError
+            await work()
+            asyncio.create_task(fail())
+            await asyncio.sleep(1)
+        """
+    )
+
+    result.assert_outcomes(passed=1)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from time import perf_counter
 from types import CodeType
-from typing import Protocol
+from typing import Any, Protocol
 
 from pytest_interleave.errors import RunEnded
 from pytest_interleave.loop import _plain
@@ -28,6 +28,9 @@ class RunLimits(Protocol):
 
 class ControlledLoop(TurnLoop):
     """asyncio's selector loop in virtual time, under a decider, for one run after another."""
+
+    #: The exception handler that was there when a run was begun again: a fixture of wider scope has set it.
+    _lasting_handler: Any = None
 
     def begin(self, decider: Decider | None, *, script: CodeType | None, stretch: bool, limits: RunLimits) -> Trace:
         """Start a run from nothing: time, timers, queue and numbers."""
@@ -52,6 +55,7 @@ class ControlledLoop(TurnLoop):
     ) -> Trace:
         """Start a run on what is there, with the numbers that the first such run began with."""
         self.rewind()
+        self._lasting_handler = self.get_exception_handler()
         return self.take_control(decider, script=script, stretch=stretch, limits=limits)
 
     def run_forever(self) -> None:
@@ -99,7 +103,7 @@ class ControlledLoop(TurnLoop):
             at_end()
         self.end_tasks(grace_steps, of_this_run=of_this_run)
         if of_this_run:
-            self.set_exception_handler(None)
+            self.set_exception_handler(self._lasting_handler)
             return
         self.end_async_generators()
         with contextlib.suppress(RunEnded):

@@ -42,7 +42,7 @@ class LostExceptions:
         """Begin with a run. ``is_wide``: the loop outlives the test; ``is_observed``: the observer keeps its tasks."""
         self._found = []
         self._is_wide = is_wide
-        if not self._is_on or loop.get_exception_handler() is not None:
+        if not self._is_on or _is_own(loop.get_exception_handler()):
             return
         self._older = [task for task in _tasks() if task.get_loop() is loop and task.done()]
         loop.set_exception_handler(self._hear)
@@ -101,6 +101,12 @@ class LostExceptions:
             lost = LostException(render(finding, self._item.config.rootpath))
             lost.__cause__ = error
             self._found.append(lost.with_traceback(error.__traceback__))
+
+
+def _is_own(handler: Any) -> bool:
+    """Whether the test, or a fixture of wider scope, has set an exception handler of its own, which hears it then."""
+    function = getattr(handler, "func", handler)
+    return handler is not None and not str(getattr(function, "__module__", "")).startswith("pytest_interleave.")
 
 
 def _tasks() -> list[asyncio.Task[Any]]:
