@@ -290,3 +290,32 @@ def test_who_sleeps_for_hours_says_so(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*TimeLimit*interleave_limit says how many virtual seconds a run may take*"])
 
     pytester.runpytest("--interleave", "-o", "asyncio_mode=auto", "--interleave-limit=8000").assert_outcomes(passed=2)
+
+
+def test_a_deadline_that_nothing_from_outside_has_come_since_overtakes_no_steps(explore: Any) -> None:
+    result = explore(
+        """
+        async def stop(task):
+            task.cancel()
+            done, pending = await asyncio.wait({task}, timeout=1)
+            assert not pending
+
+        @pytest.mark.asyncio
+        async def test_a_worker_stops_within_a_second():
+            started = asyncio.Event()
+
+            async def part():
+                started.set()
+                await asyncio.Event().wait()
+
+            async def worker():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(part())
+
+            working = asyncio.create_task(worker())
+            await started.wait()
+            await asyncio.gather(stop(working), asyncio.sleep(0.01))
+        """,
+    )
+
+    result.assert_outcomes(passed=1)

@@ -75,6 +75,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.turns = 0
         self.forced_deadlines = 0
         self._late_seconds = 0.0
+        self._came = 0
         self.decider: Decider | None = None
         self.is_in_real_time = False
         self._real_start = 0.0
@@ -162,6 +163,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._steps = self._busy = 0
         self.forced_deadlines = 0
         self._late_seconds = 0.0
+        self._came = 0
         self.after_step = self.at_end = None
         self.interruptions, self.suspensions, self.strikes = [], {}, {}
         self._is_hurried = False

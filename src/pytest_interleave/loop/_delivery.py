@@ -60,6 +60,7 @@ class DeliveringLoop(PatientLoop):
             if chosen is None:
                 return
             self._busy = 0
+            self._came += 1
             delivered = delivered or chosen.__class__ is not Timer or chosen.stands_for == CODE_SLEEP
             if chosen.__class__ is Timer:
                 is_forced = chosen is not natural or bool(jobs or arrived)

@@ -22,7 +22,18 @@ class Step(asyncio.Handle):
 class Timer(asyncio.TimerHandle):
     """A timer as an outside event."""
 
-    __slots__ = ("armed", "is_for_idle", "kind", "late_before", "ordinal", "origin", "place", "sort", "stands_for")
+    __slots__ = (
+        "armed",
+        "came_before",
+        "is_for_idle",
+        "kind",
+        "late_before",
+        "ordinal",
+        "origin",
+        "place",
+        "sort",
+        "stands_for",
+    )
 
     _when: float
     _scheduled: bool
@@ -37,6 +48,8 @@ class Timer(asyncio.TimerHandle):
     #: When it was set, and by how much events had been late in this run until then.
     armed: float
     late_before: float
+    #: How many outside events had come in by then.
+    came_before: int
 
     def _repr_info(self) -> list[str]:
         return ["TimerHandle", *super()._repr_info()[1:]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from bisect import insort
 from typing import Any, cast
 
 from pytest_interleave.errors import TimeLimit
@@ -49,10 +50,13 @@ class TimerLoop(SchedulingLoop):
         """
         options: list[Timer] = []
         timers = self._timers
-        while timers and timers[0]._cancelled:
-            timers[0]._scheduled = False
-            del timers[0]
-            self._cancelled_timers -= 1
+        while timers and (timers[0]._cancelled or (timers[0].is_for_idle and self._is_idle_longer(timers[0]))):
+            first = timers.pop(0)
+            if first._cancelled:
+                first._scheduled = False
+                self._cancelled_timers -= 1
+            else:
+                insort(timers, first)
         nested = False
         for timer in timers:
             if timer._cancelled:
@@ -64,6 +68,16 @@ class TimerLoop(SchedulingLoop):
                 break
             nested = nested or stands_for == NESTED_SLEEP
         return options
+
+    def _is_idle_longer(self, timer: Timer) -> bool:
+        """Let the timer wait longer if events have been late since it was set: that is no time in which all is idle."""
+        late = self._late_seconds - timer.late_before
+        if late <= 0:
+            return False
+        timer._when += late
+        timer.late_before = self._late_seconds
+        timer.sort = (timer._when, timer.sort[1])
+        return True
 
     def _is_overdue(self, event: Any) -> bool:
         """Whether the event is as late as anything may be."""
@@ -80,6 +94,7 @@ class TimerLoop(SchedulingLoop):
 
         What they overtake must not become too late. The test's own sleeps say "by now the others have done what they
         could", so they do not overtake work that waits for nothing outside; ``sleep(0)`` stands for outside work there.
+        Nor does a deadline if nothing came in since it was set: steps alone do not take as long.
         """
         if not timers:
             return timers
@@ -87,8 +102,9 @@ class TimerLoop(SchedulingLoop):
             timers = [
                 timer
                 for timer in timers
-                if timer.stands_for in (DEADLINE, CODE_SLEEP)
-                or (timer.stands_for == NESTED_SLEEP and self._has_yields())
+                if timer.stands_for == CODE_SLEEP
+                or (timer.stands_for == DEADLINE and timer.came_before < self._came)
+                or (timer.stands_for in (DEADLINE, NESTED_SLEEP) and self._has_yields())
             ]
         since = natural._when if natural.__class__ is Timer else self._now
         limit = since + _MOST_LATE_SECONDS
