@@ -55,6 +55,10 @@ DETECTORS: dict[str, tuple[Level, str]] = {
         Level.REPORT,
         "an async generator, server, connection, subprocess, executor or client session that was left open",
     ),
+    "leaked-context": (
+        Level.REPORT,
+        "a context variable, a patched function, the environment or logging, left changed for the next test",
+    ),
     "undeclared-host": (Level.FAIL, "a connection to what the test's `hosts` do not declare, though it was refused"),
     "unmatched-request": (Level.FAIL, "a request to a host's mock routes or recording that fits none of them"),
     "unused-route": (Level.FAIL, "a mock route of a host that no request came to"),

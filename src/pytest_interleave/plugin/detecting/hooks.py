@@ -17,6 +17,8 @@ import pytest
 
 from pytest_interleave.detectors.findings import Finding, Level
 from pytest_interleave.errors import Deadlocked, TimedOut
+from pytest_interleave.plugin.detecting.ambient import NAME as LEAKED_CONTEXT
+from pytest_interleave.plugin.detecting.ambient import Ambient
 from pytest_interleave.plugin.detecting.never_awaited import NeverAwaited
 from pytest_interleave.plugin.detecting.options import DetectSettings, describe_wrong_mark, level_of
 from pytest_interleave.plugin.detecting.remains import tell_of_remains
@@ -80,6 +82,7 @@ class DetectingHooks:
         #: Who waited for what when Ctrl-C came.
         self.interrupted: list[str] = []
         self._explanations = explanations
+        self._ambient = None if settings.levels[LEAKED_CONTEXT] is Level.OFF else Ambient()
         self._never_awaited = NeverAwaited(self)
         self._never_awaited.install()
         self.handler_failures = HandlerFailures(lambda: self.item, config.rootpath)
@@ -137,6 +140,8 @@ class DetectingHooks:
         self.item = item
         self.has_passed = True
         self._never_awaited.begin()
+        if self._ambient is not None:
+            self._ambient.begin(item)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport | None:
@@ -150,8 +155,13 @@ class DetectingHooks:
                 call.excinfo = _without_traceback(str(call.excinfo.value))
             self._explanations.explain(item, call.excinfo)
             self.handler_failures.explain(item, call.excinfo.value)
-        if self.suspects and call.when == "teardown":
-            self.look_again()
+        if call.when == "teardown":
+            if self.suspects:
+                self.look_again()
+            if self._ambient is not None:
+                left = self._ambient.end(item)
+                if left is not None:
+                    self.take(item, left)
         while self.sightings:
             self.sightings.popleft()()
         if not self._pending and not is_anything_measured():

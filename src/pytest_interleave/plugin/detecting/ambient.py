@@ -1,0 +1,234 @@
+"""What a test leaves changed for the next one: context variables, patched functions, the environment, logging.
+
+Looked at once a test, when its fixtures are torn down, by comparing what the interpreter compares fast: a context with
+a context, a tuple of functions with one that has the same in it. That costs about a microsecond. What async code sets
+in its context does not leak, for it runs in a copy; what is left here was set by sync code, or is of the whole process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import Context, copy_context
+from operator import itemgetter
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+from pytest_interleave.detectors.findings import Finding
+from pytest_interleave.plugin.detecting.places import PACKAGE, is_installed, is_library
+
+NAME = "leaked-context"
+#: Of Python's own modules, what tests replace. Of the user's, all functions and classes are looked at.
+_OF_PYTHON = {
+    "asyncio": ("create_task", "gather", "get_running_loop", "open_connection", "run", "sleep", "timeout", "wait_for"),
+    "os": ("getenv", "getpid", "listdir", "remove", "stat", "urandom"),
+    "random": ("choice", "randint", "random", "shuffle", "uniform"),
+    "socket": ("create_connection", "getaddrinfo", "socket"),
+    "subprocess": ("Popen", "check_output", "run"),
+    "time": ("monotonic", "perf_counter", "sleep", "time"),
+    "uuid": ("uuid1", "uuid4"),
+}
+_OF_PYTEST = ("PYTEST_CURRENT_TEST",)
+#: With so many, a look takes about five microseconds.
+_MOST_NAMES = 300
+#: Packages whose fixtures of wider scope change nothing that is looked at.
+_HARMLESS = ("_pytest", "pytest_interleave")
+_KINDS = (FunctionType, BuiltinFunctionType, type)
+_MISSING: Any = object()
+_ADVICE = "Undo it in the test (token, 'finally'), or let a fixture do it: monkeypatch, or one that has a 'yield'."
+
+
+class _State(NamedTuple):
+    context: Context
+    environment: dict[Any, Any]
+    root_level: int
+    disabled: int
+    patches: tuple[Any, ...]
+    values: tuple[Any, ...]
+
+
+class Ambient:
+    """Compares what there is after a test with what there was after the one before."""
+
+    def __init__(self) -> None:
+        self._path: Any = None
+        self._watched: list[tuple[ModuleType, Callable[[Any], tuple[Any, ...]], tuple[str, ...]]] = []
+        self._state: _State | None = None
+
+    def begin(self, item: pytest.Item) -> None:
+        """Look at the modules that this test knows, if the one before was of another file."""
+        if self._state is None or item.path is not self._path:
+            self._path = item.path
+            module = getattr(item, "module", None)
+            self._watched = list(_watched(module)) if isinstance(module, ModuleType) else []
+            self._state = self._look()
+
+    def end(self, item: pytest.Item) -> Finding | None:
+        """Return what the test left changed, if anything."""
+        before = self._state
+        if before is None or self._is_as_it_was(before):
+            return None
+        self._state = after = self._look()
+        if _shares_fixtures_that_change(item):
+            return None
+        path, line, _ = item.location
+        where = f"{item.config.rootpath / path}:{(line or 0) + 1}"
+        whats = list(dict.fromkeys(self._differences(before, after)))
+        if not whats:
+            return None
+        if len(whats) == 1:
+            return Finding(NAME, f"{whats[0]} for the tests that come", where, advice=_ADVICE)
+        return Finding(NAME, f"{len(whats)} things were left for the tests that come", where, tuple(whats), _ADVICE)
+
+    def _look(self) -> _State:
+        return _State(
+            copy_context(),
+            dict(_environment()),
+            logging.root.level,
+            logging.root.manager.disable,
+            tuple(_active_patches()),
+            self._values(),
+        )
+
+    def _is_as_it_was(self, state: _State) -> bool:
+        return (
+            state.environment == _environment()
+            and state.context == copy_context()
+            and state.root_level == logging.root.level
+            and state.disabled == logging.root.manager.disable
+            and len(state.patches) == len(_active_patches())
+            and (not self._watched or state.values == self._values())
+        )
+
+    def _values(self) -> tuple[Any, ...]:
+        values: list[Any] = []
+        for module, get, names in self._watched:
+            try:
+                values += get(vars(module))
+            except KeyError:  # one was removed
+                values += [vars(module).get(name, _MISSING) for name in names]
+        return tuple(values)
+
+    def _differences(self, before: _State, after: _State) -> Iterator[str]:
+        for variable in after.context:
+            if before.context.get(variable, _MISSING) is not after.context[variable]:
+                yield f"context variable {variable.name!r} was left set"
+        for variable in before.context:
+            if variable not in after.context:
+                yield f"context variable {variable.name!r} was left unset"
+        for name in sorted(before.environment.keys() | after.environment.keys()):
+            is_same = before.environment.get(name, _MISSING) == after.environment.get(name, _MISSING)
+            if not is_same and os.fsdecode(name) not in _OF_PYTEST:
+                what = "changed" if name in before.environment and name in after.environment else None
+                what = what or ("set" if name in after.environment else "unset")
+                yield f"os.environ[{os.fsdecode(name)!r}] was left {what}"
+        if before.root_level != after.root_level:
+            yield f"the root logger's level was left at {logging.getLevelName(after.root_level)}"
+        if before.disabled != after.disabled:
+            yield f"logging was left disabled up to {logging.getLevelName(after.disabled)}"
+        for patch in after.patches:
+            if patch not in before.patches:
+                yield f"the mock.patch of {_target_of(patch)!r} was started and not stopped"
+        names = [(module, name) for module, _, names in self._watched for name in names]
+        for (module, name), old, new in zip(names, before.values, after.values, strict=True):
+            if old is not new:
+                yield f"{module.__name__}.{name} was left replaced"
+
+
+def _environment() -> dict[Any, Any]:
+    """Return what os.environ keeps, which is compared ten times as fast as the mapping itself."""
+    environ: Any = os.environ
+    found: dict[Any, Any] = getattr(environ, "_data", environ)
+    return found
+
+
+def _active_patches() -> list[Any]:
+    mock: Any = sys.modules.get("unittest.mock")
+    return getattr(getattr(mock, "_patch", None), "_active_patches", None) or []
+
+
+def _target_of(patch: Any) -> str:
+    try:
+        target = patch.target
+    except AttributeError:
+        target = getattr(patch, "in_dict", "?")
+    return f"{getattr(target, '__name__', target)}.{getattr(patch, 'attribute', '')}".rstrip(".")
+
+
+def _watched(module: ModuleType) -> Iterator[tuple[ModuleType, Callable[[Any], tuple[Any, ...]], tuple[str, ...]]]:
+    """Yield the modules in a test module's names that are worth a look, each with what is to be looked at."""
+    found: dict[int, ModuleType] = {}
+    _collect_modules(module, found)
+    left = _MOST_NAMES
+    for each in found.values():
+        names = _OF_PYTHON.get(each.__name__) or tuple(_functions_of(each))
+        left -= len(names)
+        if left < 0:
+            return
+        if len(names) > 1:
+            yield each, itemgetter(*names), names
+        elif names:
+            yield each, _only(names[0]), names
+
+
+def _collect_modules(module: ModuleType, found: dict[int, ModuleType]) -> None:
+    """Collect the modules among a module's names, and those among the names of a package of the user's."""
+    for value in list(vars(module).values()):
+        if isinstance(value, ModuleType) and id(value) not in found:
+            found[id(value)] = value
+            if _is_of_user(value) and hasattr(value, "__path__"):
+                _collect_modules(value, found)
+
+
+def _only(name: str) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda values: (values[name],)
+
+
+def _functions_of(module: ModuleType) -> Iterator[str]:
+    """Yield the names of functions and classes of a module of the user's: a module seldom changes them itself."""
+    if _is_of_user(module):
+        yield from (name for name, value in vars(module).items() if isinstance(value, _KINDS))
+
+
+def _is_of_user(module: ModuleType) -> bool:
+    path = getattr(module, "__file__", None)
+    return path is not None and not is_library(path) and not is_installed(path) and not path.startswith(PACKAGE)
+
+
+def _shares_fixtures_that_change(item: pytest.Item) -> bool:
+    """Whether a fixture of wider scope began or ended with this test: it may have changed something for several."""
+    own = _wider_fixtures(item)
+    for scope in ("class", "module", "session"):
+        node = _scope_node(item, scope)
+        others = [other for other in item.session.items if _scope_node(other, scope) is node]
+        if any(definition.params for definition in own if _is_of(definition, scope)):
+            return True
+        before = {id(each) for other in others[: others.index(item)] for each in _wider_fixtures(other)}
+        if any(id(definition) not in before for definition in own if _is_of(definition, scope)):
+            return True  # it began
+        if item is others[-1] and any(_is_of(each, scope) for other in others for each in _wider_fixtures(other)):
+            return True  # it ended
+    return False
+
+
+def _wider_fixtures(item: pytest.Item) -> list[Any]:
+    info = getattr(item, "_fixtureinfo", None)
+    last = [found[-1] for found in info.name2fixturedefs.values() if found] if info is not None else []
+    return [
+        definition
+        for definition in last
+        if definition.scope != "function" and definition.func.__module__.partition(".")[0] not in _HARMLESS
+    ]
+
+
+def _is_of(definition: Any, scope: str) -> bool:
+    return definition.scope == scope or (definition.scope == "package" and scope == "session")
+
+
+def _scope_node(item: pytest.Item, scope: str) -> Any:
+    kind = {"class": pytest.Class, "module": pytest.Module}.get(scope)
+    return item.session if kind is None else item.getparent(kind) or item
