@@ -172,6 +172,39 @@ HOLDERS = {
             await asyncio.create_task(take())
             async with lock: pass
         """,
+        ["which task 'Task-*' took at *test_it.py:11: await lock.acquire()"],
+    ),
+    "one that still waits": (
+        """\
+        async def test_it():
+            lock = asyncio.Lock()
+            async def take():
+                await lock.acquire()
+                await asyncio.Event().wait()
+            taking = asyncio.create_task(take(), name="taker")
+            await asyncio.sleep(0)
+            async with lock: pass
+        """,
+        ["which task 'taker' holds since *test_it.py:11: await lock.acquire()"],
+    ),
+    "one of many": (
+        """\
+        async def test_it():
+            slots = asyncio.Semaphore(2)
+            async def take():
+                await slots.acquire()
+            await asyncio.gather(take(), take())
+            async with slots: pass
+        """,
+        ["which task 'Task-*' took at *test_it.py:11: await slots.acquire()"],
+    ),
+    "nobody known": (
+        """\
+        async def test_it():
+            lock = asyncio.Lock()
+            lock._locked = True
+            async with lock: pass
+        """,
         ["which nobody who waits here is seen to hold: perhaps its holder ended without release()"],
     ),
     "a lost wake-up": (
@@ -193,7 +226,7 @@ HOLDERS = {
             await first.acquire()
             await both()
         """,
-        ["which nobody who waits here is seen to hold: *"],
+        ["which the test holds since *test_it.py:13: await first.acquire()"],
     ),
 }
 
@@ -210,6 +243,25 @@ def test_who_holds_what_is_read_from_the_tasks_lines(pytester: pytest.Pytester, 
     text, _, _ = result.stdout.str().partition("short test summary")  # which repeats it where CI is set
     assert text.count("    which ") == len(lines)
     assert ("With --interleave" in text) == ("nobody" in lines[0])
+    assert ("    and has ended without release()" in text) == ("Task-" in lines[0])
+
+
+def test_the_note_on_a_lock_leaves_it_as_it_was(pytester: pytest.Pytester) -> None:
+    body = """\
+    from unittest import mock
+
+    async def test_it():
+        assert asyncio.iscoroutinefunction(asyncio.Lock.acquire)
+        assert isinstance(mock.create_autospec(asyncio.Lock)().acquire, mock.AsyncMock)
+        lock = asyncio.Lock()
+        await asyncio.wait_for(lock.acquire(), 1)
+        assert lock.locked()
+        lock.release()
+        condition = asyncio.Condition()
+        async with condition, lock, asyncio.BoundedSemaphore(1):
+            condition.notify_all()
+    """
+    run(pytester, body, "--interleave-strict").assert_outcomes(passed=1)
 
 
 def test_what_a_thread_left_before_it_ended_wakes_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,10 @@ from pytest_interleave.loop.host import Host, Interrupts
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.holders import holders_of
 from pytest_interleave.plugin.detecting.places import is_library, is_outside_of_python
+from pytest_interleave.plugin.detecting.takers import Takers, taker_of
 
 _UNSEEN = "which nobody who waits here is seen to hold: perhaps its holder ended without release()"
+_ENDED = "and has ended without release()"
 _PRIMITIVES = (asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue)
 
 
@@ -29,14 +31,17 @@ class DeadlockWatch:
     def __init__(self) -> None:
         # Threads that were there before the first test (xdist's) know nothing of its loops.
         self._resting_threads = _plain.list_threads()
+        self._takers = Takers()
 
     def install(self) -> None:
         """Look at the loops of this session."""
         _plain.IdleSelector.on_idle = self._look
         Host.is_dead = self._is_dead
+        self._takers.install()
 
     def uninstall(self) -> None:
         """Look no longer."""
+        self._takers.uninstall()
         if _plain.IdleSelector.on_idle == self._look:
             _plain.IdleSelector.on_idle = None
             Host.is_dead = None
@@ -103,7 +108,22 @@ def _describe_holders(
     for holder in holders_of(primitive, tasks, lambda task: _innermost_primitive(frames_of(task.get_coro()))):
         name = "the test" if holder.task is own else f"task {holder.task.get_name()!r}"
         lines.append(f"    which {name} holds since {holder.path}:{holder.line}: {holder.text}")
-    return lines or ([f"    {_UNSEEN}"] if is_dead else [])
+    return lines or _describe_taker(primitive, tasks, own, is_dead=is_dead)
+
+
+def _describe_taker(
+    lock: object, tasks: list[asyncio.Task[Any]], own: asyncio.Task[Any] | None, *, is_dead: bool
+) -> list[str]:
+    """Return who took the lock last, which is who holds it, if one task at a time can."""
+    taker = taker_of(lock)
+    if taker is None:
+        return [f"    {_UNSEEN}"] if is_dead else []
+    where = f"{taker.path}:{taker.line}: {taker.text}"
+    task = next((task for task in tasks if task.get_name() == taker.name), None)
+    if task is not None:
+        name = "the test" if task is own else f"task {taker.name!r}"
+        return [f"    which {name} {'holds since' if isinstance(lock, asyncio.Lock) else 'took last at'} {where}"]
+    return [f"    which task {taker.name!r} took at {where}", f"    {_ENDED}"]
 
 
 def _is_free(primitive: object) -> bool:
