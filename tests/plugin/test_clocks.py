@@ -343,13 +343,28 @@ async def test_it(slow):
     result.stdout.no_re_match_line(r"\d{3,}\.\d+s (setup|call|teardown)")
 
 
-def test_a_busy_loop_that_waits_for_a_clock_is_ended_in_real_time(pytester: pytest.Pytester) -> None:
+def test_a_busy_loop_that_waits_for_a_clock_ends(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         MARKS
         + """
 async def test_it():
-    end = monotonic() + 1
-    while monotonic() < end:
+    start = monotonic()
+    while monotonic() < start + 5:
+        pass
+    assert time.time() > 0 and start + 5 < monotonic() < start + 6
+    await asyncio.sleep(1)
+    assert monotonic() == monotonic()
+"""
+    )
+    pytester.runpytest("--timeout=60").assert_outcomes(passed=1)
+
+
+def test_a_busy_loop_is_ended_in_real_time(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        MARKS
+        + """
+async def test_it():
+    while monotonic() > 0:
         pass
 
 async def test_after():

@@ -5,7 +5,8 @@ object what time it is. ``monotonic``, ``perf_counter`` and their ``_ns`` are ou
 
 The rules:
 
-- A clock stands where it stood when the session began, plus the time of the loop. It is the same until the next await.
+- A clock stands where it stood when the session began, plus the time of the loop. It is the same until the next await,
+  unless somebody asks so often that it must be to wait: then it creeps.
 - Each time that it is found to have moved, it is a microsecond later than the loop. No sleep ends on time, and programs
   may rely on that: ``monotonic() - start > ttl`` is true after ``sleep(ttl)``, always. (Sums of floats are not exact;
   without this even ``>=`` would not be. A microsecond is what ``datetime`` and a float of this century can tell.)
@@ -43,6 +44,9 @@ _REAL = frozenset(
 )
 #: These call what others gave them: ``to_thread(time.sleep, 1)``, or any ``time.sleep`` that is listened to.
 _PASS_ON = ("pytest_interleave.loop.jobs", "pytest_interleave.loop.idling")
+#: After so many reads without an await each one more takes so many nanoseconds.
+_MOST_READS = 10_000
+_CREEP = 100_000
 _MICROSECOND = 1_000
 _SECOND = 1_000_000_000
 
@@ -106,13 +110,14 @@ class Clocks:
         """
         self._is_begun = True
         self._number += 1
+        self._reads = 0
         #: Time goes on, whichever of the loops it is that moves it: fixtures of wider scope have one of their own.
         self._loops: tuple[HasTime, ...] = loops
         self._base = seconds - sum(loop.time() for loop in loops)
         if not seconds:
             self._seen = 0.0
             self._late = 0
-            #: Nanoseconds that somebody slept, and not by the loop.
+            #: Nanoseconds that somebody slept, or waited busily, and not by the loop.
             self._slept = 0
 
     def follow(self, loop: HasTime) -> None:
@@ -215,4 +220,8 @@ class Clocks:
         if seconds != self._seen:
             self._seen = seconds
             self._late += 1
+            self._reads = 0
+        self._reads += 1
+        if self._reads > _MOST_READS:
+            self._slept += _CREEP
         return (round(seconds * 1e6) + self._late) * _MICROSECOND + self._slept
