@@ -17,7 +17,7 @@ from pytest_interleave import Outcome, explore, interrupt
 from pytest_interleave.exploration.execution import Execution, Limits
 from pytest_interleave.exploration.token import Token
 from pytest_interleave.schedule import WAITING, WOKEN, EventId
-from pytest_interleave.strategies.guided import Guided, cancelled
+from pytest_interleave.strategies.guided import Guided, answer
 
 #: The task that runs the operation: the first child of the test.
 _OPERATION = (1, 1)
@@ -72,7 +72,7 @@ def run(function: Callable[[], Coroutine[Any, Any, Any]], constraints: dict[Even
 
 
 def at(suspension: int, way: int = WAITING, kind: str = "cancel") -> dict[EventId, EventId]:
-    return {(_OPERATION, kind, suspension): cancelled(way)}
+    return {(_OPERATION, kind, suspension): answer(way)}
 
 
 # -- what is found ---------------------------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ def test_children_are_interrupted_where_they_stand() -> None:
         places.append(outcome.place)
 
     for suspension in (1, 2):
-        assert run(program, {((1, 1, 1), "cancel", suspension): cancelled(WAITING)}) is None
+        assert run(program, {((1, 1, 1), "cancel", suspension): answer(WAITING)}) is None
 
     first = child.__code__.co_firstlineno
     assert places == [f"test_interrupt.py:{first + 1}", f"test_interrupt.py:{first + 2}"]

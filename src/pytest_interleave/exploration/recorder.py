@@ -100,6 +100,7 @@ class Recorder:
             starts=self.starts,
             steps=steps,
             forced_deadlines=forced_deadlines,
+            has_drawn=bool(self._drawn),
         )
 
     def constraints(self) -> dict[EventId, EventId]:

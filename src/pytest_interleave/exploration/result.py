@@ -40,6 +40,8 @@ class RunResult:
     steps: int = 0
     #: A timeout fired although what it was to guard was only late: then a TimeoutError says nothing.
     forced_deadlines: int = 0
+    #: Values were drawn that are not the first.
+    has_drawn: bool = False
 
     @property
     def is_honest_timeout(self) -> bool:

@@ -11,7 +11,8 @@ Stages, in this order (numbers as in the design; 2 and 4, which need to see read
 5. random strategies, in turn with stage 3: POS, PCT, random latency. (Measured on 23 known bugs: POS alone needs a
    geometric mean of 12 runs, the extremes of stage 3 in turn with it 10.)
 
-Then, with what is left of the budget, orders that asyncio never makes: they give a note, not a failure.
+Then, with what is left of the budget, or once no order is new any more, orders that asyncio never makes: they give a
+note, not a failure (``odd_orders.py``).
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from random import Random
 from time import perf_counter
 
 from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded, StepLimit
+from pytest_interleave.exploration.odd_orders import has_several_tasks, odd_orders
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
 from pytest_interleave.schedule import AGAIN, CANCEL, CANCELLATIONS, CUTS, GONE, WAITING, Decider, EventId, Fifo, Vector
 from pytest_interleave.strategies.guided import Guided, answer, repeat
 from pytest_interleave.strategies.latency import Latency
-from pytest_interleave.strategies.order import RandomOrder
 from pytest_interleave.strategies.pct import Pct
 from pytest_interleave.strategies.pos import Pos
 
@@ -48,6 +49,10 @@ NEVER: EventId = ((), "never", 0)
 _SMALL_TREE = 6
 #: At so many suspensions of its clean-up an operation is cancelled a second time.
 _MOST_AGAIN = 4
+#: After so many runs without a new order, or a quarter of the budget, the search for those that asyncio makes ends.
+_SATURATED_RUNS = 100
+#: How much of the budget goes to orders that asyncio never makes, where all others were tried.
+_ODD_SHARE = 0.2
 #: How much of the budget ``--interleave-cancel`` may take.
 _CUT_SHARE = 0.7
 
@@ -99,6 +104,7 @@ class Search:
         self.exploration = Exploration(seed=seed, mode=mode)
         self._orders: set[int] = set()
         self._recent_new: list[bool] = []
+        self._has_drawn = False
         self._started = perf_counter()
         #: Every cancellation was tried, and no such run had other choice points.
         self._tried_all_cancellations = False
@@ -123,6 +129,7 @@ class Search:
         fingerprint = result.trace.fingerprint()
         self._recent_new.append(fingerprint not in self._orders)
         self._orders.add(fingerprint)
+        self._has_drawn = self._has_drawn or result.has_drawn
         return result
 
     def _has_budget(self, share: float = 1.0) -> bool:
@@ -147,9 +154,11 @@ class Search:
         done.suspensions = len(first.suspensions())
         if self.is_repeated_by_caller and done.nothing_to_choose and not self.cancel:
             done.runs += 1
-            return "exhausted"
+            return "failed" if self._has_odd_failure(first) else "exhausted"
         if done.nothing_to_choose and not self.cancel and done.mode in ("stock", "realistic"):
-            return "failed" if self._differs_when_repeated(first) else "inconclusive" if done.reason else "exhausted"
+            if self._differs_when_repeated(first) or self._has_odd_failure(first):
+                return "failed"
+            return "inconclusive" if done.reason else "exhausted"
         for decider in self.saved:
             if self._try(decider):
                 return "failed"
@@ -165,17 +174,15 @@ class Search:
                 return "failed" if self._differs_when_repeated(first) else "exhausted"
         if first.points or done.suspensions:
             if self._walk_small_tree(first):
-                return "failed" if done.failures or self._differs_when_repeated(first) else "exhausted"
+                if done.failures or self._differs_when_repeated(first):
+                    return "failed"
+                return "failed" if self._look_for_notes(first, _ODD_SHARE) else "exhausted"
             for decider in self._mixed(first):
-                if not self._has_budget(orders_share):
+                if not self._has_budget(orders_share) or self._is_saturated():
                     break
                 if self._try(decider):
                     return "failed"
-        if self._differs_when_repeated(first):
-            return "failed"
-        if not done.notes and self.order_only != "off":
-            self._look_for_notes(first)
-        if done.failures:
+        if self._differs_when_repeated(first) or self._look_for_notes(first):
             return "failed"
         return "inconclusive" if done.reason else "sampled"
 
@@ -347,17 +354,29 @@ class Search:
                 seen.add((event, condition))
                 yield Guided({event: condition})
 
-    def _sibling_orders(self, first: RunResult) -> Iterator[Decider]:
-        """Swap the first steps of tasks that start together."""
-        for _ in range(min(first.starts * 3, 20)):
-            yield RandomOrder(Random(self.random.random()), holds=False)
+    def _is_saturated(self) -> bool:
+        """Whether the last runs brought no order that was new: what is left of the budget serves odd orders better."""
+        most = max(_SATURATED_RUNS // 4, min(_SATURATED_RUNS, self.budget.runs // 4))
+        recent = self._recent_new[-most:]
+        return len(self._recent_new) > most and not any(recent) and not self._has_drawn
 
-    def _look_for_notes(self, first: RunResult) -> None:
-        turns = 3 if self.exploration.mode == "portable" else 4
-        siblings = self._sibling_orders(first)
-        while self._has_budget() and not self.exploration.notes and not self.exploration.failures:
-            decider = next(siblings, None)
-            self._try(decider or RandomOrder(Random(self.random.random()), turns=turns))
+    def _has_odd_failure(self, first: RunResult) -> bool:
+        """Look for notes on a test that leaves nothing to choose, if it has tasks enough."""
+        return has_several_tasks(first) and self._look_for_notes(first, _ODD_SHARE)
+
+    def _look_for_notes(self, first: RunResult, share: float = 1.0) -> bool:
+        """Try orders that asyncio never makes, with that share of the budget. True: one of them is a failure."""
+        done = self.exploration
+        if done.notes or self.order_only == "off":
+            return False
+        most = done.runs + self.budget.runs * share
+        turns = 3 if done.mode == "portable" else 4
+        for decider in odd_orders(first, self.random, turns):
+            if not self._has_budget() or done.runs >= most:
+                break
+            if self._try(decider) or done.notes:
+                break
+        return bool(done.failures)
 
     # -- failures ------------------------------------------------------------------------------------------------
 
