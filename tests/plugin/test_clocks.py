@@ -127,6 +127,17 @@ async def test_it():
 
 
 def test_workers_start_at_the_same_instant(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+import os, time_machine
+
+travel = time_machine.travel(os.getpid() * 1000)  # until tests are collected no two processes agree on the time
+travel.start()
+
+def pytest_collection():
+    travel.stop()
+"""
+    )
     pytester.makepyfile(
         MARKS
         + """

@@ -12,7 +12,9 @@ from pytest_interleave.errors import ClocksUnavailable
 KEY = "clocks"
 INI = "interleave_clocks"
 _FLAG = "--interleave-clocks"
-_SESSION_START = "interleave_clocks_start"
+#: What a worker of pytest-xdist is told the session's start by.
+FOR_WORKERS = "interleave_clocks_start"
+_START = pytest.StashKey[int]()
 _MARKS = ("interleave", "virtual_time")
 
 
@@ -29,10 +31,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 def session_start(config: pytest.Config) -> int:
     """Return the instant at which virtual clocks start in this session, in all of pytest-xdist's workers."""
-    start: int | None = getattr(config.option, _SESSION_START, None)
-    if start is None:  # the controller's options are sent to the workers
-        start = next_second()
-        setattr(config.option, _SESSION_START, start)
+    start = config.stash.get(_START, None)
+    if start is None:
+        given_by_controller = getattr(config, "workerinput", {}).get(FOR_WORKERS)
+        start = config.stash[_START] = next_second() if given_by_controller is None else int(given_by_controller)
     return start
 
 
@@ -52,7 +54,7 @@ def read_clocks(config: pytest.Config) -> int | None:
         except ClocksUnavailable as why:
             raise pytest.UsageError(f"{_FLAG if config.getoption('interleave_clocks') else INI}: {why}") from None
         if value not in ("true", "false"):
-            setattr(config.option, _SESSION_START, configured)  # where a mark's clocks start, too
+            config.stash[_START] = configured  # where a mark's clocks start, too
     return configured
 
 

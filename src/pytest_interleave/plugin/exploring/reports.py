@@ -17,8 +17,9 @@ from _pytest.pathlib import bestrelpath
 
 from pytest_interleave.clock.instants import write_instant
 from pytest_interleave.errors import LeftBehind, LostException, RunEnded
+from pytest_interleave.plugin.clock_options import FOR_WORKERS as CLOCKS_FOR_WORKERS
 from pytest_interleave.plugin.clock_options import INI as CLOCKS_KEY
-from pytest_interleave.plugin.clock_options import clocks_of, read_clocks
+from pytest_interleave.plugin.clock_options import clocks_of, read_clocks, session_start
 from pytest_interleave.plugin.detecting.hooks import findings_of
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.options import ExploreSettings
@@ -127,7 +128,8 @@ class Reporter:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Give the seed to a worker of pytest-xdist."""
+        """Give the seed, and where virtual clocks start, to a worker of pytest-xdist."""
+        node.workerinput[CLOCKS_FOR_WORKERS] = str(session_start(self.config))
         node.workerinput["interleave_seed"] = str(self.settings.seed)
 
     # -- the session ---------------------------------------------------------------------------------------------
