@@ -319,3 +319,32 @@ def test_a_deadline_that_nothing_from_outside_has_come_since_overtakes_no_steps(
     )
 
     result.assert_outcomes(passed=1)
+
+
+def test_a_deadline_does_not_pass_together_with_what_comes_in_while_the_loop_is_still_at_work(explore: Any) -> None:
+    result = explore(
+        """
+        async def answer():
+            await asyncio.sleep(0.01)
+
+        @pytest.mark.asyncio
+        async def test_a_worker_stops_within_a_second():
+            async def worker():
+                waiting = asyncio.create_task(asyncio.sleep(3600))
+                try:
+                    await waiting
+                finally:
+                    waiting.cancel()
+                    await asyncio.wait({waiting})
+
+            task = asyncio.create_task(worker())
+            late = asyncio.create_task(answer())
+            await asyncio.sleep(0.05)
+            task.cancel()
+            done, pending = await asyncio.wait({task}, timeout=1)
+            await late
+            assert not pending
+        """,
+    )
+
+    result.assert_outcomes(passed=1)

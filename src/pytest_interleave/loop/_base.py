@@ -14,6 +14,7 @@ from pytest_interleave.loop import _plain, keyed, ordered
 from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Jobs
 from pytest_interleave.loop.outside import Outside
+from pytest_interleave.loop.sleeps import is_local_to, is_started_beside
 from pytest_interleave.loop.tasks import ControlledFuture, ControlledTask
 from pytest_interleave.schedule import Decider
 
@@ -75,7 +76,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.turns = 0
         self.forced_deadlines = 0
         self._late_seconds = 0.0
-        self._came = 0
+        self._rests = 0
         self.decider: Decider | None = None
         self.is_in_real_time = False
         self._real_start = 0.0
@@ -104,6 +105,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._start: list[list[int]] | None = None
         #: The number of the last task that was there when the run began.
         self.first_number = 0
+        #: Tasks of the test's own code that code under test has started: work, and nobody's arrival.
+        self.given_tasks: set[int] = set()
         self.hashed_futures = 0
         self._by_callback: list[bool] = [False]
         #: For each task by number: its parent's number, its ordinal there.
@@ -160,10 +163,11 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.first_number = self._number
         self.hashed_futures = 0
         self.trace = []
+        self.given_tasks = set()
         self._steps = self._busy = 0
         self.forced_deadlines = 0
         self._late_seconds = 0.0
-        self._came = 0
+        self._rests = 0
         self.after_step = self.at_end = None
         self.interruptions, self.suspensions, self.strikes = [], {}, {}
         self._is_hurried = False
@@ -197,6 +201,11 @@ class BaseLoop(asyncio.SelectorEventLoop):
     def is_origin_by_callback(self) -> bool:
         """Whether what runs now is a callback's work, or that of a task that a callback made."""
         return self._by_callback[self._origin]
+
+    @property
+    def is_origin_given(self) -> bool:
+        """Whether what runs now is a task of the test's own code that code under test has started."""
+        return self._origin in self.given_tasks
 
     @property
     def steps(self) -> int:
@@ -254,7 +263,10 @@ class BaseLoop(asyncio.SelectorEventLoop):
         in_callback = self._thread_id is not None and asyncio.current_task(self) is None
         self._by_callback.append(self._by_callback[origin] or in_callback)
         self.task_names.append(name if name is not None else f"Task-{number}")
-        self.task_codes.append(getattr(coro, "cr_code", None))
+        code = getattr(coro, "cr_code", None)
+        self.task_codes.append(code)
+        if is_local_to(code, self.script) and not is_started_beside(self.script, sys._getframe(2)):
+            self.given_tasks.add(number)
         if self.cutting is not None:
             self.cutting.note_task(number)
         return number

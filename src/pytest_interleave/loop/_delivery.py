@@ -29,8 +29,10 @@ class DeliveringLoop(PatientLoop):
             self._wait_at_choice()
         arrived = self._poll() if self._inbox or self._is_watching() else []
         jobs = self._collect_inbox() if self._inbox or self._jobs else []
-        if not ready and self.on_idle is not None:
-            self.on_idle()
+        if not ready:
+            self._rests += 1
+            if self.on_idle is not None:
+                self.on_idle()
         if not (ready or arrived or jobs):
             arrived, jobs = self._idle()
         is_busy = self._busy > BUSY_TURNS
@@ -60,7 +62,6 @@ class DeliveringLoop(PatientLoop):
             if chosen is None:
                 return
             self._busy = 0
-            self._came += 1
             delivered = delivered or chosen.__class__ is not Timer or chosen.stands_for == CODE_SLEEP
             if chosen.__class__ is Timer:
                 is_forced = chosen is not natural or bool(jobs or arrived)

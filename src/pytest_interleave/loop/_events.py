@@ -24,13 +24,13 @@ class Timer(asyncio.TimerHandle):
 
     __slots__ = (
         "armed",
-        "came_before",
         "is_for_idle",
         "kind",
         "late_before",
         "ordinal",
         "origin",
         "place",
+        "rests_before",
         "sort",
         "stands_for",
     )
@@ -48,8 +48,8 @@ class Timer(asyncio.TimerHandle):
     #: When it was set, and by how much events had been late in this run until then.
     armed: float
     late_before: float
-    #: How many outside events had come in by then.
-    came_before: int
+    #: How often the loop had had nothing to run by then.
+    rests_before: int
 
     def _repr_info(self) -> list[str]:
         return ["TimerHandle", *super()._repr_info()[1:]]

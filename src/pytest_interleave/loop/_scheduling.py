@@ -85,7 +85,7 @@ class SchedulingLoop(BaseLoop):
         timer.sort = (when, self._sequence)
         timer.armed = self._now
         timer.late_before = self._late_seconds
-        timer.came_before = self._came
+        timer.rests_before = self._rests
         timer.is_for_idle = False
         setter = sys._getframe(1)
         classify(timer, callback, setter.f_back if setter.f_globals is globals() else setter, self)

@@ -94,17 +94,17 @@ class TimerLoop(SchedulingLoop):
 
         What they overtake must not become too late. The test's own sleeps say "by now the others have done what they
         could", so they do not overtake work that waits for nothing outside; ``sleep(0)`` stands for outside work there.
-        Nor does a deadline if nothing came in since it was set: steps alone do not take as long.
+        Nor does a deadline if there was always something to run since it was set: steps alone do not take as long.
         """
         if not timers:
             return timers
-        if is_work_internal:
+        if self._ready:
             timers = [
                 timer
                 for timer in timers
                 if timer.stands_for == CODE_SLEEP
-                or (timer.stands_for == DEADLINE and timer.came_before < self._came)
-                or (timer.stands_for in (DEADLINE, NESTED_SLEEP) and self._has_yields())
+                or (timer.rests_before < self._rests if timer.stands_for == DEADLINE else not is_work_internal)
+                or (timer.stands_for != SCRIPT_SLEEP and self._has_yields())
             ]
         since = natural._when if natural.__class__ is Timer else self._now
         limit = since + _MOST_LATE_SECONDS

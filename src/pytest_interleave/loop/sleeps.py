@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import FrameType
+from pathlib import PurePath
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.loop._events import SLEEP_CALLBACK, Timer
@@ -42,11 +43,30 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
     if script is not None and code.co_filename == script.co_filename:
         if code is script:
             timer.stands_for = SCRIPT_SLEEP
-        elif code.co_qualname.startswith(script.co_qualname + ".<locals>."):
+        elif is_local_to(code, script) and not loop.is_origin_given:
             # In the first frame of a task it says when somebody comes; deeper, it is a double of outside work.
             caller = frame.f_back
             is_first = caller is None or caller.f_code is script or not is_user_code(caller.f_code.co_filename)
             timer.stands_for = NESTED_SLEEP if is_first else CODE_SLEEP
+
+
+def is_local_to(code: CodeType | None, script: CodeType | None) -> bool:
+    """Whether that code stands inside the test function."""
+    return (
+        code is not None
+        and script is not None
+        and code.co_filename == script.co_filename
+        and code.co_qualname.startswith(script.co_qualname + ".<locals>.")
+    )
+
+
+def is_started_beside(script: CodeType, frame: FrameType | None) -> bool:
+    """Whether a task is started by code in the test's own folder, such as its helpers, and not by code under test."""
+    while frame is not None:
+        if is_user_code(frame.f_code.co_filename) and frame.f_globals.get("__name__", "").partition(".")[0] != "anyio":
+            return PurePath(frame.f_code.co_filename).parent == PurePath(script.co_filename).parent
+        frame = frame.f_back
+    return True
 
 
 def _is_library_waiting(setter: FrameType, loop: BaseLoop) -> bool:
