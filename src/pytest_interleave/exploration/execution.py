@@ -108,7 +108,9 @@ class Execution:
                 raise
             except BaseException as raised:
                 error = raised
-            result = recorder.result(error, steps=loop.steps, forced_deadlines=loop.forced_deadlines)
+            result = recorder.result(
+                error, steps=loop.steps, forced_deadlines=loop.forced_deadlines, unfired=loop.unfired
+            )
             loop.clear()
         return result
 

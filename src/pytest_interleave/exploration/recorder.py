@@ -86,12 +86,20 @@ class Recorder:
         path = self._trace.path
         return [((path(origin), kind, ordinal), ways - 1) for kind, origin, ordinal, ways in self._suspensions]
 
-    def result(self, error: BaseException | None, *, steps: int, forced_deadlines: int) -> RunResult:
+    def result(
+        self,
+        error: BaseException | None,
+        *,
+        steps: int,
+        forced_deadlines: int,
+        unfired: Sequence[tuple[int, int, int, int]],
+    ) -> RunResult:
         """Return what the run came to."""
-        assert self._trace is not None
+        trace = self._trace
+        assert trace is not None
         return RunResult(
             error=error,
-            trace=self._trace,
+            trace=trace,
             vector=self.vector,
             widths=self.widths,
             constraints=self.constraints,
@@ -100,6 +108,7 @@ class Recorder:
             starts=self.starts,
             steps=steps,
             forced_deadlines=forced_deadlines,
+            unfired=lambda: [((trace.path(of), "timer", nth), begin, end) for of, nth, begin, end in unfired],
             has_drawn=bool(self._drawn),
         )
 

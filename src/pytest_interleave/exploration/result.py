@@ -40,6 +40,8 @@ class RunResult:
     steps: int = 0
     #: A timeout fired although what it was to guard was only late: then a TimeoutError says nothing.
     forced_deadlines: int = 0
+    #: Says which deadlines of the user's were not reached, and between which events each was set.
+    unfired: Callable[[], list[tuple[EventId, int, int]]] = list
     #: Values were drawn that are not the first.
     has_drawn: bool = False
 

@@ -7,7 +7,7 @@ Stages, in this order (numbers as in the design; 2 and 4, which need to see read
 6. operations under ``interrupt``, cancelled at each suspension in each way, then once more while they clean up. A few
    times as many runs as there are suspensions, so it comes before all that has no end.
 3. each outside event, one at a time: held back until nothing else can come, or let in at once; then moved behind or
-   before another. All schedules, where they are few.
+   before another. So are deadlines that were not reached. All schedules, where they are few.
 5. random strategies, in turn with stage 3: POS, PCT, random latency. (Measured on 23 known bugs: POS alone needs a
    geometric mean of 12 runs, the extremes of stage 3 in turn with it 10.)
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import PurePath
 from random import Random
 from time import perf_counter
@@ -47,6 +47,8 @@ _OUTSIDE = ("timer", "read", "write", "thread")
 NEVER: EventId = ((), "never", 0)
 #: A tree of choices is walked whole if it may be this small.
 _SMALL_TREE = 6
+#: So many of the user's deadlines that are not reached in asyncio's own order are let in at each turn.
+_MOST_UNFIRED = 8
 #: At so many suspensions of its clean-up an operation is cancelled a second time.
 _MOST_AGAIN = 4
 #: After so many runs without a new order, or a quarter of the budget, the search for those that asyncio makes ends.
@@ -265,17 +267,31 @@ class Search:
     def _mixed(self, first: RunResult) -> Iterator[Decider]:
         """Take turns between the extremes and POS, then between all the strategies and small moves of one event."""
         pos = self._random(lambda random: Pos(random))
+        deadlines = self._reached_deadlines(first)
         for decider in self._extremes(first):
             yield decider
             yield next(pos)
+            yield from islice(deadlines, 1)
         points = max(first.points, 1)
         moves = self._postponements(first)
         pct = self._random(lambda random: Pct(random, 3, points))
         latency = self._random(lambda random: Latency(random, points))
-        for strategy in cycle((pos, moves, pos, pct, moves, pos, latency)):
+        for strategy in cycle((pos, moves, deadlines, pos, pct, moves, deadlines, pos, latency)):
             decider_or_none = next(strategy, None)
             if decider_or_none is not None:
                 yield decider_or_none
+
+    def _reached_deadlines(self, first: RunResult) -> Iterator[Decider]:
+        """Let each of the user's deadlines be reached at each turn until what it guards was done."""
+        events = first.trace.events()
+        reached = [
+            (deadline, events[index])
+            for deadline, begin, end in first.unfired()[:_MOST_UNFIRED]
+            for index in range(begin, end)
+        ]
+        self.random.shuffle(reached)
+        for deadline, condition in reached:
+            yield Guided({deadline: condition})
 
     def _random(self, make: Callable[[Random], Decider]) -> Iterator[Decider]:
         while True:

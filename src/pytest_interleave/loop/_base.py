@@ -77,6 +77,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.forced_deadlines = 0
         self._late_seconds = 0.0
         self._rests = 0
+        #: Deadlines of the user's that were not reached: origin, ordinal, the part of the trace in which they were set.
+        self.unfired: list[tuple[int, int, int, int]] = []
         self.decider: Decider | None = None
         self.is_in_real_time = False
         self._real_start = 0.0
@@ -168,6 +170,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.forced_deadlines = 0
         self._late_seconds = 0.0
         self._rests = 0
+        self.unfired = []
         self.after_step = self.at_end = None
         self.interruptions, self.suspensions, self.strikes = [], {}, {}
         self._is_hurried = False

@@ -31,6 +31,7 @@ class Timer(asyncio.TimerHandle):
         "origin",
         "place",
         "rests_before",
+        "set_at",
         "sort",
         "stands_for",
     )
@@ -50,6 +51,8 @@ class Timer(asyncio.TimerHandle):
     late_before: float
     #: How often the loop had had nothing to run by then.
     rests_before: int
+    #: How many entries the trace had by then.
+    set_at: int
 
     def _repr_info(self) -> list[str]:
         return ["TimerHandle", *super()._repr_info()[1:]]

@@ -13,7 +13,9 @@ from typing import Any, cast
 from pytest_interleave.loop._base import BaseLoop
 from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Job
+from pytest_interleave.loop.places import rank
 from pytest_interleave.loop.sleeps import classify
+from pytest_interleave.schedule import DEADLINE
 
 _NEVER = float("inf")
 
@@ -86,6 +88,7 @@ class SchedulingLoop(BaseLoop):
         timer.armed = self._now
         timer.late_before = self._late_seconds
         timer.rests_before = self._rests
+        timer.set_at = len(self.trace)
         timer.is_for_idle = False
         setter = sys._getframe(1)
         classify(timer, callback, setter.f_back if setter.f_globals is globals() else setter, self)
@@ -102,6 +105,9 @@ class SchedulingLoop(BaseLoop):
         if not handle._scheduled:  # type: ignore[attr-defined]
             return
         self._cancelled_timers += 1
+        timer = cast(Timer, handle)
+        if timer.stands_for == DEADLINE and self.decider is not None and timer.place and rank(timer.place[0]) == 2:
+            self.unfired.append((timer.origin, timer.ordinal, timer.set_at, len(self.trace)))
         if self._cancelled_timers > 100 and self._cancelled_timers * 2 > len(self._timers):
             self._timers = [timer for timer in self._timers if not timer._cancelled]
             self._cancelled_timers = 0

@@ -180,7 +180,10 @@ class ItemExecution:
         """Return what the last run came to."""
         assert self._recorder is not None
         pool = self.pool
-        return self._recorder.result(error, steps=pool.steps, forced_deadlines=pool.loop.forced_deadlines)
+        loop = pool.loop
+        return self._recorder.result(
+            error, steps=pool.steps, forced_deadlines=loop.forced_deadlines, unfired=loop.unfired
+        )
 
     def forget(self) -> None:
         """Leave the item as pytest expects it before its own protocol."""
