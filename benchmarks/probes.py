@@ -14,8 +14,13 @@ from benchmarks.programs import probes
 from benchmarks.programs.probes import PROBES, Probe, is_good, judge
 
 PAGE = ROOT / "docs" / "probes.md"
-OURS = Environment(probes.OURS, is_ours=True)
-COLUMNS = (OURS, Environment("pytest-asyncio"), Environment("anyio"))
+#: One probe holds a scope of anyio's, with each plugin.
+_ANYIO = ("anyio==4.16.0",)
+COLUMNS = {
+    probes.OURS: Environment(f"probes-{probes.OURS}", is_ours=True, replaced=_ANYIO, file=probes.OURS),
+    "pytest-asyncio": Environment("probes-pytest-asyncio", replaced=_ANYIO, file="pytest-asyncio"),
+    "anyio": Environment("anyio"),
+}
 _BEGIN = "<!-- written by python -m benchmarks.probes -->\n"
 _HEADS = {True: "wrong", False: "right"}
 
@@ -24,7 +29,7 @@ def main() -> int:
     """Judge all probes with each plugin and rewrite the page."""
     try:
         interpreter = find_interpreter("3.11")
-        pythons = {environment.name: python_of(environment, interpreter) for environment in COLUMNS}
+        pythons = {name: python_of(environment, interpreter) for name, environment in COLUMNS.items()}
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 2
@@ -45,7 +50,7 @@ def _judge(python: Path, probe: Probe, name: str) -> str:
 
 def render(verdicts: Mapping[str, Mapping[str, str]]) -> str:
     """Return the tables, those of wrong and of right programs; what misleads a person is bold."""
-    names = [environment.name for environment in COLUMNS]
+    names = list(COLUMNS)
     lines: list[str] = []
     for is_wrong, head in _HEADS.items():
         chosen = [probe for probe in PROBES if probe.is_wrong is is_wrong]

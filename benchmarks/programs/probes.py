@@ -15,9 +15,10 @@ from typing import NamedTuple
 PATIENCE_SECONDS = 10
 
 _HEAD = """\
-import asyncio, contextvars, functools, threading, time, unittest, warnings
+import asyncio, contextvars, functools, os, subprocess, sys, threading, time, unittest, warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
@@ -99,6 +100,10 @@ PROBES: tuple[Probe, ...] = (
         "    while time.process_time() < end:\n        pass\n",
     ),
     _wrong(
+        "a subprocess that is waited for",
+        "async def test_it():\n    subprocess.run([sys.executable, '-c', 'import time; time.sleep(0.4)'])\n",
+    ),
+    _wrong(
         "an async generator left open", "async def test_it():\n    kept.append(ticks())\n    await anext(kept[0])\n"
     ),
     _wrong(
@@ -111,6 +116,17 @@ PROBES: tuple[Probe, ...] = (
         "async def test_it():\n"
         "    await asyncio.create_subprocess_exec('sleep', '5', stdout=asyncio.subprocess.PIPE)\n",
     ),
+    _wrong(
+        "an executor that is never shut down",
+        "async def test_it():\n    kept.append(ThreadPoolExecutor())\n"
+        "    await asyncio.get_running_loop().run_in_executor(kept[0], int)\n",
+    ),
+    _wrong("a context variable left set by sync code", "def test_it():\n    variable.set('mine')\n"),
+    _wrong("an environment variable left set", "async def test_it():\n    os.environ['PROBE'] = '1'\n"),
+    _wrong("a function of `asyncio` left replaced", "async def test_it():\n    asyncio.open_connection = work\n"),
+    _wrong(
+        "a `mock.patch` that is not stopped", "async def test_it():\n    patch('asyncio.open_connection').start()\n"
+    ),
     _wrong("a wait for what nobody brings", "async def test_it():\n    await asyncio.Event().wait()\n"),
     _wrong(
         "two tasks that wait for each other's lock",
@@ -118,6 +134,35 @@ PROBES: tuple[Probe, ...] = (
         "        async with second:\n            pass\n\n"
         "async def test_it():\n    one, two = asyncio.Lock(), asyncio.Lock()\n"
         "    await asyncio.gather(take(one, two), take(two, one))\n",
+    ),
+    _wrong(
+        "a lock whose holder has ended",
+        "async def take(lock):\n    await lock.acquire()\n\n"
+        "async def test_it():\n    lock = asyncio.Lock()\n    await asyncio.create_task(take(lock))\n"
+        "    async with lock:\n        pass\n",
+    ),
+    _wrong(
+        "a signal that comes before its waiter",
+        "async def test_it():\n    condition = asyncio.Condition()\n"
+        "    async with condition:\n        condition.notify_all()\n"
+        "    async with condition:\n        await condition.wait()\n",
+    ),
+    _wrong(
+        "a task that swallows its cancellation",
+        "async def polls():\n    while True:\n        try:\n            await asyncio.sleep(0.01)\n"
+        "        except asyncio.CancelledError:\n            pass\n\n"
+        "async def test_it():\n    asyncio.create_task(polls())\n    await asyncio.sleep(0)\n",
+    ),
+    _wrong(
+        "… and waits elsewhere",
+        "async def goes_on():\n    try:\n        await asyncio.sleep(60)\n"
+        "    except asyncio.CancelledError:\n        pass\n    await asyncio.Event().wait()\n\n"
+        "async def test_it():\n    asyncio.create_task(goes_on())\n    await asyncio.sleep(0)\n",
+    ),
+    _wrong(
+        "an async fixture asked for by `getfixturevalue` in an async test",
+        "@pytest.fixture\nasync def value():\n    return 1\n\n"
+        "async def test_it(request):\n    assert request.getfixturevalue('value') == 1\n",
     ),
     _wrong(
         "a task group of a fixture fails during the test",
@@ -153,6 +198,11 @@ PROBES: tuple[Probe, ...] = (
         "async def test_it(limit):\n    await work()\n",
     ),
     _right(
+        "`anyio.CancelScope` held over the `yield` of a fixture",
+        "@pytest.fixture\nasync def scope():\n    import anyio\n    with anyio.CancelScope() as scope:\n"
+        "        yield scope\n\nasync def test_it(scope):\n    await work()\n",
+    ),
+    _right(
         "an async fixture in a sync test",
         "@pytest.fixture\nasync def value():\n    await work()\n    return 1\n\n"
         "def test_it(value):\n    assert value == 1\n",
@@ -180,6 +230,29 @@ PROBES: tuple[Probe, ...] = (
         "exceptions that `gather` returns",
         "async def test_it():\n    error, = await asyncio.gather(fails(), return_exceptions=True)\n"
         "    assert isinstance(error, LookupError)\n",
+    ),
+    _right(
+        "a task that cleans up when it is cancelled at the end",
+        "@pytest.fixture\nasync def cleaned():\n    yield kept\n    assert kept == ['clean']\n\n"
+        "async def works():\n    try:\n        await asyncio.sleep(60)\n    finally:\n"
+        "        await asyncio.sleep(0.1)\n        kept.append('clean')\n\n"
+        "async def test_it(cleaned):\n    task = asyncio.create_task(works())\n    await asyncio.sleep(0)\n"
+        "    task.cancel()\n    await asyncio.wait([task])\n",
+    ),
+    _right(
+        "a lock taken and given back without `async with`",
+        "async def test_it():\n    lock = asyncio.Lock()\n    await lock.acquire()\n    try:\n        await work()\n"
+        "    finally:\n        lock.release()\n",
+    ),
+    _right(
+        "an executor in `with`",
+        "async def test_it():\n    with ThreadPoolExecutor() as pool:\n"
+        "        await asyncio.get_running_loop().run_in_executor(pool, int)\n",
+    ),
+    _right(
+        "patches that `monkeypatch` takes back",
+        "async def test_it(monkeypatch):\n    monkeypatch.setattr(asyncio, 'open_connection', work)\n"
+        "    monkeypatch.setenv('PROBE', '1')\n\nasync def test_next():\n    assert 'PROBE' not in os.environ\n",
     ),
     _right("a slow call in a thread", "async def test_it():\n    await asyncio.to_thread(time.sleep, 0.3)\n"),
     _right(
@@ -218,13 +291,14 @@ def judge(
     *,
     plugin: str = OURS,
     patience_seconds: float = PATIENCE_SECONDS,
+    options: Sequence[str] = (),
 ) -> str:
     """Run a probe in an empty folder; return ``fails``, ``told``, ``warning``, ``xfails``, ``passes`` or ``hangs``."""
     (folder / "pytest.ini").write_text("[pytest]\n" + _INI[plugin])
     (folder / "test_probe.py").write_text(_HEAD + probe.source)
     if plugin == "anyio":
         (folder / "conftest.py").write_text(_ANYIO_CONFTEST)
-    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *probe.arguments, "test_probe.py"]
+    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *probe.arguments, *options, "test_probe.py"]
     return _run(command, folder, patience_seconds)
 
 

@@ -200,3 +200,73 @@ def test_the_reference_has_each_detector_with_its_level() -> None:
     assert [
         name for name, (level, what) in DETECTORS.items() if f"| `{name}` | `{level.value}` | {what}" not in reference
     ] == []
+
+
+REAL = """
+import asyncio, time
+
+async def send(): pass
+
+async def charge():
+    raise LookupError("no such card")
+
+async def test_lies_thrice():
+    send()
+    asyncio.create_task(charge())
+    await asyncio.sleep(0)
+    asyncio.create_task(asyncio.sleep(60), name="courier")
+    time.sleep(0.4)
+
+async def test_fails_and_lies():
+    send()
+    assert 1 == 2
+
+async def test_right():
+    await asyncio.sleep(0)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--interleave", "--interleave-runs=3")], ids=["plain", "explored"])
+def test_what_detectors_find_comes_as_values(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(test_it=REAL)
+    # A lost exception fails explored runs by itself.
+    off = "--interleave-detect=lost-exception=off" if options else "--interleave-detect=left-open=off"
+
+    result = pytester.runpytest_subprocess("--interleave-json=out.json", off, *options)
+
+    result.assert_outcomes(failed=2, passed=1)
+    tests = json.loads(Path("out.json").read_text())["tests"]
+    found = {test["nodeid"].partition("::")[2]: test.get("findings", []) for test in tests}
+    names = [entry["detector"] for entry in found["test_lies_thrice"]]
+    assert sorted(names) == sorted(
+        ["never-awaited", "leaked-task", "blocked-loop", *([] if options else ["lost-exception"])]
+    )
+    for entry in found["test_lies_thrice"]:
+        assert entry["where"].startswith("test_it.py:")
+        assert entry["summary"]
+        assert entry["advice"]
+        assert entry["level"] == ("report" if entry["detector"] in ("leaked-task", "blocked-loop") else "fail")
+    assert found.get("test_right", []) == []
+
+
+def test_several_findings_are_one_failure_and_the_tests_own_goes_first(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(test_it=REAL)
+
+    result = pytester.runpytest_subprocess("--interleave-detect=blocked-loop=fail")
+
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ test_lies_thrice _*",
+            "3 findings:",
+            "[[]1[]] never-awaited: coroutine 'send' was never awaited  (test_it.py:9)",
+            "[[]2[]] lost-exception: Task exception was never retrieved: *",
+            "[[]3[]] blocked-loop: time.sleep(0.4) waited for *",
+            "*_ test_fails_and_lies _*",
+            ">       assert 1 == 2",
+            "*- interleave findings -*",
+            "never-awaited: coroutine 'send' was never awaited  (test_it.py:16)",
+        ]
+    )

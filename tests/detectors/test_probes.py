@@ -29,11 +29,19 @@ PROBES = load_probes()
 @pytest.mark.parametrize("probe", PROBES.PROBES, ids=lambda probe: probe.title)
 def test_our_column_is_current_and_misleads_nobody(probe: Any, tmp_path: Path) -> None:
     verdict = PROBES.judge(sys.executable, probe, tmp_path, patience_seconds=120)
+    strict = verdict
+    if verdict != "fails":
+        strict = PROBES.judge(sys.executable, probe, tmp_path, patience_seconds=120, options=["--interleave-strict"])
 
     assert PROBES.is_good(probe, verdict)
+    assert strict == ("fails" if probe.is_wrong else "passes")
     assert re.search(rf"^\| {re.escape(probe.title)} \| {verdict} \|", PAGE, re.MULTILINE)
 
 
-def test_the_page_has_each_probe_once() -> None:
+def test_the_page_has_each_probe_once_and_counts_them() -> None:
+    wrong = sum(probe.is_wrong for probe in PROBES.PROBES)
+
+    assert f"| judged well, of {wrong} | {wrong} |" in PAGE
+    assert f"| judged well, of {len(PROBES.PROBES) - wrong} | {len(PROBES.PROBES) - wrong} |" in PAGE
     for probe in PROBES.PROBES:
         assert PAGE.count(f"\n| {probe.title} |") == 1

@@ -167,3 +167,16 @@ def test_a_signal_that_the_suite_answers_is_left_to_it(pytester: pytest.Pytester
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*answered True*"])
     assert "courier" not in result.stderr.str()
+
+
+def test_the_call_graph_of_python_3_14_is_added_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def format_call_graph(task: "asyncio.Task[Any]") -> str:
+        return f"* {task.get_name()}\n  + Awaited by:"
+
+    monkeypatch.setattr(asyncio, "format_call_graph", format_call_graph, raising=False)
+
+    text = asyncio.run(_main())
+
+    _, _, graph = text.partition("asyncio's own call graph:\n")
+    assert "  * courier\n    + Awaited by:\n" in graph
+    assert "  * sleeper\n" in graph

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from pytest_interleave.loop import _plain
 from pytest_interleave.plugin.detecting.deadlocks import describe_waits
@@ -29,9 +29,19 @@ def describe_tasks(interrupted: FrameType | None = None) -> str:
             lines.append(f"Loop {number} of {len(loops)}: {loop!r}")
         try:
             lines += describe_waits(loop, None if interrupted is None else _frame_in(loop, interrupted))
+            lines += _call_graph(loop)
         except RuntimeError:  # the tasks of another thread come and go
             lines.append("  its tasks change too fast to be listed")
     return "\n".join(lines or ["No event loop is running in this process, so there are no tasks that wait."])
+
+
+def _call_graph(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """Return who awaits whom as asyncio tells it, from Python 3.14 on: it also knows who waits for a future."""
+    format_call_graph: Any = getattr(asyncio, "format_call_graph", None)
+    if format_call_graph is None:
+        return []
+    graphs = [format_call_graph(task) for task in sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())]
+    return ["asyncio's own call graph:", *(f"  {line}" for graph in graphs for line in graph.splitlines())]
 
 
 def _frame_in(loop: asyncio.AbstractEventLoop, interrupted: FrameType) -> FrameType | None:
