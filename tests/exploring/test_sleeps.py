@@ -83,3 +83,28 @@ def test_what_the_test_starts_comes_when_it_says(explore: Any, pytester: Any) ->
     )
 
     result.assert_outcomes(passed=1)
+
+
+def test_the_script_waits_for_what_it_gave_to_code_under_test(explore: Any, pytester: Any) -> None:
+    pytester.mkpydir("shop").joinpath("jobs.py").write_text(
+        "import asyncio\ndef spawn(coroutine):\n    return asyncio.get_running_loop().create_task(coroutine)\n"
+    )
+
+    result = explore(
+        """
+        from shop.jobs import spawn
+
+        async def test_two_jobs_are_done():
+            done = []
+
+            async def job(number):
+                await asyncio.sleep(0.01)
+                done.append(number)
+
+            jobs = [spawn(job(number)) for number in range(2)]
+            await asyncio.sleep(0.5)
+            assert sorted(done) == [0, 1]
+        """
+    )
+
+    result.assert_outcomes(passed=1)

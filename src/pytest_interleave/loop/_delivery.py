@@ -9,7 +9,7 @@ from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop import threads
 from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._patience import RESOLUTION, PatientLoop
-from pytest_interleave.schedule import CODE_SLEEP, DEADLINE
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, SCRIPT_SLEEP
 
 #: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
 BUSY_TURNS = 1000
@@ -36,7 +36,7 @@ class DeliveringLoop(PatientLoop):
         if not (ready or arrived or jobs):
             arrived, jobs = self._idle()
         is_busy = self._busy > BUSY_TURNS
-        delivered = False
+        delivered = is_from_outside = False
         is_data_here = bool(arrived)
         note = self.trace.append
         while True:
@@ -54,6 +54,8 @@ class DeliveringLoop(PatientLoop):
                 options: list[Any] = [natural]
                 is_work_internal = bool(ready) and not (arrived or jobs or delivered)
                 reachable = self._in_reach(timers, natural, is_work_internal)
+                if delivered and not is_from_outside:  # work of the test's own: its script waits for that
+                    reachable = [timer for timer in reachable if timer.stands_for != SCRIPT_SLEEP]
                 options += [event for event in (*arrived, *jobs, *reachable) if event is not natural]
                 if natural is not None and ready:
                     options.append(None)
@@ -62,7 +64,9 @@ class DeliveringLoop(PatientLoop):
             if chosen is None:
                 return
             self._busy = 0
-            delivered = delivered or chosen.__class__ is not Timer or chosen.stands_for == CODE_SLEEP
+            if chosen.__class__ is not Timer or chosen.stands_for == CODE_SLEEP:
+                delivered = True
+                is_from_outside = is_from_outside or chosen.__class__ is not Timer or not chosen.is_given
             if chosen.__class__ is Timer:
                 is_forced = chosen is not natural or bool(jobs or arrived)
                 if is_forced and chosen._when > self._now:

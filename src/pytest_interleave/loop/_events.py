@@ -25,6 +25,7 @@ class Timer(asyncio.TimerHandle):
     __slots__ = (
         "armed",
         "is_for_idle",
+        "is_given",
         "kind",
         "late_before",
         "ordinal",
@@ -45,6 +46,8 @@ class Timer(asyncio.TimerHandle):
     stands_for: int
     #: A library waits so long for itself, and no less than ``_IDLE_SECONDS``.
     is_for_idle: bool
+    #: Set in a coroutine of the test's own that code under test has started.
+    is_given: bool
     place: tuple[str, int] | None
     #: When it was set, and by how much events had been late in this run until then.
     armed: float

@@ -89,7 +89,7 @@ class SchedulingLoop(BaseLoop):
         timer.late_before = self._late_seconds
         timer.rests_before = self._rests
         timer.set_at = len(self.trace)
-        timer.is_for_idle = False
+        timer.is_for_idle = timer.is_given = False
         setter = sys._getframe(1)
         classify(timer, callback, setter.f_back if setter.f_globals is globals() else setter, self)
         timers = self._timers

@@ -46,7 +46,8 @@ class TimerLoop(SchedulingLoop):
         """Return the timers that could fire next, asyncio's choice first.
 
         Timers fire in the order of their deadlines, but a sleep that stands for outside work may take longer and be
-        overtaken. The test's own sleeps are its script: they keep their order among themselves.
+        overtaken. The test's own sleeps are its script: they keep their order among themselves, and with those of
+        coroutines that stand beside them and were given to code under test.
         """
         options: list[Timer] = []
         timers = self._timers
@@ -57,16 +58,19 @@ class TimerLoop(SchedulingLoop):
                 self._cancelled_timers -= 1
             else:
                 insort(timers, first)
-        nested = False
+        nested = given = False
         for timer in timers:
             if timer._cancelled:
                 continue
             stands_for = timer.stands_for
+            if given and stands_for == SCRIPT_SLEEP:
+                break
             if not nested or stands_for == DEADLINE:
                 options.append(timer)
             if stands_for in (DEADLINE, SCRIPT_SLEEP) or not self.stretch or len(options) == _MOST_TIMERS:
                 break
             nested = nested or stands_for == NESTED_SLEEP
+            given = given or timer.is_given
         return options
 
     def _is_idle_longer(self, timer: Timer) -> bool:

@@ -43,11 +43,12 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
     if script is not None and code.co_filename == script.co_filename:
         if code is script:
             timer.stands_for = SCRIPT_SLEEP
-        elif is_local_to(code, script) and not loop.is_origin_given:
+        elif is_local_to(code, script):
             # In the first frame of a task it says when somebody comes; deeper, it is a double of outside work.
             caller = frame.f_back
             is_first = caller is None or caller.f_code is script or not is_user_code(caller.f_code.co_filename)
-            timer.stands_for = NESTED_SLEEP if is_first else CODE_SLEEP
+            timer.is_given = is_first and loop.is_origin_given
+            timer.stands_for = NESTED_SLEEP if is_first and not timer.is_given else CODE_SLEEP
 
 
 def is_local_to(code: CodeType | None, script: CodeType | None) -> bool:
