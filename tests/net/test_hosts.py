@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import sys
 import textwrap
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from pytest_interleave.errors import UndeclaredHost
+from pytest_interleave.net import interception
 from pytest_interleave.net.hosts import Hosts
 
 PROBES = Path(__file__).with_name("probes.py").read_text()
@@ -101,6 +108,29 @@ def test_an_application_that_does_not_start_shows_why(pytester: pytest.Pytester)
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["E  *LookupError: no database"])
+
+
+def test_later_clients_of_a_server_that_did_not_start_learn_why() -> None:
+    class Broken:
+        async def listen(self, listener: socket.socket, tls: object) -> None:
+            raise LookupError("no database")
+
+        async def close(self) -> None: ...
+
+    async def connect() -> None:
+        async with Hosts() as hosts:
+            hosts.serve("api.example.com:80", Broken())
+            with pytest.raises(ConnectionError):  # it is thrown out: while it connects, or when it reads
+                reader, _ = await asyncio.open_connection("api.example.com", 80)
+                await reader.readexactly(1)
+            with pytest.raises(
+                ConnectionRefusedError, match=r"could not start \(LookupError: no database\)"
+            ) as refused:
+                await asyncio.open_connection("api.example.com", 80)
+            assert isinstance(refused.value.__cause__, LookupError)
+
+    with pytest.raises(LookupError):
+        asyncio.run(connect())
 
 
 def test_nothing_is_left_behind_and_nothing_imported_for_nothing(pytester: pytest.Pytester) -> None:
@@ -292,6 +322,115 @@ def test_an_address_of_ip_version_6_may_be_allowed() -> None:
     hosts.allow("fd00::1")
 
     assert hosts.is_allowed("fd00::1")
+
+
+def test_addresses_of_an_allowed_name_are_kept_by_those_who_allow_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.5", 80))]
+    monkeypatch.setattr(interception, "_getaddrinfo", lambda *arguments: answers)
+    outer, inner = Hosts().open(), Hosts().open()
+    try:
+        outer.allow("real.example.com")
+        assert socket.getaddrinfo("real.example.com", 80) == answers
+        inner.close()
+
+        assert interception.redirect(("10.0.0.5", 80)) == ("10.0.0.5", 80)
+        assert not inner.is_allowed("10.0.0.5")
+    finally:
+        inner.close()
+        outer.close()
+
+
+@pytest.mark.parametrize("address", ["127.1", "0x7f.1", "2130706433", "0:0:0:0:0:0:0:1", "::ffff:7f00:1", "0"])
+def test_this_machine_may_be_spelled_in_any_way(address: str) -> None:
+    hosts = Hosts().open()
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family) as sock, contextlib.suppress(ConnectionRefusedError):
+            sock.connect((address, 1))
+        socket.getaddrinfo(address, 1)
+    finally:
+        hosts.close()
+
+    assert hosts.refusals == []
+
+
+@pytest.mark.parametrize("address", ["10.1", "0x0a.0.0.1", "999.1", "fd00::1"])
+def test_other_addresses_are_refused_in_any_spelling(address: str) -> None:
+    hosts = Hosts().open()
+    try:
+        with (
+            socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as sock,
+            pytest.raises(UndeclaredHost),
+        ):
+            sock.connect((address, 1))
+    finally:
+        hosts.close()
+
+    assert [refusal.target for refusal in hosts.refusals] == [f"{address}:1"]
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda sock, address: sock.sendto(b"?", address),
+        lambda sock, address: sock.sendto(b"?", 0, address),
+        lambda sock, address: sock.sendmsg([b"?"], [], 0, address),
+        lambda sock, address: sock.connect(address),
+    ],
+    ids=["sendto", "sendto with flags", "sendmsg", "connect"],
+)
+def test_datagrams_go_to_nobody_who_is_not_declared(send: Callable[[socket.socket, tuple[str, int]], object]) -> None:
+    hosts = Hosts().open()
+    hosts.serve("api.example.com:53", _say_hello)
+    try:
+        with socket.socket(type=socket.SOCK_DGRAM) as sock, socket.socket(type=socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", 0))
+            with pytest.raises(UndeclaredHost):
+                send(sock, ("8.8.8.8", 53))
+            with pytest.raises(UndeclaredHost):
+                send(sock, ("dns.example.com", 53))
+            with pytest.raises(ConnectionRefusedError, match="has no UDP ports"):
+                send(sock, ("api.example.com", 53))
+            send(sock, other.getsockname())
+    finally:
+        hosts.close()
+
+    assert [refusal.target for refusal in hosts.refusals] == ["8.8.8.8:53", "dns.example.com:53"]
+
+
+def test_sockets_still_say_what_is_wrong_with_a_call() -> None:
+    hosts = Hosts().open()
+    try:
+        with socket.socket(type=socket.SOCK_DGRAM) as sock, pytest.raises(TypeError):
+            sock.sendto(b"?")
+    finally:
+        hosts.close()
+
+
+def test_clients_in_threads_may_connect_first_at_once() -> None:
+    count = 8
+    barrier = threading.Barrier(count)
+
+    def ask() -> bytes:
+        barrier.wait()
+        with socket.create_connection(("cache", 1)) as sock:
+            return sock.recv(5)
+
+    class SlowHosts(Hosts):
+        def find_loop(self) -> asyncio.AbstractEventLoop:
+            loop = super().find_loop()
+            time.sleep(0.05)  # as if another thread came in between
+            return loop
+
+    async def ask_together() -> tuple[list[bytes], int, int]:
+        async with SlowHosts(loop=asyncio.get_running_loop()) as hosts:
+            host = hosts.serve("cache:1", _say_hello)
+            with ThreadPoolExecutor(count) as pool:
+                loop = asyncio.get_running_loop()
+                said = await asyncio.gather(*(loop.run_in_executor(pool, ask) for _ in range(count)))
+            return said, host.connections, len(host.endpoints[1]._listeners)
+
+    assert asyncio.run(ask_together()) == ([b"hello"] * count, count, 1)
 
 
 async def _say_hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

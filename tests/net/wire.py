@@ -214,15 +214,21 @@ async def test_a_request_finds_the_route_for_its_query_headers_and_body(api, moc
         assert await response.text() == "raw"
 
 
-async def test_functions_answer(api, mock_session, tmp_path):
+@pytest.fixture
+def page(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("<p>")
+    return page
+
+
+async def test_functions_answer(api, mock_session, page):
     async def find(request):
         await asyncio.sleep(0)
         return {"id": request.match_info["id"]}
 
     api.get("/users/{id}").reply(find)
     api.get("/text").reply(lambda request: "plain")
-    tmp_path.joinpath("page.html").write_text("<p>")
-    api.get("/file").reply(file=tmp_path / "page.html")
+    api.get("/file").reply(file=page)
 
     assert await read(mock_session, f"{URL}/users/7") == b'{"id": "7"}'
     assert await read(mock_session, f"{URL}/text") == b"plain"

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import difflib
 import errno
-import ipaddress
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +24,7 @@ from urllib.parse import urlsplit
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import interception
 from pytest_interleave.net.faults import HEALTHY, Draw, Faults, Schedule, check_kinds
+from pytest_interleave.net.refusal import Past, Refusal
 from pytest_interleave.net.served import Served, as_served
 
 if TYPE_CHECKING:
@@ -49,21 +48,7 @@ _SCHEMES = {
     "smtp": (25, False),
 }
 _HTTP_PORTS = ((80, False), (443, True))
-
-#: Addresses by name, for the life of the process: clients that outlive a test have them in their caches.
-_addresses: dict[str, str] = {}
-_names: dict[str, str] = {}
-_FIRST_ADDRESS = int(ipaddress.IPv4Address("127.37.0.1"))
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An attempt to reach what no host declares."""
-
-    target: str
-    #: ``file:line`` of the innermost line on the stack that is neither Python's nor a library's, if there is one.
-    place: str
-    declared: tuple[str, ...]
+_opening = threading.RLock()
 
 
 class Endpoint:
@@ -75,6 +60,8 @@ class Endpoint:
         self.tls = tls
         self.loop: asyncio.AbstractEventLoop | None = None
         self.relay: Relay | None = None
+        #: Why the server could not start.
+        self.start_error: Exception | None = None
         self._listeners: list[socket.socket] = []
         self._impostor: socket.socket | None = None
         self._impostor_server: asyncio.Server | None = None
@@ -87,10 +74,20 @@ class Endpoint:
 
     def open(self, fate: Faults | None = None) -> tuple[str, int]:
         """Return where a connection with that fate goes (None: it is drawn); begin to listen if this is the first."""
+        with _opening:  # clients in threads may come at the same moment
+            return self._open(fate)
+
+    def _open(self, fate: Faults | None) -> tuple[str, int]:
         if self.loop is None:
             self.loop = self.host.hosts.find_loop()
             self._start(self._listen)
         self._check_loop()
+        if self.start_error is not None:
+            raise ConnectionRefusedError(
+                errno.ECONNREFUSED,
+                f"nobody listens at {self.host.name}:{self.port}: its server could not start "
+                f"({type(self.start_error).__name__}: {self.start_error})",
+            ) from self.start_error
         self.host.connections += 1
         if not self.host.is_moody:
             return self.address
@@ -146,11 +143,13 @@ class Endpoint:
                 tls = certificates.server_context(self.host.name)
             async with self.host.starting:
                 await self.host.served.listen(listener, tls)
-        except BaseException as error:
-            listener.close()  # who has connected is thrown out
-            if not isinstance(error, Exception):
-                raise
+        except Exception as error:
+            self.start_error = error
             self.host.hosts.errors.append(error)
+            listener.close()  # who has connected is thrown out
+        except BaseException:
+            listener.close()
+            raise
 
     async def _listen_as_impostor(self, listener: socket.socket) -> None:
         from pytest_interleave.net import certificates
@@ -469,14 +468,13 @@ class Hosts:
         self._loop = loop
         return loop
 
-    def refuse(self, target: str, place: str) -> UndeclaredHost:
+    def refuse(self, target: str, place: str, past: Past | None = None) -> UndeclaredHost:
         """Note the attempt; return the error for the client."""
-        declared = interception.declared_names()
-        refusal = Refusal(target, place, tuple(declared))
+        refusal = Refusal(target, place, tuple(interception.declared_names()), past)
         self.refusals.append(refusal)
         if self._on_refusal is not None:
             self._on_refusal(refusal)
-        return UndeclaredHost(socket.EAI_NONAME, describe_refusal(target, declared))
+        return UndeclaredHost(socket.EAI_NONAME, refusal.text)
 
     # -- being active --------------------------------------------------------------------------------------------
 
@@ -535,30 +533,6 @@ def _import_aiohttp(what: str) -> None:
         raise RuntimeError(
             f"{what} are served by aiohttp, which is not installed: pip install 'pytest-interleave[aiohttp]'"
         ) from None
-
-
-def describe_refusal(target: str, declared: list[str]) -> str:
-    """Return one line for whoever looks at a failing test."""
-    name = target.rpartition(":")[0] or target
-    close = difflib.get_close_matches(name, declared, 1)
-    hint = f" Did you mean {close[0]}?" if close and close[0] != name else ""
-    names = f"declared are {', '.join(declared)}" if declared else "none is declared"
-    return f"{target} is no host of this test; {names}.{hint}"
-
-
-def address_of(name: str) -> str:
-    """Return the address that stands for the name."""
-    address = _addresses.get(name)
-    if address is None:
-        address = str(ipaddress.IPv4Address(_FIRST_ADDRESS + len(_addresses)))
-        _addresses[name] = address
-        _names[address] = name
-    return address
-
-
-def name_of(address: str) -> str | None:
-    """Return the name that the address stands for."""
-    return _names.get(address)
 
 
 def _split(text: str) -> tuple[str, int | None, bool | None]:

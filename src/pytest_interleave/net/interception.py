@@ -2,8 +2,8 @@
 
 All of it is public: functions of ``socket``, methods of ``socket.socket`` and ``SSLContext``, some of asyncio's loop.
 It is put there when the first ``Hosts`` opens and taken away when the last one closes, so what is not used is free.
-Everything that goes by Python's sockets comes through here; what C code does with sockets of its own (libpq, c-ares,
-gRPC) does not, and finds nobody at the addresses that it may have been told.
+Everything that goes by Python's sockets comes through here; what C code does with sockets of its own does not, and is
+refused where that can be seen (``libraries.py``).
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import asyncio
 import contextlib
 import contextvars
 import errno
-import os
 import socket
 import ssl
-import sys
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from pytest_interleave.errors import UndeclaredHost
+from pytest_interleave.net.names import address_of, as_address, is_local_address, is_local_name, name_of, plain
+from pytest_interleave.net.refusal import Past, user_place
 
 if TYPE_CHECKING:
     from pytest_interleave.net.faults import Faults
@@ -44,13 +43,11 @@ _fates: WeakKeyDictionary[socket.socket, Faults] = WeakKeyDictionary()
 _MISSING: Any = object()
 _BACKLOG = 1024
 _STREAM = socket.SOCK_STREAM
-_LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 _connect = socket.socket.connect
 _connect_ex = socket.socket.connect_ex
 _sendto = socket.socket.sendto
+_sendmsg = socket.socket.sendmsg
 _getaddrinfo = socket.getaddrinfo
 _gethostbyname = socket.gethostbyname
 _gethostbyname_ex = socket.gethostbyname_ex
@@ -76,7 +73,8 @@ def deactivate(hosts: Hosts) -> None:
     """Take these hosts away."""
     if hosts in _active:
         _active.remove(hosts)
-        _preferred.set(tuple(one for one in _preferred.get() if one is not hosts))
+        if hosts in _preferred.get():
+            _preferred.set(tuple(one for one in _preferred.get() if one is not hosts))
         if not _active:
             _uninstall()
 
@@ -147,42 +145,24 @@ def _is_allowed(name: str) -> bool:
 # -- names -------------------------------------------------------------------------------------------------------
 
 
-def _plain(name: Any) -> str:
-    if isinstance(name, (bytes, bytearray)):
-        name = bytes(name).decode("ascii", "replace")
-    return str(name).rstrip(".").lower()
-
-
-def _is_address(name: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, name.partition("%")[0])
-        except OSError:
-            continue
-        return True
-    return False
-
-
 def _stand_in(name: Any, port: Any = None) -> str | None:
     """Return the address that answers for the name; None if the system may be asked. Raise if nobody may."""
     if name is None or _is_real.get():
         return None
-    plain = _plain(name)
-    if not plain or _is_address(plain):
+    asked = plain(name)
+    if not asked or as_address(asked) is not None:
         return None
-    found = _find(plain, port if isinstance(port, int) else None)
+    found = _find(asked, port if isinstance(port, int) else None)
     if found is not None:
-        from pytest_interleave.net.hosts import address_of
-
         if found.faults_now().dns_failure:
-            found.hosts.note_fault(f"{plain} could not be looked up")
+            found.hosts.note_fault(f"{asked} could not be looked up")
             raise no_answer()
-        return address_of(plain)
-    if plain in _LOCAL_NAMES or plain.endswith(".localhost") or _is_allowed(plain):
+        return address_of(asked)
+    if is_local_name(asked) or _is_allowed(asked):
         return None
-    if plain == socket.gethostname().lower():
+    if asked == socket.gethostname().lower():
         return "127.0.0.1"
-    raise _refuse(plain if not port else f"{plain}:{port}")
+    raise _refuse(asked if not port else f"{asked}:{port}")
 
 
 def no_answer() -> socket.gaierror:
@@ -190,24 +170,28 @@ def no_answer() -> socket.gaierror:
     return socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
-def _refuse(target: str) -> UndeclaredHost:
-    return _active[-1].refuse(target, _user_place())
+def _refuse(target: str, past: Past | None = None) -> UndeclaredHost:
+    return _active[-1].refuse(target, user_place(), past)
 
 
-def _user_place() -> str:
-    frame = sys._getframe(1)
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if not path.startswith((*_LIBRARIES, _PACKAGE, "<")):
-            return f"{path}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
+def refuse_past(past: Past, name: Any, port: str | int | None) -> None:
+    """Raise if that library, which goes past Python's sockets, must not reach the host."""
+    asked = plain(name).strip("[]")
+    address = as_address(asked)
+    if _is_real.get() or not asked or _is_allowed(asked) or is_local_name(asked):
+        return
+    if address is not None and (_is_allowed(address) or (is_local_address(address) and name_of(address) is None)):
+        return
+    raise _refuse(asked if not port else f"{asked}:{port}", past)
 
 
 def _allow_answers(name: Any, answers: list[Any]) -> None:
-    """Let the addresses of a name that may be reached for real be reached."""
-    if name is not None and answers and not _is_address(_plain(name)) and _is_allowed(_plain(name)):
-        _active[-1].allow_addresses(answer[4][0] for answer in answers)
+    """Let the addresses of a name that may be reached for real be reached, as long as the name may."""
+    if name is None or as_address(asked := plain(name)) is not None:
+        return
+    for hosts in _active:
+        if hosts.is_allowed(asked):
+            hosts.allow_addresses(answer[4][0] for answer in answers)
 
 
 def getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:  # noqa: A002
@@ -233,11 +217,9 @@ def gethostbyname_ex(name: str) -> Any:
 
 def gethostbyaddr(address: str) -> Any:
     """Stand in for ``socket.gethostbyaddr``, which would ask the network for a name."""
-    from pytest_interleave.net.hosts import name_of
-
     found = _stand_in(address) or address
     name = name_of(found)
-    if name is None and not found.startswith("127.") and found != "::1":
+    if name is None and not is_local_address(as_address(found) or found):
         raise socket.herror(1, "Unknown host")
     return (name or "localhost", [], [found])
 
@@ -247,8 +229,6 @@ def gethostbyaddr(address: str) -> Any:
 
 def _find_endpoint(address: str, port: int) -> Endpoint | None:
     """Return what listens there; None if it is not an address of ours. Raise if nothing of ours does."""
-    from pytest_interleave.net.hosts import name_of
-
     name = address if captor.get() is not None else name_of(address)
     if name is None:
         host = _find(address, port)  # declared by its address
@@ -277,25 +257,20 @@ def redirect(address: Any, *, is_stream: bool = True, fate: Faults | None = None
     if _is_real.get():
         return address
     name, port, *_ = address
-    plain = _plain(name)
-    if not _is_address(plain):
-        stand_in = _stand_in(name, port)
-        if stand_in is None:
+    asked = plain(name)
+    target = as_address(asked)
+    if target is None:
+        target = _stand_in(name, port)
+        if target is None:
             return address
-        plain = stand_in
-    endpoint = _find_endpoint(plain, port)
+    endpoint = _find_endpoint(target, port)
     if endpoint is not None:
         if not is_stream:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{endpoint.host.name} has no UDP ports")
         return endpoint.open(fate)
-    if not _is_local(plain) and not _is_allowed(plain):
+    if not is_local_address(target) and not _is_allowed(target) and not _is_allowed(asked):
         raise _refuse(f"{name}:{port}")
     return address
-
-
-def _is_local(address: str) -> bool:
-    plain = address.removeprefix("::ffff:")
-    return plain.startswith("127.") or plain in ("::1", "0.0.0.0", "::", "")
 
 
 def connect(sock: socket.socket, address: Any) -> None:
@@ -310,8 +285,15 @@ def connect_ex(sock: socket.socket, address: Any) -> int:
 
 def sendto(sock: socket.socket, data: Any, *rest: Any) -> int:
     """Stand in for ``socket.socket.sendto``."""
-    sent: int = _sendto(sock, data, *rest[:-1], _redirect(sock, rest[-1]))  # type: ignore[call-overload]
+    if rest:  # the last of them is the address
+        rest = (*rest[:-1], _redirect(sock, rest[-1]))
+    sent: int = _sendto(sock, data, *rest)
     return sent
+
+
+def sendmsg(sock: socket.socket, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None) -> int:
+    """Stand in for ``socket.socket.sendmsg``."""
+    return _sendmsg(sock, buffers, ancdata, flags, None if address is None else _redirect(sock, address))
 
 
 # -- asyncio's loop ----------------------------------------------------------------------------------------------
@@ -331,12 +313,12 @@ async def _getaddrinfo_of_loop(
     if _is_real.get():  # which the thread of the original would not know
         ask = partial(_getaddrinfo, host, port, family, type, proto, flags)
         return await loop.run_in_executor(None, ask)
-    if host is not None and not _is_address(plain := _plain(host)) and plain not in _LOCAL_NAMES:
+    if host is not None and as_address(asked := plain(host)) is None and not is_local_name(asked):
         await asyncio.sleep(0)  # as after a thread's answer, others have had their turn
-        found = _find(plain, port if isinstance(port, int) else None)
+        found = _find(asked, port if isinstance(port, int) else None)
         if found is not None:
             await found.look_up()
-        if found is not None or not _is_allowed(plain):
+        if found is not None or not _is_allowed(asked):
             return getaddrinfo(host, port, family, type, proto, flags)
     original = _original(loop, "getaddrinfo")
     return await original(loop, host, port, family=family, type=type, proto=proto, flags=flags)
@@ -353,8 +335,6 @@ async def _sock_connect_of_loop(loop: Any, sock: socket.socket, address: Any) ->
 
 
 def _find_host(address: Any, port: Any) -> NamedHost | None:
-    from pytest_interleave.net.hosts import name_of
-
     name = address if captor.get() is not None else name_of(address)
     return None if name is None else _find(name, port)
 
@@ -384,7 +364,7 @@ _wrap_socket = ssl.SSLContext.wrap_socket
 
 
 def _trust(context: Any, is_server: Any, name: Any) -> None:
-    if not is_server and name is not None and _find(_plain(name)) is not None:
+    if not is_server and name is not None and _find(plain(name)) is not None:
         from pytest_interleave.net import certificates
 
         certificates.trust(context)
@@ -425,7 +405,7 @@ def wrap_socket(
 def _install() -> None:
     for function in (getaddrinfo, gethostbyname, gethostbyname_ex, gethostbyaddr):
         _patch(socket, function.__name__, function)
-    for method in (connect, connect_ex, sendto):
+    for method in (connect, connect_ex, sendto, sendmsg):
         _patch(socket.socket, method.__name__, method)
     for wrap in (wrap_bio, wrap_socket):
         _patch(ssl.SSLContext, wrap.__name__, wrap)
@@ -437,12 +417,15 @@ def _install() -> None:
     libraries.install(_patch)
 
 
-def _patch(owner: Any, name: str, value: Callable[..., Any]) -> None:
+def _patch(owner: Any, name: str, value: Any) -> None:
     _patches.append((owner, name, vars(owner).get(name, _MISSING)))
     setattr(owner, name, value)
 
 
 def _uninstall() -> None:
+    from pytest_interleave.net import libraries
+
+    libraries.uninstall()
     while _patches:
         owner, name, value = _patches.pop()
         if value is _MISSING:

@@ -536,7 +536,7 @@ class Routes:
         query = tuple(request.query.items())
         self._in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self._in_flight)
-        call = Call(request.method, str(request.url), request.path, query, request.headers, b"", clock())
+        call = Call(request.method, _url_of(request), request.path, query, request.headers, b"", clock())
         try:
             call.body = await request.read()
             self.calls.append(call)
@@ -563,6 +563,12 @@ class Routes:
 
     def __repr__(self) -> str:
         return f"<routes of {self.name}: {', '.join(map(str, self.declared)) or 'none'}>"
+
+
+def _url_of(request: web.Request) -> str:
+    """Return what ``request.url`` would be, which fails in old aiohttp where the host has a port and yarl is new."""
+    target = request.path_qs
+    return f"{request.scheme}://{request.host}{target}" if target.startswith("/") else target
 
 
 def _compile(path: str) -> re.Pattern[str]:

@@ -16,7 +16,8 @@ from pytest_interleave.plugin.items import get_loop_scope_of
 from pytest_interleave.plugin.session import hosting_of
 
 if TYPE_CHECKING:
-    from pytest_interleave.net.hosts import Hosts, Refusal
+    from pytest_interleave.net.hosts import Hosts
+    from pytest_interleave.net.refusal import Refusal
     from pytest_interleave.net.routes import Route, Unmatched
 
 
@@ -95,19 +96,7 @@ def _close_served(declared: Hosts, item: pytest.Function) -> None:
 
 
 def _finding_of(refusal: Refusal) -> Finding:
-    from pytest_interleave.net.hosts import describe_refusal
-
-    return Finding(
-        "undeclared-host",
-        describe_refusal(refusal.target, list(refusal.declared)),
-        refusal.place or None,
-        advice=_advise(refusal),
-    )
-
-
-def _advise(refusal: Refusal) -> str:
-    name = refusal.target.rpartition(":")[0] or refusal.target
-    return f'Declare it, hosts.serve("{name}", …), or let it be reached for real, hosts.allow("{name}").'
+    return Finding("undeclared-host", refusal.summary, refusal.place or None, advice=refusal.advice)
 
 
 def _finding_of_unmatched(item: pytest.Item, unmatched: Unmatched) -> Finding:
