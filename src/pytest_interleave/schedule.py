@@ -27,6 +27,9 @@ EventId: TypeAlias = tuple[Hashable, ...]
 #: sleep in the test's own frame, and one in the first frame of a task whose code stands in the test.
 DEADLINE, CODE_SLEEP, SCRIPT_SLEEP, NESTED_SLEEP = range(4)
 
+#: Kinds of outside events.
+OUTSIDE = ("timer", "read", "write", "thread")
+
 #: How an operation may be cancelled at a suspension: while it waits, or when its wake-up is queued, and what it waited
 #: for will be lost.
 WAITING, WOKEN = 1, 2

@@ -12,6 +12,7 @@ from pytest_interleave.exploration.execution import Execution, Limits
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.search import Budget, Search
+from pytest_interleave.exploration.trial import VIRTUAL_CLOCKS, try_on_plain_loop
 from pytest_interleave.settings import MODES
 
 __all__ = ["Exploration", "Failure", "explain", "explore"]
@@ -25,12 +26,14 @@ def explore(
     seed: int | None = None,
     mode: str = "realistic",
     clocks: bool | datetime = False,
+    on_plain_loop: bool = True,
 ) -> Exploration:
     """Run an async function under many schedules, in virtual time, and say whether one of them fails.
 
     The function is called anew for each run and must make all that it uses. ``runs`` and ``seconds`` (real) bound the
     search, whichever ends first; the same ``seed`` makes the same search. See ``MODES`` for ``mode``. With ``clocks``
     Python's clocks follow virtual time, each run from the same instant: the one given, or the next second.
+    A failure is tried on asyncio's own loop as well, in real time, unless ``on_plain_loop`` is false.
     """
     if mode not in MODES:
         raise ValueError(f"{mode!r} is not a mode; there are {', '.join(MODES)}")
@@ -49,6 +52,9 @@ def explore(
         ).run()
         for failure in (*exploration.failures, *exploration.notes):
             failure.explanation = explain(execution, failure, exploration)
+            if on_plain_loop:
+                reason = "" if start is None else VIRTUAL_CLOCKS
+                failure.tried = try_on_plain_loop(execution.on_loop, failure, reason=reason)
         return exploration
     finally:
         execution.close()

@@ -109,10 +109,27 @@ class Execution:
             except BaseException as raised:
                 error = raised
             result = recorder.result(
-                error, steps=loop.steps, forced_deadlines=loop.forced_deadlines, unfired=loop.unfired
+                error,
+                steps=loop.steps,
+                forced_deadlines=loop.forced_deadlines,
+                seconds=loop.lasted,
+                unfired=loop.unfired,
             )
             loop.clear()
         return result
+
+    def on_loop(self, loop: ControlledLoop) -> BaseException | None:
+        """Make one run on that loop, and close it; return how the run failed."""
+        random.seed(0)
+        try:
+            loop.run_until_complete(loop.create_task(self.function()))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            return error
+        finally:
+            loop.close()
+        return None
 
     def close(self) -> None:
         """Close the loop and its threads, and leave the process as it was."""

@@ -24,6 +24,21 @@ class Explanation:
     is_same: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of a failure on asyncio's own loop, in real time, with its delays for real."""
+
+    #: ``same``, ``other`` (it fails in another way), ``passed`` or ``not tried``.
+    outcome: str
+    #: How it fails there, or why it was not tried.
+    detail: str = ""
+    #: How many times as fast as real time the loop's clock went.
+    speed: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.outcome}: {self.detail}" if self.detail else self.outcome
+
+
 @dataclass(slots=True)
 class Failure:
     """A failure, reduced to what it takes."""
@@ -44,8 +59,8 @@ class Failure:
     repeats: int = 0
     holds_steps: bool = False
     explanation: Explanation | None = None
-    #: What came of trying it on a plain loop, in a line, where that was done.
-    tried: str = ""
+    #: What came of it on asyncio's own loop, with its delays for real; None: nothing is late in it.
+    tried: Trial | None = None
     #: The report for people; whoever explores may put it here.
     text: str = ""
 

@@ -92,6 +92,7 @@ class Recorder:
         *,
         steps: int,
         forced_deadlines: int,
+        seconds: float,
         unfired: Sequence[tuple[int, int, int, int]],
     ) -> RunResult:
         """Return what the run came to."""
@@ -108,6 +109,7 @@ class Recorder:
             starts=self.starts,
             steps=steps,
             forced_deadlines=forced_deadlines,
+            seconds=seconds,
             unfired=lambda: [((trace.path(of), "timer", nth), begin, end) for of, nth, begin, end in unfired],
             has_drawn=bool(self._drawn),
         )

@@ -44,6 +44,8 @@ class RunResult:
     unfired: Callable[[], list[tuple[EventId, int, int]]] = list
     #: Values were drawn that are not the first.
     has_drawn: bool = False
+    #: Of the loop's time, without the cleaning up.
+    seconds: float = 0.0
 
     @property
     def is_honest_timeout(self) -> bool:
@@ -64,11 +66,14 @@ class RunResult:
     @property
     def signature(self) -> Signature | None:
         """Return type and place of the failure."""
-        if self.error is None:
-            return None
-        if isinstance(self.error, RunEnded):
-            return type(self.error).__name__, " ".join(self.error.places)
-        return type(self.error).__name__, place_of(self.error)
+        return None if self.error is None else signature_of(self.error)
+
+
+def signature_of(error: BaseException) -> Signature:
+    """Return type and place of an error."""
+    if isinstance(error, RunEnded):
+        return type(error).__name__, " ".join(error.places)
+    return type(error).__name__, place_of(error)
 
 
 #: Makes one run under the given decider.

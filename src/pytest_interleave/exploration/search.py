@@ -30,7 +30,19 @@ from pytest_interleave.exploration.odd_orders import has_several_tasks, odd_orde
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
-from pytest_interleave.schedule import AGAIN, CANCEL, CANCELLATIONS, CUTS, GONE, WAITING, Decider, EventId, Fifo, Vector
+from pytest_interleave.schedule import (
+    AGAIN,
+    CANCEL,
+    CANCELLATIONS,
+    CUTS,
+    GONE,
+    OUTSIDE,
+    WAITING,
+    Decider,
+    EventId,
+    Fifo,
+    Vector,
+)
 from pytest_interleave.strategies.guided import Guided, answer, repeat
 from pytest_interleave.strategies.latency import Latency
 from pytest_interleave.strategies.pct import Pct
@@ -42,7 +54,6 @@ _SHRINK_SECONDS = 0.5
 _REPEATS = 5
 #: More constraints than this are not left to ddmin alone.
 _MANY = 3
-_OUTSIDE = ("timer", "read", "write", "thread")
 #: A condition that does not come true: the event waits until nothing else is left.
 NEVER: EventId = ((), "never", 0)
 #: A tree of choices is walked whole if it may be this small.
@@ -257,7 +268,7 @@ class Search:
 
     def _extremes(self, first: RunResult) -> Iterator[Decider]:
         """Hold each outside event back until nothing else can come; let each timer fire as soon as it is set."""
-        events = [event for event in first.trace.events() if event[1] in _OUTSIDE]
+        events = [event for event in first.trace.events() if event[1] in OUTSIDE]
         for event in events:
             yield Guided({event: NEVER})
         for event in events[1:]:
@@ -351,7 +362,7 @@ class Search:
     def _postponements(self, first: RunResult) -> Iterator[Decider]:
         """Move one outside event at a time: behind the next ones, or right behind a step long before it."""
         events = first.trace.events()
-        outside = [index for index, event in enumerate(events) if event[1] in _OUTSIDE]
+        outside = [index for index, event in enumerate(events) if event[1] in OUTSIDE]
         moves: list[tuple[int, EventId, EventId]] = []
         for order, index in enumerate(outside):
             later = outside[order + 1 :]
@@ -455,7 +466,7 @@ class Search:
         if len(constraints) > _MANY:
             # Most failures that a random schedule finds take one late event, which ddmin may miss among many.
             for event in constraints:
-                if event[1] in _OUTSIDE and fails(Guided({event: NEVER})):
+                if event[1] in OUTSIDE and fails(Guided({event: NEVER})):
                     constraints = best.constraints()
                     break
         if fails(Guided(constraints)):

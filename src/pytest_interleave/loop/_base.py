@@ -102,6 +102,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.step_limit = sys.maxsize
         self.time_limit = float("inf")
         self.real_limit = float("inf")
+        #: When it was over, but for what has to be cleaned up.
+        self.end_time: float | None = None
         self.script: Any = None
         self.trace: list[Any] = []
         self._start: list[list[int]] | None = None

@@ -15,6 +15,11 @@ class Step(asyncio.Handle):
 
     __slots__ = ("origin",)
 
+    def _run(self) -> None:
+        # asyncio's own turn calls this, the controlled one does not.
+        self._loop.begin_step(self)
+        super()._run()
+
     def _repr_info(self) -> list[str]:
         return ["Handle", *super()._repr_info()[1:]]  # logs are to read as they do on asyncio
 

@@ -85,11 +85,18 @@ class ControlledLoop(TurnLoop):
 
     def relax(self, grace_steps: int = 10_000) -> None:
         """Give what is left a few steps in asyncio's own order, to clean up."""
+        if self.end_time is None:
+            self.end_time = self.time()
         self.decider = None
         self.is_in_real_time = False
         self.step_limit = self.steps + grace_steps
         self.time_limit = self.time() + 3600
         self.real_limit = perf_counter() + 1
+
+    @property
+    def lasted(self) -> float:
+        """How much time of its own a run that began from nothing took until now, or to its end."""
+        return (self.time() if self.end_time is None else self.end_time) - self.start_of_time
 
     def clear(self, grace_steps: int = 10_000, *, of_this_run: bool = False) -> None:
         """End a run: cancel its tasks and give them a few steps; what goes on all the same is abandoned.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from pytest_interleave.errors import Blocked
-from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure
+from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure, Trial
 from pytest_interleave.report.deadlock import render_deadlock
 from pytest_interleave.report.reading import Reading, location, wrap
 from pytest_interleave.report.sentence import read_orders, sentence
@@ -42,8 +42,6 @@ def render_failure(failure: Failure, exploration: Exploration, *, replay_command
         wrap(_capital(sentence_of(failure)) + "."),
         wrap(f"{failure.label}: {meaning}. {_reproduced(failure)}"),
     ]
-    if failure.tried:
-        parts[-1] += "\n" + wrap(f"On a plain loop: {failure.tried}")
     if failure.explanation is not None:
         parts += _what_happened(failure, failure.explanation)
     parts.append(_verdict(failure, exploration))
@@ -71,7 +69,20 @@ def _reproduced(failure: Failure) -> str:
     if not failure.repeats:
         return ""
     text = f"Reproduced {failure.reproduced} of {failure.repeats}"
-    return text + ("." if failure.reproduced == failure.repeats else ": something outside the schedule has a say.")
+    if failure.reproduced < failure.repeats:
+        return f"{text}: something outside the schedule has a say."
+    return f"{text}{_tried_on_plain_loop(failure.tried)}."
+
+
+def _tried_on_plain_loop(trial: Trial | None) -> str:
+    if trial is None:
+        return ""
+    if trial.outcome == "not tried":
+        return f"; not tried on a plain loop: {trial.detail}"
+    faster = f", {trial.speed:.2g} times as fast" if trial.speed > 1 else ""
+    what = {"same": "it fails the same way", "passed": "it does not fail"}.get(trial.outcome, "it fails otherwise")
+    detail = f" ({trial.detail})" if trial.detail else ""
+    return f"; on a plain loop, with those delays for real{faster}, {what}{detail}"
 
 
 def _verdict(failure: Failure, exploration: Exploration) -> str:

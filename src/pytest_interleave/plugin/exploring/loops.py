@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,7 @@ class LoopPool:
         self._pooled = PooledLoop()
         self._wide: list[ControlledLoop] = []
         self.loop: ControlledLoop = self._pooled
+        self._lent: ControlledLoop | None = None
         #: The loop that anyio keeps for fixtures of wider scope.
         self.anyio_loop: ControlledLoop | None = None
         self.steps = 0
@@ -64,7 +67,7 @@ class LoopPool:
     def make(self, scope: str) -> ControlledLoop:
         """Return the loop for a host of that scope."""
         if scope == "function":
-            return self._pooled
+            return self._lent or self._pooled
         self._wide = [loop for loop in self._wide if not loop.is_closed()]
         loop = ControlledLoop()
         loop.resting_threads = self._pooled.resting_threads
@@ -104,6 +107,18 @@ class LoopPool:
         """Make that loop the one under control; None: the pooled one."""
         self.loop = loop or self._pooled
         self.loop.forget_start()
+
+    @contextmanager
+    def lending(self, loop: ControlledLoop) -> Iterator[None]:
+        """Give that loop, in place of the pooled one, to a test that runs now."""
+        self.loop = self._lent = loop
+        loop.resting_threads = self._pooled.resting_threads
+        try:
+            yield
+        finally:
+            self._lent = None
+            self.loop = self._pooled
+            loop.close()
 
     def begin(self, decider: Decider, *, script: CodeType | None, stretch: bool, limits: RunLimits) -> Trace:
         """Begin a run on the current loop."""

@@ -23,6 +23,7 @@ from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.token import test_number
+from pytest_interleave.exploration.trial import VIRTUAL_CLOCKS, try_on_plain_loop
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.threads import ending_with_the_process, running_threads
 from pytest_interleave.plugin.clock_options import KEY, clocks_of, session_start
@@ -217,6 +218,7 @@ class Explorer:
                         explored = self._search(execution, settings)
                         if explored.is_clean:
                             self._found = find_blocking_calls(item, self.pool.loops(), lambda: execution(Fifo()))
+                    self._try_on_plain_loop(explored, execution)
                 except NotExplored as reason:
                     nothing = Exploration(seed=settings.seed, mode=settings.mode)
                     explored = Explored(nothing, reason=str(reason))
@@ -268,6 +270,18 @@ class Explorer:
     def _run_with_clocks(self, execution: ItemExecution) -> RunResult:
         with self._clocks_from(session_start(self.config)):
             return execution(Fifo())
+
+    @staticmethod
+    def _try_on_plain_loop(explored: Explored, execution: ItemExecution) -> None:
+        failure = explored.failure
+        if failure is None:
+            return
+        failure.explanation = explored.explanation
+        pool = execution.pool
+        reason = "" if pool.is_pooled else "its loop is shared with other tests"
+        if pool.clocks is not None:
+            reason = VIRTUAL_CLOCKS
+        failure.tried = try_on_plain_loop(execution.on_loop, failure, reason=reason)
 
     def _control_wider_loop(self, item: pytest.Function, execution: ItemExecution) -> None:
         """If the test runs in a loop of wider scope, have that loop there before the first run."""

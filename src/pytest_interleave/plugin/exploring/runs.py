@@ -21,6 +21,7 @@ from _pytest.tmpdir import tmppath_result_key
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
+from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.cutting import Census, Cutting
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring import subtests
@@ -95,6 +96,21 @@ class ItemExecution:
             return self(decider)
         finally:
             self.stretch = stretch
+
+    def on_loop(self, loop: ControlledLoop) -> BaseException | None:
+        """Make one run on that loop, and close it; return how the run failed."""
+        phase = self.phase
+        if self._begin_run is not None:
+            self._begin_run()
+        random.seed(0)
+        try:
+            with self.pool.lending(loop):
+                self._lost.listen(loop, is_wide=False, is_observed=False)
+                return self._add_lost(self._run_phases())
+        except NotExplored:
+            return None
+        finally:
+            self.phase = phase
 
     def in_real_time(self) -> RunResult:
         """Make one run in asyncio's own order, at the pace of the world."""
@@ -182,7 +198,11 @@ class ItemExecution:
         pool = self.pool
         loop = pool.loop
         return self._recorder.result(
-            error, steps=pool.steps, forced_deadlines=loop.forced_deadlines, unfired=loop.unfired
+            error,
+            steps=pool.steps,
+            forced_deadlines=loop.forced_deadlines,
+            seconds=loop.lasted,
+            unfired=loop.unfired,
         )
 
     def forget(self) -> None:
