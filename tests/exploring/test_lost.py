@@ -35,7 +35,7 @@ def test_a_task_that_fails_in_one_schedule_only_is_found_and_replayed(explore, p
             "*KeyError: 'a'",
             "  Await the task, or handle the exception in it.",
             "Fails if the sleep of 0.03 s (test_it.py:8, task evict) ends before the sleep of 0.02 s",
-            "latency: *Reproduced 5 of 5.",
+            "latency: *Reproduced 5 of 5; *",
         ]
     )
     explore(source, flag=False).assert_outcomes(passed=1)
@@ -59,7 +59,7 @@ def test_a_task_is_found_in_a_loop_of_any_scope(explore, scope: str) -> None:
     )
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["lost-exception: *(refresh)*", "*Reproduced 5 of 5.", "*→ raises KeyError*"])
+    result.stdout.fnmatch_lines(["lost-exception: *(refresh)*", "*Reproduced 5 of 5; *", "*→ raises KeyError*"])
 
 
 def test_a_task_that_somebody_keeps_is_found_in_its_own_test_only(explore) -> None:
