@@ -13,6 +13,7 @@ import shop
 import shop.prices
 
 tenant = contextvars.ContextVar("tenant")
+with_default = contextvars.ContextVar("with_default", default="nobody")
 
 async def fake(*arguments):
     pass
@@ -64,7 +65,7 @@ def test_after(): pass
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
         [
-            f"leaked-context: {what.replace('[', '[[]')} for the tests that come  (test_it.py:15)",
+            f"leaked-context: {what.replace('[', '[[]')} for the tests that come  (test_it.py:16)",
             "  Undo it in the test (token, 'finally'), or let a fixture do it: *",
             "  in test_it.py::test_it",
         ]
@@ -86,7 +87,7 @@ def test_after(): pass
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "leaked-context: 2 things were left for the tests that come  (test_it.py:13)",
+            "leaked-context: 2 things were left for the tests that come  (test_it.py:14)",
             "    context variable 'tenant' was left set",
             "    shop.order was left replaced",
         ]
@@ -118,6 +119,9 @@ def test_mock(order):
 def test_undone_by_hand():
     token = tenant.set("acme")
     tenant.reset(token)
+
+def test_set_to_its_default():
+    with_default.set("nobody")
 
 def test_state_of_its_own():
     shop.counter += 1
@@ -166,7 +170,7 @@ def test_last_of_session(of_session): pass
     pytester.makepyfile(test_next="def test_it(): pass")
     result = run(pytester, body, "--interleave-strict")
 
-    result.assert_outcomes(passed=15)
+    result.assert_outcomes(passed=16)
 
 
 def test_a_test_between_those_of_a_wide_fixture_is_told(pytester: pytest.Pytester) -> None:

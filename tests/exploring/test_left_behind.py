@@ -80,7 +80,7 @@ _LEFT = {
             session = aiohttp.ClientSession()
             await work()
         """,
-        ["left-open: Unclosed client session: *"],
+        ["left-open: ClientSession was not closed *"],
     ),
 }
 

@@ -381,12 +381,16 @@ async def test_a_time_of_day(api):
         await get()
     assert clock.seconds == pytest.approx(5, abs=1e-3)
 
-async def test_cuts(api, hosts, tmp_path):
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "file").write_bytes(b"z" * 5_000)
+    return tmp_path / "file"
+
+async def test_cuts(api, hosts, file):
     api.get("/reset").reply(body=b"x" * 5_000).faults(reset_at=1000)
     api.get("/closed").reply(stream=[b"x" * 5_000, b"y" * 5_000]).faults(close_at=6000)
     api.get("/silent").reply(body=b"x" * 5_000).faults(hang_at=1000)
-    (tmp_path / "file").write_bytes(b"z" * 5_000)
-    api.get("/file").reply(file=tmp_path / "file").faults(close_at=3000)
+    api.get("/file").reply(file=file).faults(close_at=3000)
     with pytest.raises(aiohttp.ClientError, match="reset by peer"):
         await get("/reset")
     with pytest.raises(aiohttp.ClientPayloadError):

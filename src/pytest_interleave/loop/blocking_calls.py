@@ -38,8 +38,8 @@ _SLEEP_SECONDS = 0.001
 #: After so many calls nobody looks any more, lest a long computation take several times as long.
 _MOST_CALLS = 500_000
 #: What these do for a line of the user's is asynchronous (``create_subprocess_exec``), or known to everybody
-#: (``logging``), or happens when something has failed and is to be shown.
-_TRUSTED = frozenset(("asyncio", "linecache", "logging", "traceback", "warnings"))
+#: (``logging``), or happens when something has failed and is to be shown; or it is ours, and of tests alone.
+_TRUSTED = frozenset(("asyncio", "linecache", "logging", "pytest_interleave", "traceback", "warnings"))
 _START_OF_THREAD = threading.Thread.start.__code__
 _FILES = (
     *("access", "chmod", "chown", "fsync", "link", "listdir", "lstat", "mkdir", "open", "readlink", "remove", "rename"),

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from operator import itemgetter
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -114,12 +114,10 @@ class Ambient:
         return tuple(values)
 
     def _differences(self, before: _State, after: _State) -> Iterator[str]:
-        for variable in after.context:
-            if before.context.get(variable, _MISSING) is not after.context[variable]:
-                yield f"context variable {variable.name!r} was left set"
-        for variable in before.context:
-            if variable not in after.context:
-                yield f"context variable {variable.name!r} was left unset"
+        for variable in {**after.context, **before.context}:
+            now = _value(variable, after.context)
+            if _value(variable, before.context) is not now:
+                yield f"context variable {variable.name!r} was left {'unset' if now is _MISSING else 'set'}"
         for name in sorted(before.environment.keys() | after.environment.keys()):
             is_same = before.environment.get(name, _MISSING) == after.environment.get(name, _MISSING)
             if not is_same and os.fsdecode(name) not in _OF_PYTEST:
@@ -137,6 +135,16 @@ class Ambient:
         for (module, name), old, new in zip(names, before.values, after.values, strict=True):
             if old is not new:
                 yield f"{module.__name__}.{name} was left replaced"
+
+
+def _value(variable: ContextVar[Any], context: Context) -> Any:
+    """Return what it is in the context: its default, where it is not set."""
+    if variable in context:
+        return context[variable]
+    try:
+        return Context().run(variable.get)
+    except LookupError:
+        return _MISSING
 
 
 def _environment() -> dict[Any, Any]:
