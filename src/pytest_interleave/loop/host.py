@@ -103,6 +103,8 @@ class Host:
         self.context = context if context is not None else copy_context()
         #: Reasons for which the current job was cancelled, oldest first.
         self.cancellations: list[Cancellation] = []
+        #: Async generators that jobs left suspended, each by whatever it is of: fixtures between set-up and tear-down.
+        self.suspended: dict[Any, Any] = {}
         self._task: _HostTask | None = None
         self._wake: asyncio.Future[None] | None = None
         self._job: Awaitable[Any] | None = None

@@ -26,6 +26,7 @@ from pytest_interleave.plugin.exploring.options import read_settings as read_exp
 from pytest_interleave.plugin.fixtures import FixtureHooks
 from pytest_interleave.plugin.http import aiohttp_fixtures
 from pytest_interleave.plugin.http.mock_session import mock_session
+from pytest_interleave.plugin.items import PytestAsyncioFunction
 from pytest_interleave.plugin.marks import MARK_LINE
 from pytest_interleave.plugin.misuse import Explanations
 from pytest_interleave.plugin.named_hosts import hosts
@@ -170,6 +171,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     hosting = session.existing_hosting_of(config)
     if hosting is not None:
         hosting.close()
+        PytestAsyncioFunction.hooks_of = None, None
 
 
 @pytest.hookimpl(tryfirst=True)

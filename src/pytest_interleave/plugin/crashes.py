@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,19 +12,8 @@ import pytest
 
 from pytest_interleave.loop.host import Crash, Expired, Host
 
-# Fixtures that are between set-up and tear-down, and errors that a test was failed with, of each host.
-_generators: WeakKeyDictionary[Host, dict[pytest.FixtureDef[Any], Any]] = WeakKeyDictionary()
+# Errors that a test was failed with, of each host.
 _reported: WeakKeyDictionary[Host, list[BaseException]] = WeakKeyDictionary()
-
-
-def register_generator(host: Host, definition: pytest.FixtureDef[Any], generator: Any) -> None:
-    """Remember a fixture that is suspended at its ``yield``."""
-    _generators.setdefault(host, {})[definition] = generator
-
-
-def forget_generator(host: Host, definition: pytest.FixtureDef[Any]) -> None:
-    """Forget a fixture that was torn down."""
-    _generators.get(host, {}).pop(definition, None)
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -53,16 +41,10 @@ def explain(error: BaseException, host: Host, what: str, item: pytest.Item) -> B
     return error
 
 
-@contextmanager
-def unreported_only(host: Host) -> Iterator[None]:
-    """Swallow an exception group that holds nothing but crashes which a test was failed with already."""
-    __tracebackhide__ = True
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        known = _reported.get(host)
-        if not known or not all(any(leaf is error for error in known) for leaf in _leaves(group)):
-            raise
+def is_reported(host: Host, group: BaseExceptionGroup[Any]) -> bool:
+    """Whether the group holds nothing but crashes which a test was failed with already."""
+    known = _reported.get(host)
+    return bool(known) and all(any(leaf is error for error in known or ()) for leaf in _leaves(group))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -88,7 +70,7 @@ def _find_place(error: BaseException, item: pytest.Item) -> str:
 
 def _name_owner(host: Host, scope: object) -> str:
     """Return " of fixture 'name'" for the fixture that holds the scope in a variable, or the only one there is."""
-    generators = _generators.get(host, {})
+    generators = host.suspended
     for definition, generator in generators.items():
         if _holds(generator, scope):
             return f" of fixture {definition.argname!r}"

@@ -94,7 +94,7 @@ class FixtureJobs:
             value = _run(host, generator.__anext__(), context.context, item, definition)
         except StopAsyncIteration:
             pytest.fail(f"fixture {definition.argname!r} did not yield a value", pytrace=False)
-        crashes.register_generator(host, definition, generator)
+        host.suspended[definition] = generator
         published = context.publish()
         is_of_test = definition.scope == "function"
 
@@ -104,13 +104,19 @@ class FixtureJobs:
                 context.take_ambient()
             self._hosting.interrupts.install()
             try:
-                with crashes.unreported_only(host):
-                    if host.run(_finish_generator(generator), context.context):
-                        text = "Async generator fixture didn't stop.Yield only once."
-                        pytest.fail(f"fixture {definition.argname!r}: {text}", pytrace=False)
+                host.run(generator.__anext__(), context.context)
+            except StopAsyncIteration:
+                return
+            except BaseExceptionGroup as group:
+                if not crashes.is_reported(host, group):
+                    raise
+                return
             finally:
-                crashes.forget_generator(host, definition)
+                host.suspended.pop(definition, None)
                 undo(published)
+            host.run(generator.aclose(), context.context)
+            text = "Async generator fixture didn't stop.Yield only once."
+            pytest.fail(f"fixture {definition.argname!r}: {text}", pytrace=False)
 
         definition.addfinalizer(finish)
         return value
@@ -164,16 +170,6 @@ def _check(plan: Plan, definition: pytest.FixtureDef[Any], item: pytest.Function
         raise RuntimeError(_describe_nested_set_up(definition, item))
     if plan.problem is not None and not legacy_event_loop.is_used_by(item):
         pytest.fail(plan.problem, pytrace=False)
-
-
-async def _finish_generator(generator: Any) -> bool:
-    """Run an async generator to its end; return whether there was another ``yield`` on the way."""
-    try:
-        await generator.__anext__()
-    except StopAsyncIteration:
-        return False
-    await generator.aclose()
-    return True
 
 
 def _take_back(context: JobContext, adopted: Changes, published: Changes) -> None:

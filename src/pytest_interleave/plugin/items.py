@@ -10,7 +10,7 @@ import functools
 import inspect
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import pytest
 from _pytest._code import TracebackEntry, filter_traceback
@@ -25,6 +25,25 @@ ASYNC_GENERATOR_TEXT = "Tests based on asynchronous generators are not supported
 
 class PytestAsyncioFunction(pytest.Function):
     """Base class of the items that we run."""
+
+    #: Whose hooks were looked up last, and those. One for all items: what stays with each would cost more.
+    hooks_of: ClassVar[tuple[Any, Any]] = (None, None)
+
+    @property
+    def ihook(self) -> Any:
+        """The hooks that apply at this path, looked up once for all tests of a class or module.
+
+        pytest asks nine times a test, and looks each time for the conftest.py files that count (0.7 µs; if some do not,
+        it makes a caller for each hook anew). While tests run they are the same for all nodes of a file.
+        """
+        parent = self.parent
+        owner, hooks = PytestAsyncioFunction.hooks_of
+        if owner is parent:
+            return hooks
+        hooks = super().ihook
+        if self.session.testscollected:  # not during the collection, which may bring more conftest.py files
+            PytestAsyncioFunction.hooks_of = parent, hooks
+        return hooks
 
     @property
     def _loop_scope(self) -> ScopeName:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-_MODULE = "pytest_interleave.traffic.made"
-
-
-def is_anything_measured() -> bool:
-    """Whether any test has measured anything yet."""
-    return _MODULE in sys.modules
+#: Imported once a test has measured anything.
+MEASURING = "pytest_interleave.traffic.made"
 
 
 def show_measurements(report: Any) -> None:
     """Add what was measured in this phase to the report of a failure, and forget it."""
-    module = sys.modules.get(_MODULE)
+    module = sys.modules.get(MEASURING)
     if module is None:
         return
     if report.failed:

@@ -7,6 +7,7 @@ controller; what belongs to no test goes out at the end of the session.
 from __future__ import annotations
 
 import json
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,7 +25,7 @@ from pytest_interleave.plugin.detecting.options import DetectSettings, describe_
 from pytest_interleave.plugin.detecting.remains import tell_of_remains
 from pytest_interleave.plugin.detecting.rendering import relative, render, render_failures
 from pytest_interleave.plugin.http.handler_failures import HandlerFailures
-from pytest_interleave.plugin.measurements import is_anything_measured, show_measurements
+from pytest_interleave.plugin.measurements import MEASURING, show_measurements
 from pytest_interleave.plugin.misuse import Explanations, refuse
 
 NAME = "interleave-detecting"
@@ -164,7 +165,7 @@ class DetectingHooks:
                     self.take(item, left)
         while self.sightings:
             self.sightings.popleft()()
-        if not self._pending and not is_anything_measured():
+        if not self._pending and MEASURING not in sys.modules:
             return None
         found = self._pending.pop(item, [])
         failures = [finding for level, finding in found if level is Level.FAIL]
