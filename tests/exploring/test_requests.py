@@ -51,7 +51,7 @@ def test_the_sentence_names_the_requests(pytester: pytest.Pytester, is_kept: boo
 
     result.assert_outcomes(failed=1)
     report = result.stdout.str().partition("- interleave -")[2]
-    sentence = " ".join(report.partition("latency: ")[0].split())
+    sentence = " ".join(report.partition("\n\n")[0].split())
     assert "web_protocol.py" not in report
     assert pytest.LineMatcher([sentence]).fnmatch_lines([f"*{expected}"]) is None
     columns = next(line for line in report.splitlines() if line.startswith("time "))
