@@ -128,6 +128,6 @@ def test_nothing_to_explore_is_said_and_counted(explore, tmp_path: Path) -> None
         ("test_it.py::test_nothing", "exhausted", 2),
         ("test_it.py::test_something", "sampled", 200),
     ]
-    keys = ["nodeid", "outcome", "verdict", "runs", "found_in_run", "seed", "token", "label", "sentence", "seconds"]
-    keys += ["suspensions", "suspensions_tried", "cuts", "cuts_tried", "findings"]
+    keys = ["nodeid", "outcome", "verdict", "runs", "found_in_run", "seed", "token", "label", "tried"]
+    keys += ["sentence", "seconds", "suspensions", "suspensions_tried", "cuts", "cuts_tried", "findings"]
     assert list(tests[0]) == keys
