@@ -27,8 +27,13 @@ EventId: TypeAlias = tuple[Hashable, ...]
 #: sleep in the test's own frame, and one in the first frame of a task whose code stands in the test.
 DEADLINE, CODE_SLEEP, SCRIPT_SLEEP, NESTED_SLEEP = range(4)
 
-#: Kinds of outside events.
+#: Kinds of events that come in from outside.
 OUTSIDE = ("timer", "read", "write", "thread")
+
+#: Kinds of constraints that asyncio does not fulfil by itself: a step is kept back, a task starts behind its sibling,
+#: or a sleep of the test's own ends before the work that one before it has led to.
+STEP, START, MEET = "step", "start", "meet"
+ODD = (STEP, START, MEET)
 
 #: How an operation may be cancelled at a suspension: while it waits, or when its wake-up is queued, and what it waited
 #: for will be lost.
@@ -58,7 +63,8 @@ class Event(Protocol):
 class Decider(Protocol):
     """Makes the choices of one run."""
 
-    #: Ask ``hold`` for queued steps? Only then is the loop's order more than asyncio's own.
+    #: Ask ``hold`` for queued steps, and let the test's own sleeps meet? Only then is the loop's order more than
+    #: asyncio's own.
     holds_steps: bool
 
     def deliver(self, options: Sequence[Event | None]) -> int:

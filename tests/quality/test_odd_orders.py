@@ -10,7 +10,9 @@ from random import Random
 from pytest_interleave import explore
 from pytest_interleave.exploration.execution import Execution, Limits
 from pytest_interleave.exploration.odd_orders import has_several_tasks, odd_orders
+from pytest_interleave.exploration.token import Token
 from pytest_interleave.schedule import Fifo
+from pytest_interleave.strategies.guided import repeat
 from pytest_interleave.strategies.one_held import OneHeld
 
 
@@ -73,6 +75,53 @@ async def _the_same_beside_sleepers() -> None:
     await _one_gives_up_as_the_slot_is_given_back()
 
 
+async def _one_gives_up_while_another_is_at_work() -> None:
+    slot = _Slot()
+    served: list[str] = []
+
+    async def visit(name: str, seconds: float) -> None:
+        await slot.take()
+        try:
+            await asyncio.sleep(seconds)
+            served.append(name)
+        finally:
+            slot.give_back()
+
+    async def give_up() -> None:
+        await asyncio.sleep(0.015)
+        impatient.cancel()
+
+    first = asyncio.create_task(visit("first", 0.01))
+    impatient = asyncio.create_task(visit("impatient", 0.01))
+    last = asyncio.create_task(visit("last", 0.01))
+    await asyncio.gather(first, last, give_up())
+
+    assert "last" in served
+
+
+def test_two_sleeps_of_the_test_meet_for_a_note() -> None:
+    exploration = explore(_one_gives_up_while_another_is_at_work, seed=1)
+
+    assert not exploration.failures
+    assert [note.label for note in exploration.notes] == ["order-only"]
+    constraints = exploration.notes[0].constraints
+    assert constraints is not None
+    assert {event[1] for event in constraints} == {"meet"}
+    assert exploration.notes[0].reproduced == 5
+
+
+def test_a_meeting_outlives_its_token() -> None:
+    [note] = explore(_one_gives_up_while_another_is_at_work, seed=1).notes
+    token = Token("realistic", 1, note.constraints, holds_steps=note.holds_steps)
+    execution = Execution(_one_gives_up_while_another_is_at_work, stretch=True, limits=Limits())
+    try:
+        again = execution(repeat(Token.decode(token.encode())))
+    finally:
+        execution.close()
+
+    assert again.signature == note.signature
+
+
 def test_a_test_with_nothing_to_choose_gets_its_note() -> None:
     exploration = explore(_one_gives_up_as_the_slot_is_given_back, seed=1)
 
@@ -110,7 +159,7 @@ def test_each_step_is_held_back_by_one_turn_before_any_is_by_two() -> None:
         census = OneHeld(-1, 0)
         execution(census)
         orders = []
-        for order in islice(odd_orders(first, Random(1), turns=2), 1 + 4 * census.asked):
+        for order in islice(odd_orders(first, Random(1), turns=2), 1 + 6 * census.asked):
             execution(order)
             orders.append(order)
     finally:

@@ -247,3 +247,18 @@ async def passes() -> None:
 
 async def never_suspends() -> None:
     assert True
+
+
+async def meeting() -> None:
+    box = Box()
+
+    async def write() -> None:
+        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        box.shown = "written"
+
+    async def read() -> None:
+        await asyncio.sleep(0.02)
+        assert box.shown == "written"
+
+    await asyncio.gather(write(), read())

@@ -208,6 +208,17 @@ Found in run 17 of 17; 3 choice points; seed 7.
 Replay it:  pytest "test_bank.py::test_transfers" --interleave-replay=x1.AAEC
 """
 
+MEETING = r"""
+order-only: fails with AssertionError (programs.py:262) if the loop is held up between two sleeps of
+the test, as by a step that takes long: the sleep of 0.02 s (programs.py:261, task read) ends in the
+same loop iteration in which the sleep of 0.01 s (programs.py:256, task write) ends. A bug if the
+two may meet in production; none if the second is only there to come after all that the first leads
+to. A sleep that stands for work is explored if it stands in a helper beside the test.
+
+See it:  pytest "test_bank.py::test_transfers" --interleave-replay=x1.AAEC
+"""
+
+
 START_ORDER = r"""
 order-only: fails with AssertionError (programs.py:147) in an order that asyncio never makes: task
 add(2) starts before task add(1), though `await asyncio.gather(add(1), add(2))` (programs.py:146)
@@ -243,6 +254,12 @@ def test_a_failure_reads(program: Any, constraints: Any, expected: str) -> None:
     assert render_failure(failure, exploration, replay_command=COMMAND) == expected.strip("\n")
 
 
+def test_a_note_on_sleeps_that_meet_reads() -> None:
+    failure, exploration = failure_of(programs.meeting, {((1, 2), "meet", 1): ((1, 1), "timer", 1)}, "order-only")
+
+    assert render_note(failure, exploration, replay_command=COMMAND) == MEETING.strip("\n")
+
+
 def test_an_order_only_note_reads() -> None:
     failure, exploration = failure_of(programs.start_order, {((1, 1), "start", 1): ((1, 2), "start", 1)}, "order-only")
 
@@ -250,7 +267,7 @@ def test_an_order_only_note_reads() -> None:
 
 
 @pytest.mark.parametrize(
-    "expected", [LOST_UPDATE, TRANSFERS, TABLES, REPLY, UNDER_A_TIMEOUT, FIVE_OF_TWELVE, START_ORDER]
+    "expected", [LOST_UPDATE, TRANSFERS, TABLES, REPLY, UNDER_A_TIMEOUT, FIVE_OF_TWELVE, START_ORDER, MEETING]
 )
 def test_no_line_is_longer_than_100_columns(expected: str) -> None:
     assert max(map(len, expected.splitlines())) <= 100

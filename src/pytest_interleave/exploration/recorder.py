@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_interleave.exploration.result import RunResult
-from pytest_interleave.schedule import Decider, Event, EventId
+from pytest_interleave.schedule import MEET, NESTED_SLEEP, SCRIPT_SLEEP, Decider, Event, EventId
 from pytest_interleave.strategies.guided import answer
 from pytest_interleave.trace import Draws, Reader, Trace
 
@@ -48,7 +48,8 @@ class Recorder:
         if choice:
             event = options[choice] if options[choice] is not None else options[0]
             assert event is not None
-            self._moved.append((0, (event.kind, event.origin, event.ordinal)))
+            is_met = self.holds_steps and getattr(event, "stands_for", None) in (NESTED_SLEEP, SCRIPT_SLEEP)
+            self._moved.append((4 if is_met else 0, (event.kind, event.origin, event.ordinal)))
         return choice
 
     def order(self, origins: Sequence[int]) -> int:
@@ -127,7 +128,7 @@ class Recorder:
                 first.setdefault(entry, index)
         found = dict(self._drawn)
         for kind, what in self._moved:
-            if kind == 0:
+            if kind in (0, 4):
                 index = first.get(what, -1)
             elif kind == 1:
                 found[trace.path(what[0]), "start", 1] = (trace.path(what[1]), "start", 1)
@@ -139,5 +140,6 @@ class Recorder:
                 origin, position = what
                 index = next((i for i in range(position, len(entries)) if entries[i] == origin), -1)
             if index >= 0:
-                found[names[index]] = names[index - 1] if index else ()
+                path, name, ordinal = names[index]
+                found[path, MEET if kind == 4 else name, ordinal] = names[index - 1] if index else ()
         return found

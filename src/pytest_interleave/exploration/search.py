@@ -36,7 +36,10 @@ from pytest_interleave.schedule import (
     CANCELLATIONS,
     CUTS,
     GONE,
+    MEET,
+    ODD,
     OUTSIDE,
+    STEP,
     WAITING,
     Decider,
     EventId,
@@ -433,7 +436,7 @@ class Search:
             constraints=constraints,
             vector=vector,
             result=smallest,
-            holds_steps=any(event[1] == "step" for event in result.constraints()),
+            holds_steps=any(event[1] in (STEP, MEET) for event in result.constraints()),
         )
         failure.repeats = repeats_of(failure.error)
         for _ in range(failure.repeats):
@@ -472,7 +475,7 @@ class Search:
         if fails(Guided(constraints)):
             items = ddmin(list(constraints.items()), lambda part: fails(Guided(dict(part))))
             return dict(items), best.vector, best
-        holds = any(event[1] == "step" for event in constraints)
+        holds = any(event[1] in (STEP, MEET) for event in constraints)
         vector = shrink_vector(result.vector, lambda part: fails(Vector(part, holds_steps=holds)))
         return None, vector, best
 
@@ -480,7 +483,7 @@ class Search:
 def label_for(failure: Failure, mode: str, unstretched: Execute | None) -> str:
     """Say which schedules show the failure; ``unstretched`` makes a run in which all lasts as long as it says."""
     constraints = failure.constraints
-    if failure.holds_steps if constraints is None else any(x[1] in ("step", "start") for x in constraints):
+    if failure.holds_steps if constraints is None else any(x[1] in ODD for x in constraints):
         return "version-fragile" if mode == "portable" else "order-only"
     if mode == "stock" or (constraints and all(event[1] in CANCELLATIONS for event in constraints)):
         return "stock"

@@ -17,7 +17,22 @@ from pytest_interleave.schedule import EventId
 from pytest_interleave.settings import MODES
 
 _VERSION = "x1"
-_KINDS = ("step", "call", "start", "timer", "read", "write", "thread", "cancel", "again", "way", "cut", "gone", "draw")
+_KINDS = (
+    "step",
+    "call",
+    "start",
+    "timer",
+    "read",
+    "write",
+    "thread",
+    "cancel",
+    "again",
+    "way",
+    "cut",
+    "gone",
+    "draw",
+    "meet",
+)
 
 
 class TokenError(InterleaveError):

@@ -103,11 +103,13 @@ class TimerLoop(SchedulingLoop):
         if not timers:
             return timers
         if self._ready:
+            is_odd = self.decider is not None and self.decider.holds_steps
             timers = [
                 timer
                 for timer in timers
                 if timer.stands_for == CODE_SLEEP
                 or (timer.rests_before < self._rests if timer.stands_for == DEADLINE else not is_work_internal)
+                or (is_odd and timer.stands_for != DEADLINE)
                 or (timer.stands_for != SCRIPT_SLEEP and self._has_yields())
             ]
         since = natural._when if natural.__class__ is Timer else self._now

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.reading import TEST, Reading, cut, lines_of, location, meets, seconds
-from pytest_interleave.schedule import CANCELLATIONS, DRAW, EventId
+from pytest_interleave.schedule import CANCELLATIONS, DRAW, MEET, START, STEP, EventId
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
 _CODE_WIDTH = 64
@@ -54,7 +54,7 @@ def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
     if not constraints:
         return f"{verb} in asyncio's own order, with nothing changed"
     orders = read_orders(explanation)
-    never = any(event[1] in ("step", "start") for event in constraints)
+    never = any(event[1] in (STEP, START) for event in constraints)
     parts = [_clause(order) for order in orders[:_MOST_CONSTRAINTS]]
     if len(orders) > _MOST_CONSTRAINTS:
         rest = len(orders) - _MOST_CONSTRAINTS
@@ -62,7 +62,15 @@ def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
     text = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
     if never:
         return f"needs an order that asyncio never makes: {text}"
+    if needs_held_up_loop(constraints):
+        return f"needs a loop that is held up between two sleeps of the test: {text}"
     return f"{verb} if {text}"
+
+
+def needs_held_up_loop(constraints: Iterable[EventId]) -> bool:
+    """Whether all that is odd about the order is that sleeps of the test's own meet."""
+    kinds = {event[1] for event in constraints}
+    return MEET in kinds and not kinds & {STEP, START}
 
 
 def _clause(order: Order) -> str:
@@ -92,6 +100,8 @@ def _order(event: EventId, condition: EventId, failing: Reading, passing: Readin
         return _cancellation(event, failing)
     if event[1] == DRAW:
         return _drawn(event, failing)
+    if event[1] == MEET:
+        event = event[0], "timer", event[2]
     here = failing.positions.get(event)
     phrase = _phrase(event, failing, passing)
     if here is None:

@@ -8,7 +8,7 @@ from pytest_interleave.errors import Blocked
 from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure, Trial
 from pytest_interleave.report.deadlock import render_deadlock
 from pytest_interleave.report.reading import Reading, location, wrap
-from pytest_interleave.report.sentence import read_orders, sentence
+from pytest_interleave.report.sentence import needs_held_up_loop, read_orders, sentence
 from pytest_interleave.report.table import table
 
 _LABELS = {
@@ -38,6 +38,8 @@ def sentence_of(failure: Failure) -> str:
 def render_failure(failure: Failure, exploration: Exploration, *, replay_command: str = "") -> str:
     """Return the whole report: sentence, label, what happened, verdict and how to see it again."""
     meaning = _LABELS.get(failure.label, "")
+    if failure.label == "order-only" and needs_held_up_loop(failure.constraints or {}):
+        meaning = "asyncio makes this order only while a step holds the loop up"
     parts = [
         wrap(_capital(sentence_of(failure)) + "."),
         wrap(f"{failure.label}: {meaning}. {_reproduced(failure)}"),
@@ -100,14 +102,24 @@ def render_note(failure: Failure, exploration: Exploration, *, replay_command: s
     if failure.explanation is not None and failure.explanation.failing.error_places:
         where = f" ({location(failure.explanation.failing.error_places[-1])})"
     text = sentence_of(failure).partition(": ")[2] or "another order of steps"
-    parts = [
-        wrap(
-            f"order-only: fails with {kind}{where} in an order that asyncio never makes: {text}. A bug if these are "
-            "independent in production, such as two requests; none if the test's order always holds. To say that they "
-            "are independent, let each arrive by itself:"
-        ),
-        textwrap.indent(_TWO_CALLERS, "    "),
-    ]
+    fails = f"order-only: fails with {kind}{where}"
+    if needs_held_up_loop(failure.constraints or {}):
+        parts = [
+            wrap(
+                f"{fails} if the loop is held up between two sleeps of the test, as by a step that takes long: {text}. "
+                "A bug if the two may meet in production; none if the second is only there to come after all that the "
+                "first leads to. A sleep that stands for work is explored if it stands in a helper beside the test."
+            )
+        ]
+    else:
+        parts = [
+            wrap(
+                f"{fails} in an order that asyncio never makes: {text}. A bug if these are independent in production, "
+                "such as two requests; none if the test's order always holds. To say that they are independent, let "
+                "each arrive by itself:"
+            ),
+            textwrap.indent(_TWO_CALLERS, "    "),
+        ]
     if replay_command:
         parts.append(f"See it:  {replay_command}")
     return "\n\n".join(parts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pytest_interleave.schedule import CUTS, DRAW, Decider, Event, EventId, Vector
+from pytest_interleave.schedule import CUTS, DRAW, MEET, STEP, Decider, Event, EventId, Vector
 from pytest_interleave.trace import Draws, Reader, Trace
 
 
@@ -35,7 +35,7 @@ class Guided:
         self.constraints = dict(constraints)
         #: Whether any task may be cancelled in this run (``--interleave-cancel``).
         self.is_cut = is_cut or any(event[1] in CUTS for event in constraints)
-        self.holds_steps = any(event[1] == "step" for event in constraints)
+        self.holds_steps = any(event[1] in (STEP, MEET) for event in constraints)
         self._delivers = any(how(condition) == 0 for condition in constraints.values())
         self._has_draws = any(event[1] == DRAW for event in constraints)
         self._reader: Reader | None = None
@@ -62,6 +62,8 @@ class Guided:
             if event is None:
                 continue
             condition = self.constraints.get((path(event.origin), event.kind, event.ordinal))
+            if condition is None and self.holds_steps and event.kind == "timer":
+                condition = self.constraints.get((path(event.origin), MEET, event.ordinal))
             if condition is not None:
                 if condition in self._happened:
                     return index
