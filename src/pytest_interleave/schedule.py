@@ -15,7 +15,7 @@ It is asked five kinds of question:
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 #: Identifies an outside event or a step in a way that survives reordering of unrelated work: the path of the task it
@@ -34,6 +34,7 @@ OUTSIDE = ("timer", "read", "write", "thread")
 #: or a sleep of the test's own ends before the work that one before it has led to.
 STEP, START, MEET = "step", "start", "meet"
 ODD = (STEP, START, MEET)
+_HELD = (STEP, MEET)
 
 #: How an operation may be cancelled at a suspension: while it waits, or when its wake-up is queued, and what it waited
 #: for will be lost.
@@ -47,6 +48,11 @@ CANCELLATIONS = (CANCEL, AGAIN, *CUTS)
 
 #: The kind of what is drawn: a value of ``choose``, a fault of the network.
 DRAW = "draw"
+
+
+def are_held(constraints: Iterable[EventId]) -> bool:
+    """Whether a run under such constraints must be asked for steps to keep back (``Decider.holds_steps``)."""
+    return any(event[1] in _HELD for event in constraints)
 
 
 class Event(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_interleave.schedule import DRAW, EventId
+from pytest_interleave.schedule import DRAW, STEP, EventId
 
 Path = tuple[int, ...]
 
@@ -96,13 +96,13 @@ class Reader:
                 found.append((path(entry[1]), entry[0], entry[2]))
             else:
                 count = counts[entry] = counts.get(entry, 0) + 1
-                found.append((path(entry), "step", count) if entry > 0 else (path(-entry - 1), "call", count))
+                found.append((path(entry), STEP, count) if entry > 0 else (path(-entry - 1), "call", count))
         self._position = len(entries)
         return found
 
     def next_step(self, number: int) -> EventId:
         """Return the name that the next step of that task will have."""
-        return self.trace.path(number), "step", self._counts.get(number, 0) + 1
+        return self.trace.path(number), STEP, self._counts.get(number, 0) + 1
 
 
 class Draws:

@@ -30,7 +30,25 @@ class Limits:
         self.real_seconds = real_seconds
 
 
-class Execution:
+class Stretchable:
+    """Makes runs in which what stands for outside work may last longer than it says, while ``stretch`` is true."""
+
+    stretch: bool
+
+    def __call__(self, decider: Decider) -> RunResult:
+        """Make one run."""
+        raise NotImplementedError
+
+    def unstretched(self, decider: Decider) -> RunResult:
+        """Make one run in which everything lasts as long as it says."""
+        stretch, self.stretch = self.stretch, False
+        try:
+            return self(decider)
+        finally:
+            self.stretch = stretch
+
+
+class Execution(Stretchable):
     """Repeats one async function on one loop, with nothing left over from run to run but what the function keeps."""
 
     def __init__(
@@ -74,14 +92,6 @@ class Execution:
     def in_real_time(self) -> RunResult:
         """Make one run in asyncio's own order, at the pace of the world."""
         return self(Fifo(), is_in_real_time=True)
-
-    def unstretched(self, decider: Decider) -> RunResult:
-        """Make one run in which everything lasts as long as it says."""
-        stretch, self.stretch = self.stretch, False
-        try:
-            return self(decider)
-        finally:
-            self.stretch = stretch
 
     def __call__(
         self, decider: Decider, observer: Observer | None = None, *, is_in_real_time: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_interleave.exploration.result import RunResult
-from pytest_interleave.schedule import MEET, NESTED_SLEEP, SCRIPT_SLEEP, Decider, Event, EventId
+from pytest_interleave.schedule import MEET, NESTED_SLEEP, SCRIPT_SLEEP, START, Decider, Event, EventId
 from pytest_interleave.strategies.guided import answer
 from pytest_interleave.trace import Draws, Reader, Trace
 
@@ -131,7 +131,7 @@ class Recorder:
             if kind in (0, 4):
                 index = first.get(what, -1)
             elif kind == 1:
-                found[trace.path(what[0]), "start", 1] = (trace.path(what[1]), "start", 1)
+                found[trace.path(what[0]), START, 1] = (trace.path(what[1]), START, 1)
                 continue
             elif kind == 3:
                 found[trace.path(what[1]), what[0], what[2]] = answer(what[3])

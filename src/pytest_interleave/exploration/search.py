@@ -36,7 +36,6 @@ from pytest_interleave.schedule import (
     CANCELLATIONS,
     CUTS,
     GONE,
-    MEET,
     ODD,
     OUTSIDE,
     STEP,
@@ -45,6 +44,7 @@ from pytest_interleave.schedule import (
     EventId,
     Fifo,
     Vector,
+    are_held,
 )
 from pytest_interleave.strategies.guided import Guided, answer, repeat
 from pytest_interleave.strategies.latency import Latency
@@ -370,7 +370,7 @@ class Search:
         for order, index in enumerate(outside):
             later = outside[order + 1 :]
             for distance, other in enumerate(later[:8]):
-                following = [event for event in events[other : other + 4] if event[1] in ("step", "call")]
+                following = [event for event in events[other : other + 4] if event[1] in (STEP, "call")]
                 moves.append((distance, events[index], events[other]))
                 moves += [(distance + 1 + hop, events[index], step) for hop, step in enumerate(following)]
             if events[index][1] in ("timer", "thread"):
@@ -436,7 +436,7 @@ class Search:
             constraints=constraints,
             vector=vector,
             result=smallest,
-            holds_steps=any(event[1] in (STEP, MEET) for event in result.constraints()),
+            holds_steps=are_held(result.constraints()),
         )
         failure.repeats = repeats_of(failure.error)
         for _ in range(failure.repeats):
@@ -475,7 +475,7 @@ class Search:
         if fails(Guided(constraints)):
             items = ddmin(list(constraints.items()), lambda part: fails(Guided(dict(part))))
             return dict(items), best.vector, best
-        holds = any(event[1] in (STEP, MEET) for event in constraints)
+        holds = are_held(constraints)
         vector = shrink_vector(result.vector, lambda part: fails(Vector(part, holds_steps=holds)))
         return None, vector, best
 

@@ -20,7 +20,14 @@ from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import Host, Interrupts, NestedLoopError
 from pytest_interleave.plugin import crashes, legacy_event_loop, policy
 from pytest_interleave.plugin.contexts import JobContext
-from pytest_interleave.plugin.marks import FACTORY_FIXTURE, SCOPES, ScopeName, check_mark, read_loop_scope
+from pytest_interleave.plugin.marks import (
+    FACTORY_FIXTURE,
+    SCOPES,
+    ScopeName,
+    check_mark,
+    find_scope_node,
+    read_loop_scope,
+)
 from pytest_interleave.plugin.options import Settings
 from pytest_interleave.plugin.overrides import is_defined_twice
 
@@ -313,20 +320,6 @@ class Hosting:
         found = hosts[key] = OpenHost(host, key, None, close)
         definition.addfinalizer(found.retire)  # before the fixture closes its loop
         return found
-
-
-def find_scope_node(item: pytest.Function, scope: str) -> pytest.Item | pytest.Collector:
-    """Return the node at whose end a loop of that scope ends."""
-    if scope == "function":
-        return item
-    if scope == "class":
-        return item.getparent(pytest.Class) or item
-    if scope == "module":
-        return item.getparent(pytest.Module) or item
-    # A package loop is shared by all packages, as pytest-asyncio's is in fact (a plugin's package-scoped fixture
-    # belongs to no package, so pytest keeps it until the session ends): suites rely on a loop that a conftest.py in a
-    # package shares with tests in its subpackages.
-    return item.session
 
 
 @contextmanager

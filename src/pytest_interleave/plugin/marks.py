@@ -73,3 +73,17 @@ def _is_list_of_names(value: Any) -> bool:
 
 def _fail(nodeid: str, message: str) -> None:
     pytest.fail(f"{nodeid}: {message}", pytrace=False)
+
+
+def find_scope_node(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:
+    """Return the node at whose end a loop of that scope ends."""
+    if scope == "function":
+        return item
+    if scope == "class":
+        return item.getparent(pytest.Class) or item
+    if scope == "module":
+        return item.getparent(pytest.Module) or item
+    # A package loop is shared by all packages, as pytest-asyncio's is in fact (a plugin's package-scoped fixture
+    # belongs to no package, so pytest keeps it until the session ends): suites rely on a loop that a conftest.py in a
+    # package shares with tests in its subpackages.
+    return item.session

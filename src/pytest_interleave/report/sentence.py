@@ -94,7 +94,7 @@ def read_orders(explanation: Explanation) -> list[Order]:
 
 
 def _order(event: EventId, condition: EventId, failing: Reading, passing: Reading) -> Order:
-    if event[1] == "start":
+    if event[1] == START:
         return _start_order(event, condition, failing)
     if event[1] in CANCELLATIONS:
         return _cancellation(event, failing)
@@ -375,7 +375,7 @@ def _step(step: ObservedStep, reading: Reading) -> Phrase:
 
 def _start_order(event: EventId, condition: EventId, failing: Reading) -> Order:
     late, early = _task_name(event[0], failing), _task_name(condition[0], failing)
-    entries = tuple(i for path in (condition[0], event[0]) for i in _entry((path, "step", 1), failing))
+    entries = tuple(i for path in (condition[0], event[0]) for i in _entry((path, STEP, 1), failing))
     first = failing.steps.get(entries[0]) if entries else None
     starter = failing.steps.get(first.cause) if first is not None and first.cause is not None else None
     where = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pytest_interleave.schedule import CUTS, DRAW, MEET, STEP, Decider, Event, EventId, Vector
+from pytest_interleave.schedule import CUTS, DRAW, MEET, START, Decider, Event, EventId, Vector, are_held
 from pytest_interleave.trace import Draws, Reader, Trace
 
 
@@ -35,7 +35,7 @@ class Guided:
         self.constraints = dict(constraints)
         #: Whether any task may be cancelled in this run (``--interleave-cancel``).
         self.is_cut = is_cut or any(event[1] in CUTS for event in constraints)
-        self.holds_steps = any(event[1] in (STEP, MEET) for event in constraints)
+        self.holds_steps = are_held(constraints)
         self._delivers = any(how(condition) == 0 for condition in constraints.values())
         self._has_draws = any(event[1] == DRAW for event in constraints)
         self._reader: Reader | None = None
@@ -85,7 +85,7 @@ class Guided:
         path = self._look().trace.path
         waiting = {path(origin) for origin in origins}
         for index, origin in enumerate(origins):
-            condition = self.constraints.get((path(origin), "start", 1))
+            condition = self.constraints.get((path(origin), START, 1))
             if condition is None or condition[0] not in waiting or condition[0] == path(origin):
                 return index
         return 0

@@ -20,6 +20,7 @@ import pytest
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.plugin.detecting.places import PACKAGE, is_installed, is_library
+from pytest_interleave.plugin.marks import find_scope_node
 
 NAME = "leaked-context"
 #: Of Python's own modules, what tests replace. Of the user's, all functions and classes are looked at.
@@ -211,8 +212,8 @@ def _shares_fixtures_that_change(item: pytest.Item) -> bool:
     """Whether a fixture of wider scope began or ended with this test: it may have changed something for several."""
     own = _wider_fixtures(item)
     for scope in ("class", "module", "session"):
-        node = _scope_node(item, scope)
-        others = [other for other in item.session.items if _scope_node(other, scope) is node]
+        node = find_scope_node(item, scope)
+        others = [other for other in item.session.items if find_scope_node(other, scope) is node]
         if any(definition.params for definition in own if _is_of(definition, scope)):
             return True
         before = {id(each) for other in others[: others.index(item)] for each in _wider_fixtures(other)}
@@ -235,8 +236,3 @@ def _wider_fixtures(item: pytest.Item) -> list[Any]:
 
 def _is_of(definition: Any, scope: str) -> bool:
     return definition.scope == scope or (definition.scope == "package" and scope == "session")
-
-
-def _scope_node(item: pytest.Item, scope: str) -> Any:
-    kind = {"class": pytest.Class, "module": pytest.Module}.get(scope)
-    return item.session if kind is None else item.getparent(kind) or item

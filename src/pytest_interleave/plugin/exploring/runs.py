@@ -18,7 +18,7 @@ import pytest
 from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_records_key, catching_logs
 from _pytest.tmpdir import tmppath_result_key
 
-from pytest_interleave.exploration.execution import Limits
+from pytest_interleave.exploration.execution import Limits, Stretchable
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
@@ -43,7 +43,7 @@ class NotExplored(Exception):
     """The item cannot be explored; what it did instead of running is left to pytest."""
 
 
-class ItemExecution:
+class ItemExecution(Stretchable):
     """Repeats one item."""
 
     def __init__(self, item: pytest.Function, pool: LoopPool, *, stretch: bool, limits: Limits) -> None:
@@ -88,14 +88,6 @@ class ItemExecution:
         if not result.steps and self.phase == "call" and error is None:
             raise NotExplored("it runs in a loop that was made for another test")
         return result
-
-    def unstretched(self, decider: Decider) -> RunResult:
-        """Make one run in which everything lasts as long as it says."""
-        stretch, self.stretch = self.stretch, False
-        try:
-            return self(decider)
-        finally:
-            self.stretch = stretch
 
     def on_loop(self, loop: ControlledLoop) -> BaseException | None:
         """Make one run on that loop, and close it; return how the run failed."""
