@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
+from quality.programs import answers_of_two_services_come_in_order, ends_within_three_turns
 
 from pytest_interleave import explore
 from pytest_interleave.exploration import Failure
-
-
-async def answers_of_two_services_come_in_order() -> None:
-    loop = asyncio.get_running_loop()
-    pairs = [socket.socketpair() for _ in range(2)]
-    heard: list[int] = []
-
-    async def listen(number: int) -> None:
-        await loop.sock_recv(pairs[number][0], 1)
-        heard.append(number)
-
-    for here, there in pairs:
-        here.setblocking(False)
-        there.setblocking(False)
-    try:
-        listening = [asyncio.create_task(listen(number)) for number in range(2)]
-        await asyncio.sleep(0)
-        for _, there in pairs:
-            await loop.sock_sendall(there, b"x")
-        await asyncio.gather(*listening)
-        assert heard == [0, 1]
-    finally:
-        for each in [each for pair in pairs for each in pair]:
-            each.close()
 
 
 async def the_short_sleep_ends_first() -> None:
@@ -51,19 +27,7 @@ async def service(seconds: float) -> None:
 
 
 async def a_timeout_is_longer_than_three_turns() -> None:
-    async def work() -> None:
-        for _ in range(3):
-            await asyncio.sleep(0)
-        done.append(True)
-
-    done: list[bool] = []
-    running = asyncio.create_task(work())
-    try:
-        async with asyncio.timeout(1):
-            await running
-    except TimeoutError:
-        pass
-    assert done
+    await ends_within_three_turns(1)
 
 
 def find(program: object, *, mode: str = "realistic") -> Failure:

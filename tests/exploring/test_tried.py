@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from quality.kernels import KERNELS, Kernel
+from quality.programs import answers_of_two_services_come_in_order, ends_within_three_turns
 
 from pytest_interleave import choose, explore
 from pytest_interleave.exploration import Failure, trial
@@ -76,19 +76,7 @@ async def locks_in_two_orders_while_a_server_listens() -> None:
 
 
 async def a_timeout_beats_three_turns() -> None:
-    async def work() -> None:
-        for _ in range(3):
-            await asyncio.sleep(0)
-        done.append(True)
-
-    done: list[bool] = []
-    running = asyncio.create_task(work())
-    try:
-        async with asyncio.timeout(0.1):
-            await running
-    except TimeoutError:
-        pass
-    assert done
+    await ends_within_three_turns(0.1)
 
 
 async def answers_of_threads() -> None:
@@ -123,29 +111,6 @@ async def streams() -> None:
     await asyncio.gather(call(1), call(2))
     server.close()
     assert ended == [1, 2]
-
-
-async def datagrams() -> None:
-    loop = asyncio.get_running_loop()
-    pairs = [socket.socketpair() for _ in range(2)]
-    heard: list[int] = []
-
-    async def listen(number: int) -> None:
-        await loop.sock_recv(pairs[number][0], 1)
-        heard.append(number)
-
-    for each in [each for pair in pairs for each in pair]:
-        each.setblocking(False)
-    try:
-        listening = [asyncio.create_task(listen(number)) for number in range(2)]
-        await asyncio.sleep(0)
-        for _, there in pairs:
-            await loop.sock_sendall(there, b"x")
-        await asyncio.gather(*listening)
-        assert heard == [0, 1]
-    finally:
-        for each in [each for pair in pairs for each in pair]:
-            each.close()
 
 
 async def who_swallows_every_cancellation() -> None:
@@ -198,7 +163,7 @@ def find(program: Program) -> Failure:
         a_timeout_beats_three_turns,
         answers_of_threads,
         streams,
-        datagrams,
+        answers_of_two_services_come_in_order,
         who_swallows_every_cancellation,
         who_never_rests,
         a_value_and_a_slow_service,
