@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pytest_interleave.plugin.detecting.tasks import print_tasks
     from pytest_interleave.plugin.items import is_async_test
     from pytest_interleave.report.script import explore
-    from pytest_interleave.traffic import arrivals
     from pytest_interleave.traffic.knee import Knee, find_knee
     from pytest_interleave.traffic.load import LoadError, Visit, load
     from pytest_interleave.traffic.overlap import Concurrency, concurrently
@@ -26,7 +25,6 @@ __all__ = [
     "LoadResult",
     "Outcome",
     "Visit",
-    "arrivals",
     "choose",
     "concurrently",
     "explore",
@@ -48,7 +46,6 @@ _LAZY = {
     "LoadResult": "pytest_interleave.traffic.result",
     "Outcome": "pytest_interleave.loop.interruption",
     "Visit": "pytest_interleave.traffic.load",
-    "arrivals": "pytest_interleave.traffic",
     "choose": "pytest_interleave.loop.data",
     "concurrently": "pytest_interleave.traffic.overlap",
     "explore": "pytest_interleave.report.script",

@@ -15,7 +15,7 @@ from aiohttp import web
 from traffic.conftest import Service, run
 
 from pytest_interleave import LoadError, Visit, find_knee, load
-from pytest_interleave.traffic.arrivals import Arrivals, Bursts, Constant, Poisson, Ramp, Replay
+from pytest_interleave.arrivals import Arrivals, Bursts, Constant, Poisson, Ramp, Replay
 from pytest_interleave.traffic.result import LoadResult, Request
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from pytest_interleave.arrivals import check_rate
 from pytest_interleave.traffic import made
-from pytest_interleave.traffic.arrivals import check_rate
 from pytest_interleave.traffic.result import LoadResult
 
 

@@ -18,11 +18,11 @@ from random import Random
 from time import perf_counter
 from typing import Any
 
+from pytest_interleave.arrivals import Arrivals, Poisson, Replay, check_rate
 from pytest_interleave.errors import InterleaveError
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.virtual import clock_of
 from pytest_interleave.traffic import made
-from pytest_interleave.traffic.arrivals import Arrivals, Poisson, Replay, check_rate
 from pytest_interleave.traffic.result import UNFINISHED, LoadResult, Request
 
 Action = Callable[[], object]
