@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_interleave.errors import LoadError
     from pytest_interleave.loop.data import choose
     from pytest_interleave.loop.interruption import Outcome, interrupt
     from pytest_interleave.net.hosts import Hosts
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from pytest_interleave.plugin.items import is_async_test
     from pytest_interleave.report.script import explore
     from pytest_interleave.traffic.knee import Knee, find_knee
-    from pytest_interleave.traffic.load import LoadError, Visit, load
+    from pytest_interleave.traffic.load import load
     from pytest_interleave.traffic.overlap import Concurrency, concurrently
     from pytest_interleave.traffic.result import LoadResult
+    from pytest_interleave.traffic.running import Visit
 
 __all__ = [
     "Concurrency",
@@ -42,10 +44,10 @@ _LAZY = {
     "Concurrency": "pytest_interleave.traffic.overlap",
     "Hosts": "pytest_interleave.net.hosts",
     "Knee": "pytest_interleave.traffic.knee",
-    "LoadError": "pytest_interleave.traffic.load",
+    "LoadError": "pytest_interleave.errors",
     "LoadResult": "pytest_interleave.traffic.result",
     "Outcome": "pytest_interleave.loop.interruption",
-    "Visit": "pytest_interleave.traffic.load",
+    "Visit": "pytest_interleave.traffic.running",
     "choose": "pytest_interleave.loop.data",
     "concurrently": "pytest_interleave.traffic.overlap",
     "explore": "pytest_interleave.report.script",

@@ -70,6 +70,8 @@ class Ramp:
 
     def times(self, random: Random, duration: float) -> Iterator[float]:
         """Yield the times of arrival: those of the higher rate, thinned out."""
+        if math.isinf(duration):
+            raise ValueError("A Ramp needs to know how long it takes: load(…, arrivals=Ramp(…), duration=60).")
         most = max(self.start, self.end)
         for time in Poisson(most).times(random, duration):
             if random.random() * most < self.start + (self.end - self.start) * time / duration:
@@ -86,7 +88,7 @@ class Bursts:
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
             raise ValueError(f"{self.size!r} is not a valid size of Bursts: it must be a whole number, 1 or more.")
-        if not self.every > 0:
+        if not 0 < self.every < math.inf:
             raise ValueError(f"{self.every!r} is not a valid every of Bursts: it must be a number of seconds above 0.")
 
     def times(self, random: Random, duration: float) -> Iterator[float]:
@@ -107,6 +109,9 @@ class Replay:
     def __post_init__(self) -> None:
         if not self.moments:
             raise ValueError("Replay needs at least one time.")
+        for moment in self.moments:
+            if not isinstance(moment, int | float) or not math.isfinite(moment):
+                raise ValueError(f"{moment!r} is not a valid time for Replay: times are numbers of seconds.")
 
     @property
     def duration(self) -> float:

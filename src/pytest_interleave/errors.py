@@ -90,3 +90,7 @@ class RecordingError(InterleaveError):
 
 class ClocksUnavailable(InterleaveError):
     """Python's clocks cannot be made virtual: the text says why, and what to do."""
+
+
+class LoadError(InterleaveError):
+    """A load could not be run as asked."""

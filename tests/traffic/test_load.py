@@ -6,6 +6,7 @@ import asyncio
 import math
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -129,6 +130,27 @@ def test_what_never_ends_is_infinitely_slow() -> None:
     assert result.percentile(90) == pytest.approx(0.1)
     assert result.p95 == math.inf
     assert "never" in repr(result)
+    assert "unfinished: 10, still in flight 5 s after the load's end (drain=)" in result.describe()
+    assert "at most never, by arrival" in result.describe()
+
+
+def test_where_none_ended_well_there_is_no_latency() -> None:
+    async def user() -> None:
+        raise OSError
+
+    text = run(load(user, rate=10, duration=10)).describe()
+
+    assert "latency    no request ended well" in text
+    assert "slowest" not in text
+
+
+def test_a_latency_that_is_a_little_off_a_round_number_counts_as_it() -> None:
+    requests = tuple(Request(number, 0.0, 0.05 + number * 1e-15, None) for number in range(10))
+
+    text = LoadResult("it", requests, 1, 1, 0, "virtual", 0.0).describe()
+
+    assert "to   50 ms |######################################## 10" in text
+    assert "100 ms" not in text
 
 
 def test_users_think_and_their_number_of_requests_can_be_bounded() -> None:
@@ -198,12 +220,12 @@ def test_an_invariant_that_breaks_ends_the_load_with_its_own_failure() -> None:
 
     with pytest.raises(AssertionError, match="3 < 3") as failure:
         run(program())
-    assert failure.value.__notes__[-1].startswith("at 3 s of the load, after 3 requests, with ")
+    assert failure.value.__notes__[-1] == "at 3 s of the load: 3 requests ended, 3 in flight (seed 0)"
 
     service = Service(1, 1.0)
     with pytest.raises(AssertionError) as failure:
         run(program(check_every=0.25))
-    assert failure.value.__notes__[-1].startswith("at 2.75 s of the load")
+    assert failure.value.__notes__[-1].startswith("at 2.75 s of the load: ")
 
 
 def test_what_an_action_raises_fails_the_load() -> None:
@@ -255,6 +277,10 @@ def test_the_knee_is_where_the_arithmetic_says() -> None:
     assert knee.rate < knee.broke_at < 105
     assert (below.rate, below.broke_at) == (0, 200)
     assert (above.rate, above.broke_at) == (50, math.inf)
+    assert below.describe().splitlines() == [
+        " rate    p50    p95      p99   slowest   most in flight   errors",
+        "200/s   10 s   19 s   19.8 s      20 s            2,005        0   gives way",
+    ]
     assert repr(below) == "<Knee: gives way at 200 a second already, the lowest rate tried>"
     assert repr(above) == "<Knee: holds at 50 a second, the highest rate tried>"
 
@@ -279,6 +305,10 @@ def test_percentiles_are_of_what_was_measured() -> None:
         ({"rate": math.inf, "duration": 1}, "inf is not a valid rate"),
         ({"users": 0, "duration": 1}, "0 is not a valid number of users"),
         ({"rate": 1, "duration": -1}, "-1 is not a valid duration"),
+        ({"rate": 1, "duration": math.inf}, "inf is not a valid duration"),
+        ({"rate": 1, "requests": 2.5}, "2.5 is not a valid number of requests"),
+        ({"arrivals": 95, "duration": 1}, "95 is not a valid arrivals: it must be one of pytest_interleave.arrivals"),
+        ({"arrivals": Ramp(1, 2), "requests": 9}, "A Ramp needs to know how long it takes"),
         ({"rate": 1, "duration": 1, "think": -1}, "-1 is not a valid think"),
         ({"rate": 1, "duration": 1, "check_every": 1}, "check= , which is missing"),
         (
@@ -293,6 +323,53 @@ def test_wrong_arguments_are_one_line(options: dict[str, object], message: str) 
         run(load(Service().serve, **options))  # type: ignore[arg-type]
 
     assert message.replace("check= ,", "check=,") in str(failure.value)
+
+
+async def wait(seconds: float, times: int) -> None:
+    await asyncio.sleep(seconds * times)
+
+
+@pytest.mark.parametrize(
+    ("user", "error", "message"),
+    [
+        (wait, TypeError, "load() calls wait with nothing, or with one Visit, and it wants seconds, times: give it"),
+        (5, TypeError, "load() calls an async function for each request, and 5 is none."),
+        (lambda: 5, LoadError, "load() calls an async function, and <lambda> returned 5."),
+    ],
+)
+def test_what_is_no_user_function_ends_the_load_at_once(user: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as failure:
+        run(load(user, rate=1, duration=60))  # type: ignore[arg-type]
+
+    assert message in str(failure.value)
+
+
+def test_a_coroutine_in_place_of_its_function_is_told_by_name() -> None:
+    with pytest.raises(TypeError, match=r"give it wait, not what wait\(\) returns"):
+        run(load(wait(1, 1), rate=1, duration=60))  # type: ignore[arg-type]
+
+
+def test_a_load_is_named_for_what_it_calls() -> None:
+    class Buyer:
+        async def __call__(self) -> None:
+            await asyncio.sleep(1)
+
+    assert run(load(Buyer(), rate=1, duration=9)).title == "load of Buyer"
+    assert run(load(partial(wait, 1, 2), rate=1, duration=9)).title == "load of wait"
+
+
+def test_what_measured_nothing_is_no_result() -> None:
+    with pytest.raises(LoadError, match="No request arrived within 10 s, so nothing was measured"):
+        run(load(Service().serve, rate=0.001, duration=10))
+    result = run(load(Service().serve, arrivals=Constant(1), duration=10))
+    with pytest.raises(ValueError, match=r"between\(20, 30\): no request .* The load had 10, from 0 s to 9 s\."):
+        result.between(20, 30)
+
+
+@pytest.mark.parametrize("value", ["full", None, math.nan])
+def test_a_gauge_must_give_numbers(value: object) -> None:
+    with pytest.raises(TypeError, match=r"The gauge 'queue' gave .*: it must give a number"):
+        run(load(Service().serve, rate=1, duration=10, gauges={"queue": lambda: value}))  # type: ignore[dict-item, return-value]
 
 
 def test_the_clock_that_was_asked_for_must_be_the_loops() -> None:
@@ -386,6 +463,11 @@ async def test_fails_elsewhere():
     assert "p95 300 ms" in text
     assert "in flight |" in text
     assert "seed 77" not in text
+
+    text = pytester.runpytest("-rP").stdout.str()
+
+    assert text.count("- load of visit -") == 2
+    assert "(seed 77); " in text
 
 
 def test_a_load_is_not_explored_but_its_test_is(pytester: pytest.Pytester) -> None:

@@ -52,7 +52,7 @@ def histogram(values: Sequence[float]) -> list[str]:
     counts = [0] * len(bounds)
     index = 0
     for value in finite:
-        while value > bounds[index]:
+        while not _is_within(value, bounds[index]):
             index += 1
         counts[index] += 1
     most = max(counts)
@@ -67,9 +67,16 @@ def _bounds(low: float, high: float) -> list[float]:
     """Return upper bounds in steps of 1, 2, 5, 10, …, that cover what is there."""
     power = math.floor(math.log10(max(low, 0.0001)))
     bounds = [step * 10.0**exponent for exponent in range(power - 1, power + 12) for step in _STEPS]
-    first = next(index for index, bound in enumerate(bounds) if bound >= min(max(low, 0.0001), high or 0.0001))
-    last = next(index for index, bound in enumerate(bounds) if bound >= high)
+    first = next(
+        index for index, bound in enumerate(bounds) if _is_within(min(max(low, 0.0001), high or 0.0001), bound)
+    )
+    last = next(index for index, bound in enumerate(bounds) if _is_within(high, bound))
     return bounds[first : max(last, first) + 1]
+
+
+def _is_within(value: float, bound: float) -> bool:
+    """Differences of moments are a little off: what took 50 ms belongs to those up to 50 ms."""
+    return value <= bound * (1 + 1e-9)
 
 
 def _label(bound: float) -> str:
@@ -79,7 +86,7 @@ def _label(bound: float) -> str:
 def _spark(columns: Sequence[float]) -> str:
     most = max(columns) or 1.0
     top = len(_LEVELS) - 1
-    return "".join(_LEVELS[math.ceil(value / most * top - 1e-9)] for value in columns)
+    return "".join(_LEVELS[max(math.ceil(value / most * top - 1e-9), 0)] for value in columns)
 
 
 def _column(time: float, end: float) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pytest_interleave.arrivals import check_rate
 from pytest_interleave.traffic import made
-from pytest_interleave.traffic.result import LoadResult
+from pytest_interleave.traffic.result import LoadResult, seconds
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,10 +28,15 @@ class Knee:
 
     def describe(self) -> str:
         """Return what came of each rate, a line for each."""
-        return "\n".join(
-            f"{'holds   ' if is_held else 'gives way'} at {rate:g} a second: {result!r}"
-            for rate, result, is_held in self.tries
-        )
+        names = [name for name, _ in self.tries[0][1].percentiles()]
+        rows = [["rate", *names, "most in flight", "errors", ""]]
+        for rate, result, is_held in self.tries:
+            latency = [seconds(value) for _, value in result.percentiles()]
+            counts = [f"{result.max_in_flight:,}", f"{result.failed:,}"]
+            rows.append([f"{rate:.4g}/s", *latency, *counts, "holds" if is_held else "gives way"])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("   ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
 
     def __repr__(self) -> str:
         lowest, highest = self.tries[0][0], self.tries[-1][0]
@@ -69,7 +74,8 @@ async def find_knee(
         made.recent.clear()  # the knee stands for its loads
         made.recent.extend(before)
         try:
-            is_held = holds(result) is not False
+            answer = holds(result)
+            is_held = answer is None or bool(answer)
         except AssertionError:
             is_held = False
         tries[rate] = result, is_held

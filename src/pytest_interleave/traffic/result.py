@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -29,6 +28,11 @@ class Request(NamedTuple):
         """Seconds from when it was to start; infinite if it never ended."""
         return math.inf if self.error == UNFINISHED else self.ended - self.intended
 
+    @property
+    def has_latency(self) -> bool:
+        """Whether it counts in the percentiles: it ended well, or never."""
+        return self.error is None or self.error == UNFINISHED
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LoadResult:
@@ -52,7 +56,7 @@ class LoadResult:
     @cached_property
     def latencies(self) -> tuple[float, ...]:
         """Those of the requests that ended well, or never (infinite), ascending."""
-        return tuple(sorted(each.latency for each in self.requests if each.error in (None, UNFINISHED)))
+        return tuple(sorted(each.latency for each in self.requests if each.has_latency))
 
     @cached_property
     def errors(self) -> dict[str, int]:
@@ -134,7 +138,12 @@ class LoadResult:
     def between(self, start: float, end: float) -> LoadResult:
         """Return the result of the requests that were to start in this part of the load: during a fault, say."""
         chosen = tuple(each for each in self.requests if start <= each.intended < end)
-        last = max((each.ended for each in chosen), default=end)
+        if not chosen:  # it would have no errors, and prove nothing
+            raise ValueError(
+                f"between({start:g}, {end:g}): no request was to start then. The load had {len(self.requests):,}, "
+                f"from {self.requests[0].intended:.4g} s to {self.requests[-1].intended:.4g} s."
+            )
+        last = max(each.ended for each in chosen)
         part = f"{self.name}, {start:g} s to {end:g} s"
         return LoadResult(part, chosen, end - start, max(end, last) - start, self.seed, self.clock, self.real_seconds)
 
@@ -146,32 +155,47 @@ class LoadResult:
     def describe(self) -> str:
         """Return a histogram of the latencies and what happened over time, in lines."""
         lines = [
-            f"{len(self.requests):,} requests in {self.duration:g} s by the {self.clock} clock (seed {self.seed}), "
-            f"{self.throughput:.4g} a second ended well; it took {self.real_seconds:.1f} s.",
+            f"{len(self.requests):,} requests in {self.duration:g} s of {self.clock} time (seed {self.seed}); "
+            f"{self.throughput:.4g} a second ended well. It took {self.real_seconds:.2g} real seconds.",
             "",
-            "latency    " + "   ".join(f"{name} {seconds(value)}" for name, value in self._percentiles()),
-            *chart.histogram(self.latencies),
+            *self._describe_latency(),
+            "",
+            *self._timeline(),
         ]
+        for kind, count in self.errors.items():
+            example = self.examples.get(kind, "")
+            first = ", " if kind == UNFINISHED else ", first "
+            lines.append(f"{kind}: {count:,}{first if example else ''}{example}")
+        return "\n".join(lines)
+
+    def _describe_latency(self) -> list[str]:
+        if not self.latencies:
+            return ["latency    no request ended well"]
+        percentiles = "   ".join(f"{name} {seconds(value)}" for name, value in self.percentiles())
+        return [f"latency    {percentiles}", *chart.histogram(self.latencies)]
+
+    def _timeline(self) -> list[str]:
         end = max(self.elapsed, self.duration)
         rows = [("in flight", chart.highest(self.in_flight, end, holds=True), f"at most {self.max_in_flight:,}")]
-        slow = [(each.intended, each.latency) for each in self.requests if each.error is None]
-        rows.append(("slowest", chart.highest(slow, end), "by time of arrival, at most " + seconds(_highest(slow))))
+        if self.latencies:
+            slow = [(each.intended, each.ended - each.intended) for each in self.requests if each.has_latency]
+            rows.append(("slowest", chart.highest(slow, end), "at most " + seconds(self.slowest) + ", by arrival"))
         bad = [(each.ended, 1.0) for each in self.requests if each.error is not None]
         if bad:
             rows.append(("errors", chart.totals(bad, end), f"{len(bad):,} in all"))
         for name, values in self.gauges.items():
-            rows.append((name, chart.highest(values, end), f"at most {_highest(values):g}"))
-        lines += ["", *chart.timeline(rows, end)]
-        for kind, count in self.errors.items():
-            lines.append(f"{kind}: {count:,}" + (f", first {self.examples[kind]}" if kind in self.examples else ""))
-        return "\n".join(lines)
+            rows.append(
+                (name, chart.highest(values, end), f"at most {max((value for _, value in values), default=0.0):g}")
+            )
+        return chart.timeline(rows, end)
 
-    def _percentiles(self) -> list[tuple[str, float]]:
+    def percentiles(self) -> list[tuple[str, float]]:
+        """Return the usual ones with their names."""
         return [("p50", self.p50), ("p95", self.p95), ("p99", self.p99), ("slowest", self.slowest)]
 
     def __repr__(self) -> str:
         # One short line: pytest shows it beside a comparison that failed, and cuts what is longer than 240 characters.
-        latency = ", ".join(f"{name} {seconds(value)}" for name, value in self._percentiles()[:3])
+        latency = ", ".join(f"{name} {seconds(value)}" for name, value in self.percentiles()[:3])
         counts = ", ".join(f"{count:,} {kind}" for kind, count in list(self.errors.items())[:3])
         return (
             f"<Load of {len(self.requests):,} requests in {self.duration:g} {self.clock} s: {latency}; "
@@ -187,7 +211,3 @@ def seconds(value: float) -> str:
     if value < 0.0005:
         return "0 ms" if value < 0.0000005 else f"{value * 1000:.2g} ms"
     return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
-
-
-def _highest(values: Sequence[tuple[float, float]]) -> float:
-    return max((value for _, value in values), default=0.0)

@@ -184,7 +184,7 @@ class DetectingHooks:
             setattr(report, _ATTRIBUTE, [self._as_json(level, finding) for level, finding in found])
             if not self._are_reports_sent:
                 self.collect(report)
-        show_measurements(report)
+        show_measurements(report, self.config)
         return report
 
     def look_again(self) -> None:
