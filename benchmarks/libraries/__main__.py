@@ -3,52 +3,23 @@
 Each library's source distribution is unpacked, and installed into an environment of its own, below
 ``benchmarks/.libraries``. Its tests are run as they are, once plainly and once with ``--interleave``. A test counts as
 a find when it passes plainly and fails when explored; what was found out about it stands in `pins.py`.
+
+A library that ours replaces is not installed: its tests run with ours in its place, plainly, and each that fails must
+be one of which `pins.py` says why.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
-import subprocess
 import sys
-import tarfile
-import time
-import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from benchmarks.children import FOREIGN_VARIABLES
-from benchmarks.environments import HERE, ROOT
 from benchmarks.errors import BenchmarkError
 from benchmarks.interpreters import Interpreter, find_interpreter
-from benchmarks.libraries.pins import COMMON, LIBRARIES, Library
+from benchmarks.libraries.pins import LIBRARIES, Library
+from benchmarks.libraries.sessions import Session, name_in_xml, python_for, run_session, unpacked
 
-FOLDER = HERE / ".libraries"
-SESSION_SECONDS = 3_600
 UNJUDGED = "not judged yet"
-
-
-@dataclass(frozen=True)
-class Session:
-    """One session of pytest over a library's tests."""
-
-    status: int | None
-    """Pytest's exit status; None: it did not end."""
-    seconds: float
-    outcomes: dict[str, str]
-    explored: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def is_whole(self) -> bool:
-        """Tell whether the session ended by itself, without an error of pytest's or ours."""
-        return self.status in (0, 1) and bool(self.outcomes)
-
-    def failed(self) -> set[str]:
-        """Return the tests that failed or could not be set up."""
-        return {name for name, outcome in self.outcomes.items() if outcome == "failed"}
 
 
 def main() -> int:
@@ -86,15 +57,17 @@ def _parse() -> argparse.Namespace:
 
 def _try(library: Library, interpreter: Interpreter, options: argparse.Namespace) -> bool:
     """Print the row of a library and what its tests said; return whether nothing is left to look at."""
-    project = _project(library)
-    python = _environment(library, project, interpreter)
-    plain = _session(library, project, python, "plain")
+    project = unpacked(library)
+    python = python_for(library, project, interpreter)
+    plain = run_session(library, project, python, "plain")
+    if library.package:
+        return _judge_replaced(library, plain, project)
     if options.plain:
         print(_line(library.folder, len(plain.outcomes), len(plain.failed()), "", "", "", "", f"{plain.seconds:.0f}"))
         for name in sorted(plain.failed()):
             print(f"    {name}")
         return _is_whole(plain, project, "plain")
-    exploring = _session(
+    exploring = run_session(
         library,
         project,
         python,
@@ -116,7 +89,7 @@ def _try(library: Library, interpreter: Interpreter, options: argparse.Namespace
             f"{plain.seconds:.0f} + {exploring.seconds:.0f}",
         )
     )
-    records = {_key(record["nodeid"]): record for record in exploring.explored}
+    records = {name_in_xml(record["nodeid"]): record for record in exploring.explored}
     verdicts = [(name, _judgement(library, name)) for name in finds]
     for name, judgement in verdicts:
         record = records.get(name, {})
@@ -124,6 +97,19 @@ def _try(library: Library, interpreter: Interpreter, options: argparse.Namespace
     sys.stdout.flush()
     ended = _is_whole(plain, project, "plain") and _is_whole(exploring, project, "explored")
     return ended and all(judgement != UNJUDGED for _, judgement in verdicts)
+
+
+def _judge_replaced(library: Library, plain: Session, project: Path) -> bool:
+    """Print what its tests say of ours; return whether just those fail that are known to."""
+    tests, failed = len(plain.outcomes), plain.failed()
+    print(_line(f"ours for {library.folder}", tests, len(failed), "", "", "", "", f"{plain.seconds:.0f}"))
+    for name in sorted(failed):
+        print(f"    {name}\n      → {library.fails.get(name, UNJUDGED)}")
+    mended = sorted(set(library.fails) - failed)
+    for name in mended:
+        print(f"    {name} passes: take it out of pins.py")
+    sys.stdout.flush()
+    return _is_whole(plain, project, "plain") and not mended and failed <= set(library.fails)
 
 
 def _judgement(library: Library, name: str) -> str:
@@ -138,118 +124,6 @@ def _is_whole(session: Session, project: Path, kind: str) -> bool:
 
 def _line(*cells: object) -> str:
     return f"| {' | '.join(str(cell) for cell in cells)} |"
-
-
-# -- the parts of a session ------------------------------------------------------------------------------------------
-
-
-def _project(library: Library) -> Path:
-    """Return the unpacked source of the library, after fetching it if it is not there."""
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "pytest.ini").touch()  # a library without settings must not find ours, in the folders above
-    project = FOLDER / library.folder
-    if (project / "PKG-INFO").exists():
-        return project
-    print(f"fetching {library.folder}", file=sys.stderr, flush=True)
-    download = FOLDER / "downloads"
-    pin = f"{library.name}=={library.version}"
-    _call(
-        sys.executable, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={library.name}", "-d", download, pin
-    )
-    wanted = library.folder.replace("-", "_").lower()
-    for archive in download.glob("*.tar.gz"):
-        if archive.name.removesuffix(".tar.gz").replace("-", "_").lower() == wanted:
-            with tarfile.open(archive) as packed:
-                packed.extractall(FOLDER, filter="data")
-                (FOLDER / packed.getnames()[0].split("/")[0]).rename(project.with_suffix(".new"))
-            project.with_suffix(".new").rename(project)
-            return project
-    raise BenchmarkError(f"PyPI gave no source of {pin}")
-
-
-def _environment(library: Library, project: Path, interpreter: Interpreter) -> Path:
-    """Return the Python of the library's environment, which has this checkout in editable form."""
-    folder = project / f".venv-{interpreter.version}"
-    python = folder / "bin" / "python"
-    wanted = "\n".join([str(ROOT), (ROOT / "pyproject.toml").read_text(), *COMMON, *library.needs])
-    stamp = folder / ".ready"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        print(f"making {folder.relative_to(HERE)}", file=sys.stderr, flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        _call(interpreter.path, "-m", "venv", folder)
-        pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        _call(*pip, f"{library.name}=={library.version}", *COMMON, *library.needs, "--editable", ROOT)
-        stamp.write_text(wanted)
-    return python
-
-
-def _session(library: Library, project: Path, python: Path, kind: str, *options: str) -> Session:
-    xml, found, output = (project / f"{kind}{suffix}" for suffix in (".xml", ".json", ".txt"))
-    for old in (xml, found):
-        old.unlink(missing_ok=True)
-    command = [
-        str(python),
-        "-m",
-        "pytest",
-        *library.tests,
-        "-q",
-        f"--rootdir={project}",
-        "-o",
-        "addopts=",
-        "-p",
-        "no:cacheprovider",
-    ]
-    command += [
-        f"--junitxml={xml}",
-        "-o",
-        "junit_family=xunit2",
-        f"--interleave-json={found}",
-        *library.options,
-        *options,
-    ]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_VARIABLES)}
-    started = time.monotonic()
-    with output.open("w") as file:
-        try:
-            status: int | None = subprocess.run(
-                command,
-                cwd=project,
-                env=inherited | {"PYTHONHASHSEED": "0"},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                timeout=SESSION_SECONDS,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            status = None
-    explored = json.loads(found.read_text())["tests"] if found.exists() else []
-    return Session(status, time.monotonic() - started, _outcomes(xml), explored)
-
-
-def _outcomes(xml: Path) -> dict[str, str]:
-    """Return what became of each test."""
-    found: dict[str, str] = {}
-    if not xml.exists():
-        return found
-    for case in ElementTree.parse(xml).iter("testcase"):
-        name = f"{case.get('classname')}.{case.get('name')}"
-        parts = {part.tag for part in case}
-        is_failed = bool(parts & {"failure", "error"}) or found.get(name) == "failed"
-        found[name] = "failed" if is_failed else "skipped" if "skipped" in parts else "passed"
-    return found
-
-
-def _key(nodeid: str) -> str:
-    """Return the name that pytest's XML gives to a test."""
-    path, _, rest = nodeid.partition("::")
-    before, bracket, parameters = rest.partition("[")
-    return f"{path.removesuffix('.py').replace('/', '.')}.{before.replace('::', '.')}{bracket}{parameters}"
-
-
-def _call(*command: object) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    if done.returncode:
-        raise BenchmarkError(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}".rstrip())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 COMMON = ("pytest==9.2.0",)
 
 
+_OF_AIORESPONSES = "tests.test_aioresponses.AIOResponses"
+_OF_REDIRECTS = "tests.test_aioresponses.AIOResponseRedirectTest"
+
+
 @dataclass(frozen=True)
 class Library:
     """The source distribution of a library on PyPI, and how its own tests are run."""
@@ -21,6 +25,10 @@ class Library:
     options: tuple[str, ...] = ()
     judged: Mapping[str, str] = field(default_factory=dict)
     """What each test is that fails only when explored, by the node's id or its beginning: ``kind: why``."""
+    package: str = ""
+    """Its own package, if ours takes its place: ``stand_ins/NAME`` is put over the source, and it is not installed."""
+    fails: Mapping[str, str] = field(default_factory=dict)
+    """Why tests of a library fail with ours in its place, by the node's id."""
 
     @property
     def folder(self) -> str:
@@ -70,6 +78,34 @@ LIBRARIES = (
             ),
         },
     ),
+    Library(
+        "aioresponses",
+        "0.7.9",
+        needs=("aiohttp==3.14.5", "ddt==1.7.2", "packaging==26.3", "trustme==1.2.1"),
+        # pytest's own tracebacks of these tests meet a bug of CPython's: "AST constructor recursion depth mismatch".
+        options=("--tb=native",),
+        package="aioresponses",
+        fails={
+            f"{_OF_AIORESPONSES}TestCase.test_callback_coroutine": (
+                "expects an answer within one turn of the loop; ours comes over a connection"
+            ),
+            f"{_OF_AIORESPONSES}TestCase.test_request_with_non_deepcopyable_parameter": (
+                "gives a generator as data, which aiohttp 3.14 refuses"
+            ),
+            f"{_OF_AIORESPONSES}TestCase.test_returned_response_raw_headers": (
+                "expects the declared headers and no others; a server sends Content-Length, Date and Server too"
+            ),
+            f"{_OF_REDIRECTS}.test_post_redirect_followed": (
+                "expects that a POST becomes a GET behind a 307, which HTTP forbids"
+            ),
+            f"{_OF_REDIRECTS}.test_request_info": (
+                "expects that a request has no headers; aiohttp sends Host, Accept, Accept-Encoding and User-Agent"
+            ),
+            f"{_OF_REDIRECTS}.test_request_info_with_original_request_headers": (
+                "expects that a request has the caller's headers and no others"
+            ),
+        },
+    ),
     Library("aiostream", "0.8.1"),
     Library(
         "anyio",
@@ -87,5 +123,6 @@ LIBRARIES = (
         },
     ),
     Library("async-timeout", "5.0.1"),
+    Library("pytest-aiohttp", "1.1.1", needs=("aiohttp==3.14.5",), package="pytest_aiohttp"),
     Library("janus", "2.0.0", needs=("pytest-benchmark",), options=("--benchmark-disable",)),
 )

@@ -43,7 +43,14 @@ async def test_base_url(base):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://api.example.com/x", "http://10.1.1.1:8080/x", "https://localhost/x", "https://127.0.0.1:8443/x"]
+    "url",
+    [
+        "https://api.example.com/x",
+        "http://10.1.1.1:8080/x",
+        "https://localhost/x",
+        "https://127.0.0.1:8443/x",
+        "https://matched_example.org/x",
+    ],
 )
 async def test_every_kind_of_host(session, url):
     with aioresponses() as m:

@@ -54,3 +54,24 @@ def test_named_hosts_of_the_same_test_stay_closed_to_others(pytester: pytest.Pyt
 
     result.stdout.fnmatch_lines(["*other.example.com:80 is no host of this test*"])
     assert "mocked.example.com is no host" not in result.stdout.str()
+
+
+def test_who_lacks_what_tls_needs_hears_of_it(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("import sys; sys.modules['trustme'] = None")
+    pytester.makepyfile(
+        """
+        import aiohttp
+        import pytest
+        from pytest_interleave.aioresponses import aioresponses
+
+        @pytest.mark.asyncio
+        async def test_tls(mock_session):
+            with aioresponses() as m:
+                m.get("https://api.example.com/")
+                await mock_session.get("https://api.example.com/")
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.stdout.fnmatch_lines(["E *for hosts with TLS: pip install 'pytest-interleave[[]tls[]]'"])

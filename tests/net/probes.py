@@ -124,7 +124,8 @@ async def test_redis(hosts):
 async def test_several_hosts_at_once(hosts):
     hosts.serve("*.example.com", make_app())
     hosts.serve("https://other.org:8443", make_app())
-    urls = ["http://a.example.com", "https://b.example.com", "https://other.org:8443"]
+    hosts.serve("https://my_service", make_app())
+    urls = ["http://a.example.com", "https://b.example.com", "https://other.org:8443", "https://my_service"]
 
     async def fetch(session, url):
         async with session.get(url) as response:
@@ -133,7 +134,7 @@ async def test_several_hosts_at_once(hosts):
     async with aiohttp.ClientSession() as session:
         found = await asyncio.gather(*(fetch(session, url) for url in urls))
 
-    assert found == ["a.example.com", "b.example.com", "other.org:8443"]
+    assert found == ["a.example.com", "b.example.com", "other.org:8443", "my_service"]
 
 
 async def test_a_later_declaration_wins(hosts):

@@ -26,7 +26,7 @@ from aiohttp import BaseConnector, ClientConnectionError, ClientResponse, Client
 from multidict import CIMultiDict, MultiDict
 from yarl import URL
 
-from pytest_interleave.net import interception
+from pytest_interleave.net import certificates, interception
 from pytest_interleave.net.hosts import Endpoint, Hosts, NamedHost
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -424,11 +424,14 @@ class aioresponses:  # noqa: N801 - the name that its users know
         origin = url.origin()
         if origin not in hosts:
             assert self._hosts is not None
+            tls = origin.scheme in ("https", "wss")
+            if tls:
+                certificates.authority()  # who lacks what it needs hears of it here; a server's errors would be lost
             server = _Server(self, loop)
             self._servers.append(server)
             host = NamedHost(self._hosts, origin.raw_host or "", server)
             port = origin.port or 80
-            host.endpoints[port] = Endpoint(host, port, tls=origin.scheme in ("https", "wss"))
+            host.endpoints[port] = Endpoint(host, port, tls=tls)
             hosts[origin] = host
         return hosts[origin]
 

@@ -1,0 +1,1 @@
+"""Nothing stands in here but pytest-interleave itself, which brings the fixtures and the module."""
