@@ -4,6 +4,9 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 VENV := .venv-$(VERSION)
 BIN := $(VENV)/bin
 
+# Each of the many sessions that tests and benchmarks run would compile pytest's plugins anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check docs bench clean
 
 demo: $(VENV)/.ready
