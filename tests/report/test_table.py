@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pytest_interleave.report.table import Row, render
+from pytest_interleave.exploration.outcomes import Explanation
+from pytest_interleave.report.sentence import Order, Phrase
+from pytest_interleave.report.table import Row, render, table
+from report.observations import PATHS, arrival, line, observation, step
 
 NAMES = ["test_everything_at_once", "ann", "bob", "cleo", "dan"]
 ROWS = [
@@ -39,3 +42,17 @@ def test_one_task_has_the_whole_width() -> None:
         "time     test_everything_at_once",
         "0 s      40  await asyncio.gather(*(buy(name) for name in names))",
     ]
+
+
+def test_an_event_of_a_task_without_a_column_of_its_own_stands_in_anothers() -> None:
+    # The sentence says whom a reader must see, but dan has no line of the user's and no column.
+    buy = line(12, "await session.get(url)")
+    failing = observation(
+        step(1, line(40, "await gather()")), step(2, buy), arrival(5, "data"), step(2, line(13, "sold += 1"))
+    )
+    order = Order((PATHS[5], "read", 1), Phrase("the data", "arrives"), "after", None, (2,), (), tasks=(2, 5))
+
+    text = table(Explanation(failing, {}), [order])
+
+    assert text.splitlines()[0] == "time     test_it                       ann"
+    assert text.splitlines()[3] == "         │                             ─ data arrives ◂ late"

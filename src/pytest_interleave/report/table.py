@@ -141,8 +141,9 @@ def _arrivals(
         if index in keys and owner is not None and owner in tasks:
             found.setdefault(index, owner)
     for order in orders:
-        if order.entries and order.tasks and order.entries[0] in reading.outside:
-            found.setdefault(order.entries[0], order.tasks[-1])
+        columns = [task for task in order.tasks if task in tasks]  # there is not room for all
+        if order.entries and columns and order.entries[0] in reading.outside:
+            found.setdefault(order.entries[0], columns[-1])
         for entry in order.entries:
             for step in _led_to(entry, reading):
                 if step.task is not None and step.task in tasks:
