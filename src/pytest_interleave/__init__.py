@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_interleave.detectors.findings import FindingError
     from pytest_interleave.errors import LoadError
     from pytest_interleave.loop.data import choose
     from pytest_interleave.loop.interruption import Outcome, interrupt
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Concurrency",
+    "FindingError",
     "Hosts",
     "Knee",
     "LoadError",
@@ -42,6 +44,7 @@ __version__ = "0.1.0"
 # Imported when they are asked for: the engine works without pytest, and these do not.
 _LAZY = {
     "Concurrency": "pytest_interleave.traffic.overlap",
+    "FindingError": "pytest_interleave.detectors.findings",
     "Hosts": "pytest_interleave.net.hosts",
     "Knee": "pytest_interleave.traffic.knee",
     "LoadError": "pytest_interleave.errors",

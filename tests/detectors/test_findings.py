@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,7 @@ def test_a_finding_fails_its_test_or_is_listed_once(suite: pytest.Pytester) -> N
     text = result.stdout.str()
     summary = text.partition("= interleave findings =")[2].partition("short test summary")[0]
     assert "never-awaited: it went wrong  (worker.py:7)\n    a detail\n  Do it right." in text
-    assert "2 findings:\n[1] never-awaited" in text
+    assert "2 findings: never-awaited, lost-exception\n[1] never-awaited" in text
     assert text.index("assert 1 == 2") < text.index("- interleave findings -")
     assert summary.count("leaked-task: it went wrong") == 1
     assert "test_reports and 1 more" in summary
@@ -260,7 +262,7 @@ def test_several_findings_are_one_failure_and_the_tests_own_goes_first(pytester:
     result.stdout.fnmatch_lines(
         [
             "*_ test_lies_thrice _*",
-            "3 findings:",
+            "3 findings: never-awaited, lost-exception, blocked-loop",
             "[[]1[]] never-awaited: coroutine 'send' was never awaited  (test_it.py:9)",
             "[[]2[]] lost-exception: Task exception was never retrieved: *",
             "[[]3[]] blocked-loop: time.sleep(0.4) waited for *",
@@ -270,3 +272,100 @@ def test_several_findings_are_one_failure_and_the_tests_own_goes_first(pytester:
             "never-awaited: coroutine 'send' was never awaited  (test_it.py:16)",
         ]
     )
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_the_short_summary_of_a_server_has_a_line_a_test_and_files_have_it_all(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CI", "true")  # pytest then prints messages whole
+    pytester.makeini("[pytest]\nasyncio_mode = auto\ninterleave_detect = blocked-loop = off\n")
+    pytester.makepyfile(test_it=REAL + "\nasync def test_waits():\n    await asyncio.Future()\n")
+
+    result = pytester.runpytest_subprocess("--junitxml=out.xml", *workers)
+
+    lines = str(result.stdout).partition("= short test summary info =")[2].splitlines()[1:-1]
+    assert sorted(lines) == [
+        "FAILED test_it.py::test_fails_and_lies - assert 1 == 2",
+        "FAILED test_it.py::test_lies_thrice - 2 findings: never-awaited, lost-exception",
+        "FAILED test_it.py::test_waits - Deadlock: everybody waits, and nothing can come from outside.",
+    ]
+    failures = {case.get("name"): case[0] for case in ElementTree.parse("out.xml").iter("testcase") if len(case)}
+    for name, message, last in (
+        ("test_lies_thrice", "2 findings: never-awaited, lost-exception", "handle the exception in it."),
+        ("test_waits", "Deadlock: everybody waits, ", "test_waits: await asyncio.Future()"),
+    ):
+        assert str(failures[name].get("message")).startswith(message)
+        assert str(failures[name].text).startswith(message)
+        assert str(failures[name].text).endswith(last)
+
+
+OBSERVED = """
+import pytest
+from pytest_interleave import FindingError
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    error = call.excinfo and call.excinfo.value
+    if isinstance(error, BaseExceptionGroup):
+        assert call.excinfo.group_contains(FindingError, match="^never-awaited: coroutine 'send' was never awaited")
+        print(f"\\nSEEN {item.name}: {[type(each).__name__ for each in error.exceptions]}")
+    elif error is not None:
+        what = error.finding.detector if isinstance(error, FindingError) else ""
+        print(f"\\nSEEN {item.name}: {type(error).__name__} {what}")
+    return report
+"""
+
+
+def test_a_test_with_several_failures_has_a_group_its_own_first(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\ninterleave_detect = blocked-loop = off\n")
+    pytester.makeconftest(OBSERVED)
+    pytester.makepyfile(
+        test_it=REAL
+        + """
+import pytest, unittest
+
+async def test_lies_once():
+    send()
+
+@pytest.mark.xfail(raises=ZeroDivisionError)
+async def test_expected():
+    send()
+    1 / 0
+
+async def test_gives_up():
+    send()
+    pytest.xfail("later")
+
+class TestCase(unittest.TestCase):
+    def test_of_a_case(self):
+        send()
+        self.assertEqual(1, 2)
+"""
+    )
+
+    result = pytester.runpytest_subprocess("-s", "-rN")
+
+    result.assert_outcomes(failed=4, passed=1, xfailed=2)
+    assert [line.removeprefix("SEEN ").rstrip() for line in result.outlines if line.startswith("SEEN ")] == [
+        "test_lies_thrice: ['FindingError', 'FindingError']",
+        "test_fails_and_lies: ['AssertionError', 'FindingError']",
+        "test_lies_once: FindingError never-awaited",
+        "test_expected: ZeroDivisionError",
+        "test_gives_up: XFailed",
+        "test_of_a_case: ['AssertionError', 'FindingError']",
+    ]
+    assert str(result.stdout).count("AssertionError: 1 != 2") == 1
+
+
+def test_a_debugger_stops_where_the_finding_is_or_else_where_the_test_failed(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\ninterleave_detect = blocked-loop = off\n")
+    pytester.makepyfile(test_it=REAL)
+
+    command = [sys.executable, "-m", "pytest", "--pdb", "-k", "lies"]
+    result = pytester.run(*command, stdin=b"p finding.finding.detector\nq\n")
+    other = pytester.run(*command, "-k", "fails", stdin=b"q\n")
+
+    result.stdout.fnmatch_lines(["*> */test_it.py(9)<module>()", "-> send()"])
+    other.stdout.fnmatch_lines(["*> */test_it.py(17)test_fails_and_lies()", "-> assert 1 == 2"])

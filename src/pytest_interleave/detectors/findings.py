@@ -6,6 +6,8 @@ import enum
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pytest_interleave.errors import InterleaveError
+
 
 class Level(enum.Enum):
     """What becomes of a finding: nothing, a line in the summary, or a failed test."""
@@ -38,6 +40,18 @@ class Finding:
         return cls(
             values["detector"], values["summary"], values["where"], tuple(values["details"]), str(values["advice"])
         )
+
+
+class FindingError(InterleaveError):
+    """What a test fails with, of which only a detector knows that it is wrong."""
+
+    def __init__(self, finding: Finding, text: str) -> None:
+        super().__init__(finding, text)
+        self.finding = finding
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
 
 
 #: Name of each detector: its level by default, and what it finds. The levels are what 14 real suites bear.

@@ -20,16 +20,17 @@ from pytest_interleave.detectors.findings import Finding, Level
 from pytest_interleave.errors import Deadlocked, TimedOut
 from pytest_interleave.plugin.detecting.ambient import NAME as LEAKED_CONTEXT
 from pytest_interleave.plugin.detecting.ambient import Ambient
+from pytest_interleave.plugin.detecting.failing import add_failures
 from pytest_interleave.plugin.detecting.never_awaited import NeverAwaited
 from pytest_interleave.plugin.detecting.options import DetectSettings, describe_wrong_mark, level_of
 from pytest_interleave.plugin.detecting.remains import tell_of_remains
-from pytest_interleave.plugin.detecting.rendering import relative, render, render_failures
+from pytest_interleave.plugin.detecting.rendering import TITLE, relative, render
+from pytest_interleave.plugin.failures import text_at
 from pytest_interleave.plugin.http.handler_failures import HandlerFailures
 from pytest_interleave.plugin.measurements import MEASURING, show_measurements
 from pytest_interleave.plugin.misuse import Explanations, refuse
 
 NAME = "interleave-detecting"
-_TITLE = "interleave findings"
 _ATTRIBUTE = "interleave_findings"
 #: More findings than this in the summary only with -v.
 _MOST = 20
@@ -150,12 +151,12 @@ class DetectingHooks:
 
         No wrapper, which would cost every test 6 µs, three times as much as this.
         """
+        ended_by = None
         if call.excinfo is not None:
             self.has_passed = False
-            if isinstance(call.excinfo.value, Deadlocked | TimedOut):
-                call.excinfo = _without_traceback(str(call.excinfo.value))
+            ended_by = call.excinfo.value
             self._explanations.explain(item, call.excinfo)
-            self.handler_failures.explain(item, call.excinfo.value)
+            self.handler_failures.explain(item, ended_by)
         if call.when == "teardown":
             if self.suspects:
                 self.look_again()
@@ -165,21 +166,17 @@ class DetectingHooks:
                     self.take(item, left)
         while self.sightings:
             self.sightings.popleft()()
-        if not self._pending and MEASURING not in sys.modules:
+        has_text = isinstance(ended_by, Deadlocked | TimedOut)
+        if not self._pending and not has_text and MEASURING not in sys.modules:
             return None
         found = self._pending.pop(item, [])
-        failures = [finding for level, finding in found if level is Level.FAIL]
-        text = render_failures(failures, self.config.rootpath) if failures else ""
-        is_first_failure = call.excinfo is None and bool(failures)
-        if is_first_failure and item.get_closest_marker("xfail") is not None:
-            call.excinfo = _without_traceback(text)  # it is expected to fail, and does: pytest shall see it
         report = _make_report(self, item, call)
-        if is_first_failure:
-            self.has_passed = False
-            report.outcome = "failed"
-            report.longrepr = text
-        elif failures and report.failed:
-            report.sections.append((_TITLE, text))
+        if has_text and report.failed:
+            report.longrepr = text_at(str(ended_by), None, item)
+        failures = [finding for level, finding in found if level is Level.FAIL]
+        if failures:
+            add_failures(item, call, report, failures)
+        self.has_passed &= not report.failed
         if found:
             setattr(report, _ATTRIBUTE, [self._as_json(level, finding) for level, finding in found])
             if not self._are_reports_sent:
@@ -250,7 +247,7 @@ class DetectingHooks:
                     )
         if not groups:
             return
-        terminalreporter.section(_TITLE, sep="=")
+        terminalreporter.section(TITLE, sep="=")
         is_verbose = self.config.get_verbosity() > 0
         shown = list(groups.values()) if is_verbose else list(groups.values())[:_MOST]
         for group in shown:
@@ -297,14 +294,6 @@ def _make_report(own: object, item: pytest.Item, call: pytest.CallInfo[None]) ->
         if report is not None:
             return cast("pytest.TestReport", report)
     return pytest.TestReport.from_item_and_call(item, call)
-
-
-def _without_traceback(text: str) -> pytest.ExceptionInfo[BaseException]:
-    """Return a failure that is all text: the stack would be pytest's and ours."""
-    try:
-        pytest.fail(text, pytrace=False)
-    except BaseException as failure:
-        return pytest.ExceptionInfo.from_exception(failure)
 
 
 def _too_late(item: pytest.Item, finding: Finding) -> Finding:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_interleave.detectors.findings import Finding
+
+#: Over findings, in the summary and below a failure of another kind.
+TITLE = "interleave findings"
 
 
 def relative(finding: Finding, root: Path) -> str | None:
@@ -27,12 +29,3 @@ def render(finding: Finding, root: Path) -> str:
     if finding.advice:
         lines.append(f"  {finding.advice}")
     return "\n".join(lines)
-
-
-def render_failures(findings: Sequence[Finding], root: Path) -> str:
-    """Return the text that a test fails with."""
-    texts = [render(finding, root) for finding in findings]
-    if len(texts) == 1:
-        return texts[0]
-    numbered = (f"[{number}] {text}" for number, text in enumerate(texts, 1))
-    return "\n".join([f"{len(texts)} findings:", *numbered])

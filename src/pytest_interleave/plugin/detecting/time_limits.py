@@ -76,7 +76,7 @@ class TimeLimits:
                 signal.signal(signal.SIGALRM, previous)
             _plain.own_handlers.remove(self._ring)
         if self._text:  # it was swallowed
-            pytest.fail(self._text, pytrace=False)
+            raise TimedOut(self._text)
         return result
 
     def _seconds_of(self, item: pytest.Item) -> float | None:
@@ -95,6 +95,7 @@ class TimeLimits:
         return self._seconds if seconds is None else seconds
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
+        __tracebackhide__ = True  # --pdb shows where the test was
         inner = frame
         while inner is not None:
             if is_frame_of(inner, DEBUGGERS):  # somebody is looking at it in a debugger

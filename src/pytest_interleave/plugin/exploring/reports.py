@@ -20,9 +20,11 @@ from pytest_interleave.errors import LeftBehind, LostException, RunEnded
 from pytest_interleave.plugin.clock_options import FOR_WORKERS as CLOCKS_FOR_WORKERS
 from pytest_interleave.plugin.clock_options import INI as CLOCKS_KEY
 from pytest_interleave.plugin.clock_options import clocks_of, read_clocks, session_start
+from pytest_interleave.plugin.detecting.failing import own_failure
 from pytest_interleave.plugin.detecting.hooks import findings_of
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.options import ExploreSettings
+from pytest_interleave.plugin.failures import text_at
 from pytest_interleave.report.text import render_failure, render_note, render_summary_line, sentence_of
 
 if TYPE_CHECKING:
@@ -232,13 +234,13 @@ class _Current:
         record = self.record
         if failure is not None and not (report.failed or self.has_failed) and report.when == self.explored.phase:
             report.outcome = "failed"
-            report.longrepr = _describe(failure.error, self.item)
-        error = call.excinfo.value if call.excinfo is not None else None
+            report.longrepr = text_at(_describe(failure.error, self.item), None, self.item)
+        error = own_failure(call)
         if report.failed and isinstance(error, RunEnded):
             # Its traceback is the loop's, which says nothing: where the tasks stood is what counts.
             folder = self.item.config.invocation_params.dir
             places = "".join(f"\n    at {bestrelpath(folder, Path(place))}" for place in error.places)
-            report.longrepr = f"{type(error).__name__}: {error}{places}"
+            report.longrepr = text_at(f"{type(error).__name__}: {error}{places}", None, self.item)
         if report.failed:
             if record["text"] and not self.has_failed:
                 report.sections.append((_TITLE, record["text"]))
