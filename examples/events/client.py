@@ -53,12 +53,14 @@ async def request_json(
     try:
         async with session.request(method, path, json=body) as response:
             _check_status(path, response)
-            answer: dict[str, Any] = await response.json()
-            return answer
+            answer = await response.json()
     except TimeoutError as error:
         raise UpstreamTimeoutError(path, None, "timed out") from error
     except (aiohttp.ClientError, JSONDecodeError) as error:
         raise UpstreamError(path, None, str(error)) from error
+    if not isinstance(answer, dict):  # of an empty body aiohttp makes None
+        raise UpstreamError(path, None, "no JSON object")
+    return answer
 
 
 async def fetch_event(session: aiohttp.ClientSession, event_id: int) -> Event:

@@ -77,7 +77,7 @@ class _Scraper:
     async def _read(self, url: URL) -> str:
         async with self._host_slots[url.origin()], self._session.get(url) as response:
             response.raise_for_status()
-            return await response.text()
+            return await response.text(errors="replace")
 
     def _follow(self, base: URL, link: str) -> None:
         try:

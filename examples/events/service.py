@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from json import JSONDecodeError
 from typing import Any
@@ -27,12 +28,20 @@ from events.client import (
 
 @dataclass(frozen=True)
 class Settings:
-    """How to reach the upstreams, and how long to wait for them; None waits for ever."""
+    """Where the upstreams are, and how long to wait for them; None waits for ever."""
 
-    upstream_url: URL
+    events_url: URL
+    venues_url: URL
+    weather_url: URL
+    tickets_url: URL
     upstream_timeout_seconds: float | None = 10.0
     weather_budget_seconds: float | None = 0.5
     box_office: type[BoxOffice] = LockedBoxOffice
+
+    @classmethod
+    def for_one_host(cls, url: URL, **others: Any) -> "Settings":
+        """All upstreams at the same address."""
+        return cls(url, url, url, url, **others)
 
 
 @dataclass(frozen=True)
@@ -51,25 +60,33 @@ class EventPage:
 class Pages:
     """Join what the upstream APIs know about an event."""
 
-    def __init__(self, session: aiohttp.ClientSession, weather_budget_seconds: float | None) -> None:
-        self._session = session
+    def __init__(
+        self,
+        events: aiohttp.ClientSession,
+        venues: aiohttp.ClientSession,
+        weather: aiohttp.ClientSession,
+        weather_budget_seconds: float | None,
+    ) -> None:
+        self._events = events
+        self._venues = venues
+        self._weather = weather
         self._weather_budget_seconds = weather_budget_seconds
 
     async def page(self, event_id: int) -> EventPage:
         """Ask all three APIs at once; event and venue must answer, the weather may."""
         try:
             async with asyncio.TaskGroup() as requests:
-                event = requests.create_task(fetch_event(self._session, event_id))
-                venue = requests.create_task(fetch_venue(self._session, event_id))
-                weather = requests.create_task(self._weather(event_id))
+                event = requests.create_task(fetch_event(self._events, event_id))
+                venue = requests.create_task(fetch_venue(self._venues, event_id))
+                weather = requests.create_task(self._fetch_forecast(event_id))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures  # the first one cancelled the others
         return EventPage(event.result(), venue.result(), weather.result())
 
-    async def _weather(self, event_id: int) -> Forecast | None:
+    async def _fetch_forecast(self, event_id: int) -> Forecast | None:
         try:
             async with asyncio.timeout(self._weather_budget_seconds):
-                return await fetch_forecast(self._session, event_id)
+                return await fetch_forecast(self._weather, event_id)
         except (TimeoutError, UpstreamError):
             return None
 
@@ -90,9 +107,15 @@ ERROR_STATUSES: list[tuple[type[Exception], int]] = [
 def make_app(settings: Settings) -> web.Application:
     async def open_upstreams(app: web.Application) -> AsyncIterator[None]:
         timeout = aiohttp.ClientTimeout(total=settings.upstream_timeout_seconds)
-        async with aiohttp.ClientSession(settings.upstream_url, timeout=timeout) as session:
-            app[PAGES] = Pages(session, settings.weather_budget_seconds)
-            app[BOX_OFFICE] = settings.box_office(Inventory(session), Payments(session))
+        async with AsyncExitStack() as sessions:
+
+            async def connect(url: URL) -> aiohttp.ClientSession:
+                return await sessions.enter_async_context(aiohttp.ClientSession(url, timeout=timeout))
+
+            events, venues = await connect(settings.events_url), await connect(settings.venues_url)
+            weather, tickets = await connect(settings.weather_url), await connect(settings.tickets_url)
+            app[PAGES] = Pages(events, venues, weather, settings.weather_budget_seconds)
+            app[BOX_OFFICE] = settings.box_office(Inventory(tickets), Payments(tickets))
             yield
 
     app = web.Application(middlewares=[answer_errors])

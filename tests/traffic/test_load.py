@@ -17,6 +17,7 @@ from traffic.conftest import Service, run
 
 from pytest_interleave import LoadError, Visit, find_knee, load
 from pytest_interleave.arrivals import Arrivals, Bursts, Constant, Poisson, Ramp, Replay
+from pytest_interleave.traffic import chart
 from pytest_interleave.traffic.result import LoadResult, Request
 
 
@@ -323,6 +324,16 @@ def test_wrong_arguments_are_one_line(options: dict[str, object], message: str) 
         run(load(Service().serve, **options))  # type: ignore[arg-type]
 
     assert message.replace("check= ,", "check=,") in str(failure.value)
+
+
+def test_a_histogram_leaves_out_what_is_empty() -> None:
+    requests = tuple(Request(number, 0.0, ended, None) for number, ended in enumerate((0.01, 0.9, 0.9)))
+
+    assert chart.histogram(LoadResult("it", requests, 1, 1, 0, "virtual", 0.0).latencies) == [
+        "  to   10 ms |####################                     1",
+        "           …",
+        "  to     1 s |######################################## 2",
+    ]
 
 
 async def wait(seconds: float, times: int) -> None:

@@ -79,6 +79,7 @@ def test_ten_operations_under_gather_take_one_second() -> None:
 
     assert (block.most, block.seconds, block.clock) == (10, 1, "virtual")
     assert repr(block) == "<Concurrency: at most 10 in flight at once, in 1 s of virtual time>"
+    assert block.describe().endswith("= in flight, . held back")
 
 
 def test_a_task_group_and_async_with_do_as_well() -> None:
@@ -206,6 +207,20 @@ def test_a_loop_is_told_by_its_lines() -> None:
     assert "One task does it all, one operation after the other:\n  test_overlap.py:" in text
     assert ": await one_by_one()\n  test_overlap.py:" in text
     assert "Let them overlap: asyncio.gather(), or asyncio.TaskGroup." in text
+
+
+def test_long_lines_are_cut_at_a_hundred_columns() -> None:
+    async def operation_with_quite_a_long_name_of_its_own(number: int) -> None:
+        await asyncio.sleep({0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0, 4: 5.0, 5: 6.0, 6: 7.0, 7: 8.0, 8: 9.0}[number])
+
+    async def program() -> None:
+        with concurrently(at_least=3):
+            await asyncio.gather(*map(operation_with_quite_a_long_name_of_its_own, range(2)))
+
+    lines = failure_of(program).splitlines()
+
+    assert max(map(len, lines)) == 100
+    assert sum(line.endswith("…") for line in lines) == 2
 
 
 def test_a_blocking_call_is_named() -> None:

@@ -96,4 +96,4 @@ async def book(service: Service, customer: str, seats: object = 1) -> int:
 
 
 def _settings(upstream_url: URL, box_office: type[BoxOffice]) -> Settings:
-    return Settings(upstream_url, upstream_timeout_seconds=None, box_office=box_office)
+    return Settings.for_one_host(upstream_url, upstream_timeout_seconds=None, box_office=box_office)

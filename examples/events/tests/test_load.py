@@ -6,15 +6,14 @@ Client, service and upstreams are the real ones; only the clock is not. So a lat
 import asyncio
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 import pytest_asyncio
 from yarl import URL
 
-from events.service import Pages, Settings
+from events.service import Settings
 from events.tests.servers import Service, serving_events
 from events.upstreams import Upstreams
-from pytest_interleave import concurrently, find_knee, load
+from pytest_interleave import find_knee, load
 
 # Load is not explored: asyncio's own order is what it measures.
 pytestmark = [pytest.mark.asyncio, pytest.mark.virtual_time, pytest.mark.interleave(False)]
@@ -22,7 +21,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.virtual_time, pytest.mark.interle
 
 @pytest_asyncio.fixture
 async def service(upstream_url: URL) -> AsyncIterator[Service]:
-    settings = Settings(upstream_url, upstream_timeout_seconds=10.0, weather_budget_seconds=0.5)
+    settings = Settings.for_one_host(upstream_url, upstream_timeout_seconds=10.0, weather_budget_seconds=0.5)
     async with serving_events(settings) as service:
         yield service
 
@@ -58,10 +57,3 @@ async def test_the_lock_sells_the_tickets_of_one_event_one_by_one(service: Servi
     )
 
     assert 6 < knee.rate < 10
-
-
-async def test_a_page_asks_its_three_upstreams_at_once(session: aiohttp.ClientSession) -> None:
-    pages = Pages(session, weather_budget_seconds=None)
-
-    with concurrently(at_least=3):
-        await pages.page(1)

@@ -19,7 +19,7 @@ from events.upstreams import EVENTS, VENUES, WEATHER, Upstreams
 class TestEventPage:
     @pytest_asyncio.fixture
     async def service(self, upstream_url: URL) -> AsyncIterator[Service]:
-        settings = Settings(upstream_url, upstream_timeout_seconds=None, weather_budget_seconds=None)
+        settings = Settings.for_one_host(upstream_url, upstream_timeout_seconds=None, weather_budget_seconds=None)
         async with serving_events(settings) as service:
             yield service
 
@@ -56,7 +56,7 @@ class TestPatience:
     async def test_the_weather_is_left_out_when_its_budget_is_spent(
         self, upstream_url: URL, upstreams: Upstreams
     ) -> None:
-        settings = Settings(upstream_url, upstream_timeout_seconds=None, weather_budget_seconds=0.05)
+        settings = Settings.for_one_host(upstream_url, upstream_timeout_seconds=None, weather_budget_seconds=0.05)
 
         async with serving_events(settings) as service:
             with upstreams.stalled("weather"):
@@ -66,7 +66,7 @@ class TestPatience:
         assert page == {"event": EVENTS[1], "venue": VENUES[1], "weather": None}
 
     async def test_the_page_fails_when_the_venue_takes_too_long(self, upstream_url: URL, upstreams: Upstreams) -> None:
-        settings = Settings(upstream_url, upstream_timeout_seconds=0.05, weather_budget_seconds=None)
+        settings = Settings.for_one_host(upstream_url, upstream_timeout_seconds=0.05, weather_budget_seconds=None)
 
         async with serving_events(settings) as service:
             with upstreams.stalled("venue"):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 _WIDTH = 60
 _BARS = 40
+#: Stands for the rows of a histogram in which there is nothing.
+_EMPTY = f"  {'…':>10}"
 _LEVELS = " .:-=+*#%@"
 #: Bounds of a histogram's rows, in steps that people read easily.
 _STEPS = (1.0, 2.0, 5.0)
@@ -56,11 +58,11 @@ def histogram(values: Sequence[float]) -> list[str]:
             index += 1
         counts[index] += 1
     most = max(counts)
-    lines = []
+    lines: list[str] = []
     for bound, count in zip(bounds, counts, strict=True):
         bar = "#" * max(round(count / most * _BARS), 1 if count else 0)
-        lines.append(f"  to {_label(bound):>7} |{bar:<{_BARS}} {count:,}")
-    return lines
+        lines.append(f"  to {_label(bound):>7} |{bar:<{_BARS}} {count:,}" if count else _EMPTY)
+    return [line for line, last in zip(lines, [None, *lines], strict=False) if line != _EMPTY or line != last]
 
 
 def _bounds(low: float, high: float) -> list[float]:

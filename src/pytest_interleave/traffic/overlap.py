@@ -14,41 +14,25 @@ import sys
 from collections import Counter
 from contextlib import ExitStack, suppress
 from contextvars import ContextVar, Token
-from itertools import pairwise
-from pathlib import PurePath
 from time import perf_counter
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from pytest_interleave.loop import _waits
 from pytest_interleave.loop.controlled import ControlledLoop
-from pytest_interleave.loop.frames import frames
-from pytest_interleave.loop.host import InContext
 from pytest_interleave.loop.idling import looking, noting_sleeps, noting_tasks
-from pytest_interleave.loop.places import best, calling, place, rank
+from pytest_interleave.loop.places import best, calling, rank
 from pytest_interleave.loop.virtual import clock_of
 from pytest_interleave.trace import Place
 from pytest_interleave.traffic import made
+from pytest_interleave.traffic.held import is_made_by_library, own_places, standing_of
+from pytest_interleave.traffic.lanes import HELD_BACK, IN_FLIGHT, at, lanes
 from pytest_interleave.traffic.result import seconds
 
 _current: ContextVar[Concurrency | None] = ContextVar("pytest_interleave_concurrently", default=None)
 
-#: Waiting for these is waiting for other tasks of the same program.
-_HOLDS = ("Lock", "Semaphore", "Condition", "Barrier", "Queue.get", "Queue.put", "Queue.join")
-_JOINS = ("TaskGroup", "task", "gather", "asyncio.wait")
-#: Where a client waits for a free connection: module, function, and the option that says how many there are.
-_POOLS = {
-    ("aiohttp.connector", "_wait_for_available_connection"): "aiohttp's TCPConnector(limit=, limit_per_host=)",
-    ("httpcore._async.connection_pool", "wait_for_connection"): "httpx's Limits(max_connections=)",
-    ("httpcore2._async.connection_pool", "wait_for_connection"): "httpx2's Limits(max_connections=)",
-}
 #: A step of the loop that takes longer than this has kept all others from going on.
 _BLOCKING_SECONDS = 0.05
-_WIDTH = 50
 _BLOCK = "the block itself"
-#: Make tasks for whoever calls them.
-_MAKERS = ("asyncio", "anyio", "pytest_interleave")
-_MOST_ROWS = 12
 
 
 class Concurrency:
@@ -88,7 +72,7 @@ class Concurrency:
             self._loop = loop = asyncio.get_running_loop()
         except RuntimeError:
             raise RuntimeError("concurrently() measures a running event loop: use it in an async test.") from None
-        self._start = loop.time()
+        self._looks.append((loop.time(), {}))
         self.clock = clock_of(loop)
         # The order in which an exploration lets things happen is not the one that is asked about.
         self._is_explored = isinstance(loop, ControlledLoop) and loop.decider is not None
@@ -109,7 +93,7 @@ class Concurrency:
         __tracebackhide__ = True
         self._count_step()
         self._stack.close()
-        self.seconds = self._loop.time() - self._start
+        self.seconds = self._loop.time() - self._looks[0][0]
         self._looks.append((self._loop.time(), {}))
         self._tasks.clear()
         made.recent.append(self)
@@ -117,7 +101,7 @@ class Concurrency:
             return
         wrong = self._describe_wrong()
         if wrong:
-            made.recent.remove(self)
+            made.recent.remove(self)  # the error says it all
             raise AssertionError(f"{wrong}\n\n{self.describe()}")
 
     async def __aenter__(self) -> Self:
@@ -133,7 +117,7 @@ class Concurrency:
 
     def _note(self, task: asyncio.Task[Any]) -> None:
         if _current.get() is self:
-            maker = asyncio.current_task() if _is_made_by_library(sys._getframe(1)) else None
+            maker = asyncio.current_task() if is_made_by_library(sys._getframe(1)) else None
             self._take(task, self._tasks.index(maker) if maker in self._tasks else None)
 
     def _take(self, task: asyncio.Task[Any], part_of: int | None = None) -> None:
@@ -157,33 +141,26 @@ class Concurrency:
             if part_of is not None and part_of in states:
                 del states[number]
         self._looks.append((self._loop.time(), states))
-        count = sum(state == "=" for state in states.values())
+        count = sum(state == IN_FLIGHT for state in states.values())
         self.most = max(self.most, count)
         self._woken = perf_counter()
 
     def _state_of(self, number: int, task: Any) -> str:
         """Return ``=`` for a task in flight, ``.`` for one that is held back, nothing for one that awaits others."""
-        stack = list(frames(task))
-        inner = _Inner.of(task, stack)
-        if inner is not None:
-            task, stack = inner, list(frames(inner))  # type: ignore[arg-type]
-        holder = _holder_of(stack)
-        if holder is None:
-            what, thing, _ = _waits.waiting(task)
-            if what in _JOINS or _is_in_task_group_of_anyio(stack):
-                return ""
-            if what in _HOLDS or (what == "Event" and _is_called_by_user(stack, asyncio.Event.wait.__code__)):
-                holder = what if thing is None else type(thing).__name__
-        if holder is not None:
-            self._held[holder, _at(best(stack))] += 1
-            return "."
-        own = _own_places(stack)
+        standing = standing_of(task)
+        if standing.is_joining:
+            return ""
+        stack = standing.stack
+        if standing.holder is not None:
+            self._held[standing.holder, at(best(stack))] += 1
+            return HELD_BACK
+        own = own_places(stack)
         if own and self._names[number] != _BLOCK and rank(stack[0][0].f_code.co_filename) == 1:
             self._names[number] = own[0].function  # anyio's tasks begin in its own code
         self._places[number] = own[0] if own else self._places[number]
         self._last = own
         self._waits += 1
-        return "="
+        return IN_FLIGHT
 
     def _count_step(self) -> None:
         """Note how long the loop was kept from waiting."""
@@ -194,7 +171,7 @@ class Concurrency:
         self._told = len(self._blocked)
 
     def _note_sleep(self, real: float, caller: FrameType) -> None:
-        self._blocked.append((real, _at(calling(caller)) or "time.sleep()"))
+        self._blocked.append((real, at(calling(caller)) or "time.sleep()"))
 
     # -- telling -------------------------------------------------------------------------------------------------
 
@@ -214,39 +191,11 @@ class Concurrency:
         return f"<Concurrency: at most {self.most} in flight at once, in {seconds(self.seconds)} of {self.clock} time>"
 
     def describe(self) -> str:
-        """Return what was in flight when, a line for each task, and why not more."""
-        return "\n".join([*self._timeline(), *self._reasons()])
-
-    def _timeline(self) -> list[str]:
-        rows = [number for number in range(len(self._names)) if any(number in states for _, states in self._looks)]
-        shown = rows[:_MOST_ROWS]
-        if not shown:
-            return []
-        width = min(max(len(self._names[number]) for number in shown), 30)
-        end = seconds(self.seconds)
-        lines = [f"{'':{width}}  0 s{end:>{_WIDTH - 3}} ({self.clock})"]
-        for number in shown:
-            line = "".join(self._columns(number))
-            lines.append(f"{self._names[number][:width]:{width}} |{line}| {_at(self._places[number])}".rstrip())
-        if len(rows) > len(shown):
-            lines.append(f"{'':{width}}  and {len(rows) - len(shown)} more")
-        return [*lines, "", "= in flight, . held back"]
-
-    def _columns(self, number: int) -> list[str]:
-        columns = [" "] * _WIDTH
-        for (start, states), (end, _) in pairwise(self._looks):
-            state = states.get(number)
-            if state is None:
-                continue
-            first, last = min(self._column(start), _WIDTH - 1), self._column(end)
-            for column in range(first, max(last, first + 1)):
-                if columns[column] != "=":
-                    columns[column] = state
-        return columns
-
-    def _column(self, moment: float) -> int:
-        share = (moment - self._start) / self.seconds if self.seconds > 0 else 0.0
-        return min(round(share * _WIDTH), _WIDTH)
+        """Return what was in flight when, a line for each task, and why not more if that was too few."""
+        lines = lanes(self._names, self._places, self._looks, self.clock)
+        if self.at_least is not None and self.most < self.at_least:
+            lines += self._reasons()
+        return "\n".join(lines)
 
     def _reasons(self) -> list[str]:
         lines = [
@@ -254,7 +203,8 @@ class Concurrency:
         ]
         blocked: dict[str, list[float]] = {}
         for real, where in self._blocked:
-            blocked.setdefault(where, []).append(real)
+            if where or not self._held:  # a long step explains nothing where something else does
+                blocked.setdefault(where, []).append(real)
         for where, times in sorted(blocked.items(), key=lambda entry: -sum(entry[1]))[:3]:
             total = f"{seconds(sum(times))} of real time" + (f", in {len(times)} goes" if len(times) > 1 else "")
             lines.append(f"Blocked for {total}: {where or 'something that computes, or waits without await'}")
@@ -264,27 +214,9 @@ class Concurrency:
             )
         elif self._waits and all(name == _BLOCK for name in self._names):
             lines.append("One task does it all, one operation after the other:")
-            lines += [f"  {_at(where)}" for where in self._last[:4]]
+            lines += [f"  {at(where)}" for where in self._last[:4]]
             lines.append("Let them overlap: asyncio.gather(), or asyncio.TaskGroup.")
         return lines
-
-
-class _Inner:
-    """What a host's task runs in a context of its own, which hides it from whoever follows the awaits."""
-
-    def __init__(self, task: Any, awaitable: Any) -> None:
-        self._awaitable = awaitable
-        self._fut_waiter = _waits.awaited_future(task)
-
-    def get_coro(self) -> Any:
-        """Return the coroutine inside, as a task does."""
-        return self._awaitable
-
-    @classmethod
-    def of(cls, task: Any, stack: list[tuple[FrameType, int]]) -> _Inner | None:
-        """Return what stands for the task, if it is such a one."""
-        owner = stack[-1][0].f_locals.get("self") if stack else None
-        return cls(task, owner.awaitable) if isinstance(owner, InContext) else None
 
 
 def concurrently(*, at_least: int | None = None, at_most: int | None = None) -> Concurrency:
@@ -301,56 +233,6 @@ def concurrently(*, at_least: int | None = None, at_most: int | None = None) -> 
     return Concurrency(at_least, at_most)
 
 
-def _holder_of(stack: list[tuple[FrameType, int]]) -> str | None:
-    for frame, _ in reversed(stack):
-        key = frame.f_globals.get("__name__", ""), frame.f_code.co_name
-        if key in _POOLS:
-            return _POOLS[key]
-    if stack:
-        frame = stack[-1][0]
-        if frame.f_globals.get("__name__") == "aiohttp.connector" and frame.f_code.co_name == "connect":
-            return _POOLS["aiohttp.connector", "_wait_for_available_connection"]  # aiohttp before 3.11
-    return None
-
-
-def _is_in_task_group_of_anyio(stack: list[tuple[FrameType, int]]) -> bool:
-    """Whether the user's own code waits for the tasks of a group; a client that does so is a part of an operation."""
-    for (caller, _), (frame, _) in pairwise(stack):
-        if frame.f_code.co_name == "__aexit__" and frame.f_globals.get("__name__", "").startswith("anyio."):
-            return rank(caller.f_code.co_filename) == 2
-    return False
-
-
-def _is_made_by_library(frame: FrameType | None) -> bool:
-    """Whether a task that is being made there is a library's own, and not one that the user asks anyio to make."""
-    while frame is not None:
-        is_maker = frame.f_globals.get("__name__", "").partition(".")[0] in _MAKERS
-        if not is_maker and rank(frame.f_code.co_filename):
-            return rank(frame.f_code.co_filename) == 1
-        frame = frame.f_back
-    return False
-
-
-def _own_places(stack: list[tuple[FrameType, int]]) -> list[Place]:
-    """Return the user's lines, outermost first: the first ones say best what is done one by one."""
-    own = [entry for entry in stack if rank(entry[0].f_code.co_filename) == 2]
-    if own:
-        return [place(frame.f_code, line, frame.f_lasti) for frame, line in own]
-    found = best(stack)
-    return [found] if found is not None else []
-
-
 def _forget(token: Token[Concurrency | None]) -> None:
     with suppress(ValueError):  # dropped, and so left in another context than it was entered in
         _current.reset(token)
-
-
-def _is_called_by_user(stack: list[tuple[FrameType, int]], code: Any) -> bool:
-    for (caller, _), (frame, _) in pairwise(stack):
-        if frame.f_code is code:
-            return rank(caller.f_code.co_filename) == 2
-    return False
-
-
-def _at(where: Place | None) -> str:
-    return f"{PurePath(where.file).name}:{where.line}: {where.text}" if where is not None else ""
