@@ -26,6 +26,15 @@ def test_a_sampled_test_says_how_much_was_new_at_the_end() -> None:
     assert render_summary_line(done) == "42 runs, 17 distinct orders, 4 % new at the end: sampled"
 
 
+def test_a_test_in_which_another_process_has_a_say_says_so() -> None:
+    done = exploration(verdict="sampled", runs=42, orders=17, share_new=0.04, varies_outside=True)
+
+    assert render_summary_line(done) == (
+        "42 runs, 17 distinct orders, 4 % new at the end: sampled; a thread or another process was faster or slower "
+        "when a run was repeated: a replay may differ, too"
+    )
+
+
 def test_an_exhausted_test_counts_its_orders() -> None:
     assert render_summary_line(exploration(verdict="exhausted", runs=9, orders=6)) == (
         "all 6 orders of what was observed: exhausted"

@@ -124,6 +124,7 @@ class Execution(Stretchable):
                 forced_deadlines=loop.forced_deadlines,
                 seconds=loop.lasted,
                 unfired=loop.unfired,
+                heeds_real_time=loop.heeds_real_time,
             )
             loop.clear()
         return result

@@ -88,6 +88,9 @@ class Exploration:
     verdict: str = "inconclusive"
     #: Why, where the verdict is inconclusive.
     reason: str = ""
+    #: Threads or other processes were slower or quicker when asyncio's own order was repeated, so that it came out
+    #: otherwise: what they send is another order each time, explored or not.
+    varies_outside: bool = False
     #: It failed in asyncio's own order, but only in virtual time.
     passes_in_real_time: bool = False
     #: Distinct orders of events seen, and how many of the last runs brought a new one.

@@ -95,6 +95,7 @@ class Recorder:
         forced_deadlines: int,
         seconds: float,
         unfired: Sequence[tuple[int, int, int, int]],
+        heeds_real_time: bool,
     ) -> RunResult:
         """Return what the run came to."""
         trace = self._trace
@@ -113,6 +114,7 @@ class Recorder:
             seconds=seconds,
             unfired=lambda: [((trace.path(of), "timer", nth), begin, end) for of, nth, begin, end in unfired],
             has_drawn=bool(self._drawn),
+            heeds_real_time=heeds_real_time,
         )
 
     def constraints(self) -> dict[EventId, EventId]:

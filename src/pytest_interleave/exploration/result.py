@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import TypeAlias
 
 from pytest_interleave.errors import RunEnded, StepLimit, TimeLimit
-from pytest_interleave.schedule import Decider, EventId
+from pytest_interleave.schedule import OUTSIDE, Decider, EventId
 from pytest_interleave.trace import Trace
 
 _OURS = str(PurePath(__file__).parent.parent)
@@ -44,6 +44,8 @@ class RunResult:
     unfired: Callable[[], list[tuple[EventId, int, int]]] = list
     #: Values were drawn that are not the first.
     has_drawn: bool = False
+    #: Threads or other processes may have had a say in its order, by how fast they were.
+    heeds_real_time: bool = False
     #: Of the loop's time, without the cleaning up.
     seconds: float = 0.0
 
@@ -74,6 +76,14 @@ def signature_of(error: BaseException) -> Signature:
     if isinstance(error, RunEnded):
         return type(error).__name__, " ".join(error.places)
     return type(error).__name__, place_of(error)
+
+
+def differ_in_timing(first: RunResult, second: RunResult) -> bool:
+    """Whether two runs part where something comes in from outside, and what is outside this process may be why."""
+    if not (first.heeds_real_time and second.heeds_real_time):
+        return False
+    pairs = zip(first.trace.events(), second.trace.events(), strict=False)
+    return next((one[1] in OUTSIDE or other[1] in OUTSIDE for one, other in pairs if one != other), False)
 
 
 #: Makes one run under the given decider.

@@ -28,7 +28,7 @@ from time import perf_counter
 from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded, StepLimit
 from pytest_interleave.exploration.odd_orders import has_several_tasks, odd_orders
 from pytest_interleave.exploration.outcomes import Exploration, Failure
-from pytest_interleave.exploration.result import Execute, RunResult, Signature
+from pytest_interleave.exploration.result import Execute, RunResult, Signature, differ_in_timing
 from pytest_interleave.exploration.shrink import ddmin, shrink_vector
 from pytest_interleave.schedule import (
     AGAIN,
@@ -174,7 +174,7 @@ class Search:
         if done.nothing_to_choose and not self.cancel and done.mode in ("stock", "realistic"):
             if self._differs_when_repeated(first) or self._has_odd_failure(first):
                 return "failed"
-            return "inconclusive" if done.reason else "exhausted"
+            return self._verdict("exhausted")
         for decider in self.saved:
             if self._try(decider):
                 return "failed"
@@ -187,12 +187,12 @@ class Search:
             if self._cancel_everywhere(first, orders_share):
                 return "failed"
             if self._tried_all_cancellations and not done.points:
-                return "failed" if self._differs_when_repeated(first) else "exhausted"
+                return "failed" if self._differs_when_repeated(first) else self._verdict("exhausted")
         if first.points or done.suspensions:
             if self._walk_small_tree(first):
                 if done.failures or self._differs_when_repeated(first):
                     return "failed"
-                return "failed" if self._look_for_notes(first, _ODD_SHARE) else "exhausted"
+                return "failed" if self._look_for_notes(first, _ODD_SHARE) else self._verdict("exhausted")
             for decider in self._mixed(first):
                 if not self._has_budget(orders_share) or self._is_saturated():
                     break
@@ -200,7 +200,13 @@ class Search:
                     return "failed"
         if self._differs_when_repeated(first) or self._look_for_notes(first):
             return "failed"
-        return "inconclusive" if done.reason else "sampled"
+        return self._verdict("sampled")
+
+    def _verdict(self, best: str) -> str:
+        """Return what may be claimed once asyncio's own order was repeated."""
+        if self.exploration.reason:
+            return "inconclusive"
+        return "sampled" if self.exploration.varies_outside else best
 
     # -- stages --------------------------------------------------------------------------------------------------
 
@@ -324,7 +330,9 @@ class Search:
             self._found(second, label="stock")
             return True
         if second.trace.events() != first.trace.events():
-            done.reason = "two runs in asyncio's own order differ"
+            done.varies_outside = differ_in_timing(first, second)
+            if not done.varies_outside:
+                done.reason = "two runs in asyncio's own order differ"
         return False
 
     def _passes_in_real_time(self, failed: RunResult) -> bool:

@@ -66,7 +66,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._asyncgens_shutdown_called = False  # of the last run; a generator would be warned of
         self._held: list[tuple[int, Step]] = []
         self._jobs = Jobs()
-        self._is_hurried = False
+        self._is_hurried = self._has_waited = False
         self._outside.reset()
         self._starts: list[tuple[Any, Step, int]] = []
         self._origin = 0
@@ -175,7 +175,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.unfired = []
         self.after_step = self.at_end = None
         self.interruptions, self.suspensions, self.strikes = [], {}, {}
-        self._is_hurried = False
+        self._is_hurried = self._has_waited = False
         self._outside.reset()
         ordered.order_cancel_scopes()
         if not self._jobs:

@@ -25,7 +25,11 @@ class DeliveringLoop(PatientLoop):
         decider = self.decider
         if ready and self._busy > BUSY_TURNS:
             self._creep()
-        elif decider is not None and threads.are_there(self.resting_threads) and (ready or self._has_letters()):
+        elif (
+            decider is not None
+            and (threads.are_there(self.resting_threads) or self._outside.is_parent)
+            and (ready or self._has_letters())
+        ):
             self._wait_at_choice()
         arrived = self._poll() if self._inbox or self._is_watching() else []
         jobs = self._collect_inbox() if self._inbox or self._jobs else []

@@ -10,6 +10,7 @@ from pytest_interleave.loop import threads
 from pytest_interleave.loop._events import Watch
 from pytest_interleave.loop._timers import TimerLoop
 from pytest_interleave.loop.jobs import Job
+from pytest_interleave.schedule import DEADLINE
 
 #: asyncio fires timers that are due within the clock's resolution; virtual deadlines are sums of floats.
 RESOLUTION = 1e-9
@@ -17,12 +18,19 @@ _NEVER = float("inf")
 _CREEP_SECONDS = 0.001
 #: How long a thread at work is waited for in real time, although a timer would be due before.
 _LEAST_PATIENCE = 0.05
+#: And a process at work: Python alone takes a good part of this to start.
+_CHILD_PATIENCE = 0.5
 #: Selectors round shorter times up to this.
 _SELECTOR_SECONDS = 0.001
 
 
 class PatientLoop(TimerLoop):
     """Knows who may still owe an answer."""
+
+    @property
+    def heeds_real_time(self) -> bool:
+        """Whether threads or other processes may have had a say in the order of this run, by how fast they were."""
+        return self._has_waited or self._is_hurried or self._outside.is_parent
 
     def _collect_inbox(self) -> list[Job]:
         """Sort what other threads sent; return what could come in next."""
@@ -36,27 +44,31 @@ class PatientLoop(TimerLoop):
             self._jobs.post(*self._inbox.popleft())
         return self._jobs.has_letters()
 
-    def _settle_threads(self, patience: float, horizon: float) -> bool:
-        """Wait, in real time, until every thread that may owe an answer has given it or rests.
+    def _settle(self, patience: float, horizon: float) -> bool:
+        """Wait, in real time, until every thread and child that may owe an answer has given it or rests.
 
         Returns whether it did not take longer than ``patience``. In ``horizon`` seconds something else will happen: a
         job that waits with a shorter timeout than that will go on by itself.
         """
         start = perf_counter()
         end = min(start + patience, self.real_limit)
-        pause, calm = 0.0, 0
+        pause, calm, has_come = 0.0, 0, False
+        is_parent = self._outside.is_parent
         while True:
-            if 0 < pause < _SELECTOR_SECONDS:
+            if 0 < pause < _SELECTOR_SECONDS or has_come:
                 sleep(pause)
                 found = self._selector.select(0)
             else:
                 found = self._selector.select(pause)
-            if any(key.fd != self._self_pipe_fd for key, _ in found):
+            has_come = any(key.fd != self._self_pipe_fd for key, _ in found)
+            if has_come and not is_parent:  # of two children that answer, one is only just the first
                 return True
             if self._has_letters():  # others may be about to answer
-                end = min(end, start if self._is_hurried else start + _LEAST_PATIENCE)
-            is_calm = not self._jobs.is_one_to_begin() and not threads.are_busy(
-                self.resting_threads, self._jobs.threads(), horizon
+                end = min(end, start if self._is_hurried else start + self._least_patience())
+            is_calm = (
+                not self._jobs.is_one_to_begin()
+                and not threads.are_busy(self.resting_threads, self._jobs.threads(), horizon)
+                and not self._outside.are_children_at_work()
             )
             calm = calm + 1 if is_calm else 0
             if calm == 3:
@@ -68,14 +80,21 @@ class PatientLoop(TimerLoop):
             pause = min(pause * 2 + 0.00005, 0.002)
 
     def _wait_at_choice(self) -> None:
-        """Let threads give their answers before a choice is made: the alternatives would depend on their speed.
+        """Let threads and children answer before a choice is made: the alternatives would depend on their speed.
 
         One that takes long is not waited for again in this run, unless nothing else can go on.
         """
         if self._is_hurried:
             return
-        if self._jobs.are_asked() or threads.are_busy(self.resting_threads, frozenset(), 0):
-            self._is_hurried = not self._settle_threads(_LEAST_PATIENCE, 0)
+        if (
+            self._jobs.are_asked()
+            or threads.are_busy(self.resting_threads, frozenset(), 0)
+            or self._outside.are_children_at_work()
+        ):
+            self._is_hurried = not self._settle(self._least_patience(), 0)
+
+    def _least_patience(self) -> float:
+        return _CHILD_PATIENCE if self._outside.is_parent else _LEAST_PATIENCE
 
     def _is_watching(self) -> bool:
         """Whether something might come in through the selector that a thread does not announce."""
@@ -90,13 +109,16 @@ class PatientLoop(TimerLoop):
             timers = self._timer_options()
             # As long as asyncio would: it fires the timer then, whoever is at work.
             horizon = timers[0]._when - self._now if timers else _NEVER
-            if self._jobs or threads.are_there(self.resting_threads):
-                is_calm = self._settle_threads(max(horizon, _LEAST_PATIENCE), horizon)
+            if self._jobs or threads.are_there(self.resting_threads) or self._outside.is_parent:
+                # A deadline may be there to end what takes too long; a sleep can wait.
+                is_deadline = bool(timers) and timers[0].stands_for == DEADLINE
+                least = _LEAST_PATIENCE if is_deadline else self._least_patience()
+                is_calm = self._settle(max(horizon, least), horizon)
                 arrived, jobs = self._poll(), self._collect_inbox()
                 self._is_hurried = self._is_hurried or (bool(jobs) and not is_calm)
                 if arrived or jobs or self._ready or not is_calm:
                     return arrived, jobs
-            owes = self._is_watching() and self._owes()
+            owes = (self._is_watching() and self._owes()) or threads.are_waiting_for_children()
             if self._outside.has_pushed:
                 self._outside.has_pushed = False
                 arrived = self._poll()
@@ -121,18 +143,22 @@ class PatientLoop(TimerLoop):
 
     def _wait_outside(self, start: float, horizon: float) -> tuple[list[Watch], list[Job]]:
         """Wait for the outside in real time, which counts as virtual time then, from ``start`` on."""
+        self._has_waited = True
         now = perf_counter()
         if now > self.real_limit:
             raise TimeLimit("the outside", self._now)
         seconds = min(horizon - (now - start), self.real_limit - now)
         arrived = self._poll(None if seconds == _NEVER else max(seconds, 0))
         self._now += min(perf_counter() - start, horizon)
+        if self._outside.is_parent and (arrived or self._has_letters()):
+            self._settle(self._least_patience(), 0)
+            arrived = self._poll()
         return arrived, self._collect_inbox()
 
     def _creep(self) -> None:
         """Let time pass under work that never rests: someone polls, and waits for a deadline or a thread."""
         if threads.are_there(self.resting_threads):
-            self._settle_threads(_LEAST_PATIENCE, 0)
+            self._settle(_LEAST_PATIENCE, 0)
             if self._has_letters():
                 return
         self._now += _CREEP_SECONDS

@@ -169,6 +169,10 @@ class SchedulingLoop(BaseLoop):
             found.sort(key=lambda watch: watch.number)
         return found
 
+    def _make_subprocess_transport(self, *args: Any, **options: Any) -> Any:
+        self._outside.is_parent = True
+        return super()._make_subprocess_transport(*args, **options)
+
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
         counters = self._counters[self._origin]
         counters[3] += 1

@@ -13,8 +13,9 @@ import socket
 import stat
 import sys
 from collections.abc import Iterable
-from glob import glob
 from typing import Any
+
+from pytest_interleave.loop import children
 
 _MAPPED = "::ffff:"
 
@@ -25,17 +26,24 @@ class Outside:
     def __init__(self) -> None:
         self._inside: set[tuple[int, int]] = set()
         self._old_children: frozenset[int] = frozenset()
+        #: Whether the run has started a process.
+        self.is_parent = False
         #: Whether bytes that the system held back may have been set free by the last question.
         self.has_pushed = False
 
     def reset(self) -> None:
         """Begin a run: children that live already belong to somebody else."""
         self._inside.clear()
-        self._old_children = _children()
+        self.is_parent = False
+        self._old_children = children.living()
 
     def has_children(self) -> bool:
         """Whether a process that was started in this run still lives."""
-        return bool(_children() - self._old_children)
+        return bool(children.living() - self._old_children)
+
+    def are_children_at_work(self) -> bool:
+        """Whether a process that was started in this run computes, so that it will soon answer or fall asleep."""
+        return self.is_parent and children.are_at_work(children.living() - self._old_children)
 
     def owes(self, fds: Iterable[int]) -> bool:
         """Whether one of these descriptors leads out of this process."""
@@ -104,22 +112,6 @@ def _pid_of_peer(sock: socket.socket) -> int:
         return os.getpid()
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return int.from_bytes(credentials[:4], sys.byteorder)
-
-
-def _children() -> frozenset[int]:
-    """Return the processes that this one has started and that live."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except (ChildProcessError, AttributeError):
-        return frozenset()
-    pids: set[int] = set()
-    for path in glob("/proc/self/task/*/children"):
-        try:
-            with open(path) as file:
-                pids.update(map(int, file.read().split()))
-        except OSError:
-            continue
-    return frozenset(pids)
 
 
 def _has_both_ends(fd: int) -> bool:

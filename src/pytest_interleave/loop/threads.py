@@ -19,13 +19,15 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, cast
 
-from pytest_interleave.loop import outside
+from pytest_interleave.loop import children, outside
 
 #: Calls in which a thread waits for others. ``time.sleep`` is not among them: its answer is still to come.
 _RESTS_IN = re.compile(r"\.(get|wait|acquire|result|recv|recv_into|recvfrom|accept|read|readline|select|poll|join)\(")
 #: Of these, the ones that rest only if whoever they listen to is in this process.
 _TALKS = {"recv", "recv_into", "recvfrom", "accept", "read", "readline"}
 _JOINS = {("threading", "join"), ("threading", "_wait_for_tstate_lock")}
+#: Where asyncio waits for the end of a process, in a thread each, if the system has no descriptors for processes.
+_WAITS_FOR_CHILD = ("asyncio.unix_events", "_do_waitpid")
 _calls: dict[tuple[CodeType, int], str] = {}
 
 
@@ -66,6 +68,14 @@ def are_busy(resting: AbstractSet[int], awaited: AbstractSet[int], horizon: floa
     ) or any(_is_runnable(thread.native_id) for thread in others)
 
 
+def are_waiting_for_children() -> bool:
+    """Whether a thread will tell a loop of the end of a process."""
+    if len(_active) == 1:
+        return False
+    frames = sys._current_frames().values()
+    return any((frame.f_globals.get("__name__"), frame.f_code.co_name) == _WAITS_FOR_CHILD for frame in frames)
+
+
 def _is_runnable(native_id: int | None) -> bool:
     """Whether the system has woken that thread, though it may not have got a processor yet."""
     try:
@@ -87,6 +97,8 @@ def _rests(frame: FrameType, is_awaited: bool, horizon: float) -> bool:
         return waiter is not None and waiter in getattr(condition, "_waiters", (waiter,))
     if function == ("selectors", "select"):
         return _selector_rests(frame, is_awaited, horizon)
+    if function == _WAITS_FOR_CHILD:
+        return not children.is_over(frame.f_locals["expected_pid"])
     if function in _JOINS:
         joined = frame.f_locals.get("self")
         return joined is None or joined.ident in sys._current_frames()

@@ -125,9 +125,19 @@ def render_note(failure: Failure, exploration: Exploration, *, replay_command: s
     return "\n\n".join(parts)
 
 
+#: Said of runs in which what is outside this process had a say.
+_VARIES = "a thread or another process was faster or slower when a run was repeated: a replay may differ, too"
+
+
 def render_summary_line(exploration: Exploration) -> str:
     """Return what was explored, in a line."""
-    done = exploration
+    line = _line_with_cuts(exploration)
+    if exploration.verdict == "sampled" and exploration.varies_outside:
+        return f"{line}; {_VARIES}"
+    return line
+
+
+def _line_with_cuts(done: Exploration) -> str:
     if not done.cuts or done.verdict == "failed":
         return _summary_line(done)
     if not done.points + done.suspensions:

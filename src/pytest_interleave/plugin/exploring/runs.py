@@ -195,6 +195,7 @@ class ItemExecution(Stretchable):
             forced_deadlines=loop.forced_deadlines,
             seconds=loop.lasted,
             unfired=loop.unfired,
+            heeds_real_time=loop.heeds_real_time,
         )
 
     def forget(self) -> None:

@@ -1,0 +1,61 @@
+"""The processes that this one has started, and what they are doing: computing, asleep, or over.
+
+A child's answer takes real time, and a loop in virtual time takes none. While a child computes, its answer is about to
+come, and whether that is before or after the next timer would be the machine's whim; one that sleeps may be waiting for
+us, or for anything. The system tells which it is on Linux; elsewhere nothing is known, and children are only waited
+for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from glob import glob
+
+#: As the system calls it: on a processor or waiting for one, waiting for the disk.
+_AT_WORK = (b"R", b"D")
+_OVER = (b"Z", b"X")
+
+
+def living() -> frozenset[int]:
+    """Return the processes that this one has started and that live, or were not asked for their status yet."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (ChildProcessError, AttributeError):
+        return frozenset()
+    return frozenset(_children_of("self"))
+
+
+def are_at_work(pids: Iterable[int]) -> bool:
+    """Whether one of them computes, or a process that it has started."""
+    todo = list(pids)
+    while todo:
+        pid = todo.pop()
+        if any(_state(path) in _AT_WORK for path in glob(f"/proc/{pid}/task/*/stat")):
+            return True
+        todo += _children_of(pid)
+    return False
+
+
+def is_over(pid: int) -> bool:
+    """Whether it has ended, though perhaps nobody was told yet."""
+    return _state(f"/proc/{pid}/stat") in (b"", *_OVER)
+
+
+def _children_of(pid: int | str) -> set[int]:
+    pids: set[int] = set()
+    for path in glob(f"/proc/{pid}/task/*/children"):
+        try:
+            with open(path) as file:
+                pids.update(map(int, file.read().split()))
+        except OSError:
+            continue
+    return pids
+
+
+def _state(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(512).rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return b""
