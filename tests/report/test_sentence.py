@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_interleave.exploration.outcomes import Explanation
-from pytest_interleave.report.sentence import sentence
+from pytest_interleave.report.sentence import read_orders, sentence
 from pytest_interleave.schedule import DRAW, EventId
 from pytest_interleave.strategies.guided import answer
 from pytest_interleave.trace import Drawn, Observation
@@ -40,9 +40,9 @@ def test_what_was_drawn_is_told_with_its_line() -> None:
 
 def test_what_the_network_does_is_drawn_at_no_line() -> None:
     draw = (PATHS[ANN], DRAW, 1)
-    failing = replace(observation(step(ANN, FETCH)), draws=(Drawn(0, draw, "", "reset_part=0.5"),))
+    failing = replace(observation(step(ANN, FETCH)), draws=(Drawn(0, draw, "a connection to cache", "is refused"),))
 
-    assert say({draw: answer(3)}, failing, observation()) == "fails if a connection to a named host has reset_part=0.5"
+    assert say({draw: answer(3)}, failing, observation()) == "fails if a connection to cache is refused"
 
 
 def test_data_held_back_names_the_await_and_the_line_that_touches_the_same() -> None:
@@ -150,3 +150,17 @@ def test_long_code_is_cut() -> None:
 
     assert "…` (shop.py:14, task bob)" in text
     assert len(text) < 180
+
+
+def test_a_report_of_very_many_orders_looks_at_the_first_and_counts_the_others() -> None:
+    draws = [(PATHS[ANN], DRAW, number) for number in range(1, 5001)]
+    drawn = tuple(Drawn(number, draw, f"connection {number}", "is refused") for number, draw in enumerate(draws))
+    explanation = Explanation(
+        replace(observation(), draws=drawn), {draw: answer(1) for draw in reversed(draws)}, observation()
+    )
+
+    assert sentence(explanation) == (
+        "fails if connection 0 is refused, connection 1 is refused, connection 2 is refused, "
+        "and 4997 more orders differ"
+    )
+    assert len(read_orders(explanation)) == 20

@@ -198,9 +198,9 @@ class Observer:
         where = place(code, frame.f_lineno)
         self._note_drawn(expression(code, frame.f_lasti) or where.text, value, where)
 
-    def drew_of_network(self, value: str) -> None:
-        """Note what a connection to a named host has drawn just now."""
-        self._note_drawn("", value, None)
+    def drew_of_network(self, subject: str, value: str) -> None:
+        """Note what goes wrong between a client and a named host, as was drawn just now."""
+        self._note_drawn(subject, value, None)
 
     def _note_drawn(self, what: str, value: str, where: Place | None) -> None:
         run = self._run

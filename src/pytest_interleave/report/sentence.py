@@ -17,6 +17,8 @@ from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
 _CODE_WIDTH = 64
 _MOST_CONSTRAINTS = 3
+#: Of more, no table shows anything that a person could follow; and each takes a look at the whole run.
+_MOST_ORDERS = 20
 _REQUEST = "request "
 
 
@@ -56,8 +58,8 @@ def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
     orders = read_orders(explanation)
     never = any(event[1] in (STEP, START) for event in constraints)
     parts = [_clause(order) for order in orders[:_MOST_CONSTRAINTS]]
-    if len(orders) > _MOST_CONSTRAINTS:
-        rest = len(orders) - _MOST_CONSTRAINTS
+    if len(constraints) > _MOST_CONSTRAINTS:
+        rest = len(constraints) - _MOST_CONSTRAINTS
         parts.append(f"{rest} more {'orders differ' if rest > 1 else 'order differs'}")
     text = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
     if never:
@@ -86,11 +88,23 @@ def _clause(order: Order) -> str:
 
 
 def read_orders(explanation: Explanation) -> list[Order]:
-    """Return what each constraint means, in the order of the failing run."""
+    """Return what the first constraints mean, in the order of the failing run."""
     failing = Reading(explanation.failing)
     passing = Reading(explanation.passing) if explanation.passing is not None else failing
-    orders = [_order(event, condition, failing, passing) for event, condition in explanation.constraints.items()]
-    return sorted(orders, key=lambda order: order.entries[0] if order.entries else len(failing.seen.events))
+    constraints = sorted(explanation.constraints.items(), key=lambda pair: _position(pair[0], pair[1], failing))
+    return [_order(event, condition, failing, passing) for event, condition in constraints[:_MOST_ORDERS]]
+
+
+def _position(event: EventId, condition: EventId, failing: Reading) -> int:
+    """Return where in the failing run it happens, the end if it does not."""
+    if event[1] == DRAW:
+        drawn = failing.draws.get(event)
+        return len(failing.seen.events) if drawn is None else drawn.index
+    if event[1] == START:
+        event = condition[0], STEP, 1
+    elif event[1] == MEET:
+        event = event[0], "timer", event[2]
+    return failing.positions.get(event, len(failing.seen.events))
 
 
 def _order(event: EventId, condition: EventId, failing: Reading, passing: Reading) -> Order:
@@ -149,7 +163,7 @@ def _drawn(event: EventId, failing: Reading) -> Order:
     if drawn is None:
         return Order(event, Phrase("another value", "is drawn"), "alone", None)
     if drawn.place is None:
-        return Order(event, Phrase("a connection to a named host", f"has {drawn.value}"), "alone", None, (drawn.index,))
+        return Order(event, Phrase(drawn.what, drawn.value), "alone", None, (drawn.index,))
     step = failing.steps.get(drawn.index)
     where = _where(drawn.place, None if step is None else step.task, failing)
     phrase = Phrase(f"`{cut(drawn.what, _CODE_WIDTH)}`{where}", f"gives `{cut(drawn.value, _CODE_WIDTH)}`")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_interleave.exploration.search import NEVER, guesses
+from pytest_interleave.exploration.shrink import Spent, ddmin
+from pytest_interleave.schedule import DRAW, EventId
+from pytest_interleave.strategies.guided import answer
+
+TIMER: EventId = ((1,), "timer", 1)
+STEP: EventId = ((1,), "step", 2)
+DRAWN: EventId = ((1,), DRAW, 1)
+
+
+def test_what_is_left_fails_and_nothing_single_can_be_taken_from_it() -> None:
+    tried: list[list[int]] = []
+
+    def still_fails(part: list[int]) -> bool:
+        tried.append(part)
+        return {3, 17} <= set(part)
+
+    assert ddmin(range(20), still_fails) == [3, 17]
+    assert [3] in tried
+    assert [17] in tried
+
+
+@pytest.mark.parametrize(("tries", "left"), [(0, 1000), (2, 500), (3, 250), (100, 1)])
+def test_when_no_more_may_be_tried_the_smallest_that_failed_is_left(tries: int, left: int) -> None:
+    tried = 0
+
+    def still_fails(part: list[int]) -> bool:
+        nonlocal tried
+        tried += 1
+        if tried > tries:
+            raise Spent
+        return 999 in part
+
+    found = ddmin(range(1000), still_fails)
+
+    assert tried <= tries + 1
+    assert len(found) == left
+    assert 999 in found
+
+
+def test_a_fault_alone_is_guessed_before_a_fault_with_one_late_event() -> None:
+    constraints: dict[EventId, EventId] = {TIMER: (), STEP: (), DRAWN: answer(2)}
+
+    assert list(guesses(constraints)) == [{DRAWN: answer(2)}, {DRAWN: answer(2), TIMER: NEVER}]
+
+
+def test_without_a_fault_one_late_event_is_guessed() -> None:
+    assert list(guesses({TIMER: (), STEP: ()})) == [{TIMER: NEVER}]
