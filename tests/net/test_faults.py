@@ -7,7 +7,8 @@ import httpx
 import pytest
 from aiohttp import web
 
-from pytest_interleave.net.faults import CHOICES, Draw, Faults
+from pytest_interleave.net.draw import CHOICES, Draw
+from pytest_interleave.net.faults import Faults
 from pytest_interleave.net.hosts import Hosts
 
 #: Runs in a file of tests: an application with a body of 10 KB, a client, and a clock.
@@ -46,6 +47,11 @@ from helpers import *
         ("http", {"latency": 0.1}, 0.4),
         ("https", {"latency": 0.05}, 0.3),
         ("http", {"dns_latency": 0.5}, 0.5),
+        ("http", {"connect_latency": 2}, 2),
+        ("http", {"connect_latency": 2, "latency": 0.1}, 2.4),
+        ("https", {"connect_latency": 2, "tls_latency": 1, "dns_latency": 0.5}, 3.5),
+        ("https", {"tls_latency": 1, "latency": 0.05}, 1.3),
+        ("http", {"tls_latency": 1}, 0),
         ("http", {"partition": True, "lasting": 3}, 3),
         ("http", {"partition": True, "after": 3}, 0),
         ("http", {"latency": 0.1, "after": 0.05}, 0),
@@ -57,6 +63,41 @@ async def test_how_long_it_takes(hosts, scheme, faults, seconds):
     with Clock() as clock:
         assert await fetch(scheme) == 10_000
     assert clock.seconds == pytest.approx(seconds, abs=1e-4)
+
+async def test_only_the_first_request_of_a_connection_shakes_hands(hosts):
+    hosts.serve("api.example.com", make_app()).faults(connect_latency=2, tls_latency=1)
+    async with aiohttp.ClientSession() as session:
+        for seconds in (3, 0):
+            with Clock() as clock:
+                async with session.get("https://api.example.com/") as response:
+                    await response.read()
+            assert clock.seconds == pytest.approx(seconds, abs=1e-4)
+
+async def test_a_slow_handshake_runs_into_the_timeout_for_it(hosts):
+    hosts.serve("api.example.com", make_app()).faults(tls_latency=70)
+    with Clock() as clock, pytest.raises(OSError, match="SSL handshake is taking longer than 60"):
+        await asyncio.open_connection("api.example.com", 443, ssl=True)
+    assert clock.seconds == pytest.approx(60, abs=1e-4)
+
+async def test_a_day_with_every_mood(hosts):
+    host = hosts.serve("api.example.com", make_app())
+    host.faults(refuse=True, after=10, lasting=10)
+    host.faults(dns_failure=True, after=30, lasting=10)
+    host.faults(tls_failure=True, after=50, lasting=10)
+    host.faults(reset_at=5000, after=70, lasting=10)
+    host.faults(latency=1, after=90, lasting=10)
+    came, start = [], asyncio.get_running_loop().time()
+    for second in range(5, 110, 10):
+        await asyncio.sleep(start + second - asyncio.get_running_loop().time())
+        try:
+            came.append(await fetch("https"))
+        except Exception as error:
+            came.append(type(error).__name__)
+    well = [10_000]
+    assert came == [
+        *well, "ClientConnectorError", *well, "ClientConnectorDNSError", *well, "ClientConnectorCertificateError",
+        *well, "ClientOSError", *well, *well, *well,
+    ]
 
 async def test_bandwidth(hosts):
     hosts.serve("api.example.com", make_app()).faults(bandwidth=1000)
@@ -118,6 +159,21 @@ async def test_close(hosts):
     hosts.serve("api.example.com", make_app()).faults(close_at=5000)
     with pytest.raises(aiohttp.ClientPayloadError, match="not completed"):
         await fetch()
+
+async def test_half_a_connection_is_closed(hosts):
+    heard = []
+    async def answer(reader, writer):
+        writer.write(b"hello")
+        heard.append(await reader.read())
+    hosts.serve("cache:1", answer).faults(close_at=2)
+    reader, writer = await asyncio.open_connection("cache", 1)
+    assert await reader.read() == b"he"
+    writer.write(b"still here")
+    writer.write_eof()
+    while not heard:
+        await asyncio.sleep(0.001)
+    assert heard == [b"still here"]
+    writer.close()
 
 async def test_silence(hosts):
     hosts.serve("api.example.com", make_app()).faults(hang_at=5000)
@@ -189,7 +245,7 @@ def test_faults_in_virtual_time(pytester: pytest.Pytester, options: list[str]) -
         "-W", "error", "--interleave", "--interleave-runs=1", "--interleave-strict", *options
     )
 
-    result.assert_outcomes(passed=9)
+    result.assert_outcomes(passed=17)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +256,7 @@ def test_what_clients_see(pytester: pytest.Pytester, options: list[str]) -> None
 
     result = pytester.runpytest_subprocess("-W", "error", "--interleave-strict", *options)
 
-    result.assert_outcomes(passed=10)
+    result.assert_outcomes(passed=11)
 
 
 PAYS_TWICE = """
@@ -251,6 +307,103 @@ def test_a_search_finds_the_fault_that_matters_and_repeats_it(pytester: pytest.P
     again.stdout.fnmatch_lines(["*assert [[]5, 5] in ([[]], [[]5])*"])
 
 
+RANDOM = """
+from helpers import *
+from collections import Counter
+
+SEEN = Counter()
+
+@pytest.mark.parametrize(
+    "name", ["latency", "dns_latency", "connect_latency", "tls_latency", "bandwidth", "of a route"]
+)
+@pytest.mark.parametrize("kind", ["a range", "a distribution", "a chance"])
+async def test_it(hosts, name, kind):
+    routes = hosts.routes("https://api.example.com")
+    route = routes.get("/").reply(body=b"x" * 3000)
+    value = {"a range": (0, 9), "a distribution": lambda random: random.choice([0, 9]), "a chance": 9}[kind]
+    if name == "bandwidth":
+        value = 300
+    chance = 0.5 if kind == "a chance" or name == "bandwidth" else 1
+    if name == "of a route":
+        route.faults(latency=value, chance=chance)
+    else:
+        hosts["api.example.com"].faults(**{name: value}, chance=chance if name != "dns_latency" else 1)
+    with Clock() as clock:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout()) as session:
+            await session.get("https://api.example.com/", ssl=True)
+    SEEN[name, kind, round(clock.seconds) // 3] += 1
+
+async def test_seen():
+    seen = {}
+    for name, kind, seconds in SEEN:
+        seen.setdefault((name, kind), set()).add(seconds)
+    assert len(seen) == 18
+    for (name, kind), values in seen.items():
+        if (name, kind) != ("dns_latency", "a chance"):
+            assert len(values) > (2 if kind == "a range" and name != "bandwidth" else 1), (name, kind)
+"""
+
+
+STRUCK = """
+from helpers import *
+
+async def test_it(hosts):
+    hosts.serve("https://api.example.com", make_app())
+    hosts.may_fail({!r})
+    try:
+        await fetch("https", timeout=aiohttp.ClientTimeout(total=300))
+    except Exception:
+        pass
+    assert not hosts.struck
+"""
+
+
+def test_whatever_is_random_is_a_choice_of_the_search(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(helpers=HELPERS, test_it=RANDOM)
+
+    result = pytester.runpytest_subprocess(
+        "--interleave", "--interleave-runs=40", "--interleave-limit=100000", "--interleave-seed=1"
+    )
+
+    result.assert_outcomes(passed=19)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence", "section"),
+    [
+        ("refused", "is refused", "was refused"),
+        ("tls", "is shown a certificate that nobody trusts", "was shown a certificate that nobody trusts"),
+        ("handshake", "takes 1 s longer to be made", "had connect_latency=1.0"),
+        ("silent", "falls silent * of its answer", "fell silent after * bytes of its answers"),
+        ("closed", "is closed * of its answer", "was closed after * bytes of its answers"),
+        ("reset", "is reset * of its answer", "was reset after * bytes of its answers"),
+        ("slow", "has a latency of 1 s", "had latency=1.0"),
+        ("short", "comes in short pieces", "had pieces=32"),
+    ],
+)
+def test_a_report_says_what_struck(pytester: pytest.Pytester, kind: str, sentence: str, section: str) -> None:
+    pytester.makepyfile(helpers=HELPERS, test_it=STRUCK.format(kind))
+
+    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=60", "--interleave-seed=1")
+
+    result.assert_outcomes(failed=1)
+    who = "a connection to api.example.com"
+    result.stdout.fnmatch_lines(
+        ["*Captured network faults call*", f"{who} {section}", f"Fails if {who} {sentence}.", "*Reproduced 5 of 5.*"]
+    )
+
+
+def test_a_report_says_that_a_name_was_not_found(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(helpers=HELPERS, test_it=STRUCK.format("dns"))
+
+    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=60", "--interleave-seed=1")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["api.example.com could not be looked up", "Fails if the look-up of api.example.com fails."]
+    )
+
+
 def test_plain_runs_stay_healthy_where_a_search_may_choose(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         helpers=HELPERS,
@@ -274,6 +427,8 @@ def test_plain_runs_stay_healthy_where_a_search_may_choose(pytester: pytest.Pyte
     [
         ({"latency": -1}, "latency=-1: it must be seconds, a range"),
         ({"latency": (2, 1)}, r"latency=\(2, 1\): it must be seconds, a range"),
+        ({"tls_latency": "long"}, "tls_latency='long': it must be seconds, a range"),
+        ({"connect_latency": -1}, "connect_latency=-1: it must be seconds, a range"),
         ({"chance": 2}, "chance=2: it must be between 0 and 1"),
         ({"piece": 0}, "piece=0: it must be a number of bytes, at least 1"),
         ({"reset_at": "end"}, "reset_at='end': it must be a number of bytes"),
@@ -290,21 +445,22 @@ def test_a_wrong_kind_gets_one_clear_line() -> None:
         Hosts().may_fail("earthquake")
 
 
-def test_no_tls_no_failure_of_it() -> None:
+@pytest.mark.parametrize("faults", [{"tls_failure": True}, {"tls_latency": 1}])
+def test_no_tls_no_failure_of_it(faults: dict[str, Any]) -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
 
-    with pytest.raises(ValueError, match="cache has no TLS that could fail"):
-        Hosts().serve("cache:1", handler).faults(tls_failure=True)
+    with pytest.raises(ValueError, match="cache has no TLS that could fail or be slow"):
+        Hosts().serve("cache:1", handler).faults(**faults)
 
 
 def test_draws_are_the_same_each_time() -> None:
     first, second = Draw(), Draw()
-    draws = [draw.seconds((1.0, 2.0)) for draw in (first, second) for _ in range(3)]
+    draws = [draw.seconds((1.0, 2.0), "a connection") for draw in (first, second) for _ in range(3)]
 
     assert draws[:3] == draws[3:]
     assert len(set(draws)) == 3
     assert all(1 <= seconds <= 2 for seconds in draws)
-    assert first.fault(CHOICES) == Faults()
+    assert first.fault(CHOICES, "a connection", tls=True) == Faults()
 
 
 def test_faults_are_shown_by_what_is_not_healthy() -> None:
@@ -411,15 +567,17 @@ async def test_over_tls(hosts):
     async with httpx.AsyncClient() as client:
         assert len((await client.get("https://api.example.com/")).content) == 5_000
 
-@pytest.mark.parametrize("name", ["refuse", "dns_failure", "tls_failure"])
+@pytest.mark.parametrize(
+    "name", ["refuse", "dns_failure", "dns_latency", "connect_latency", "tls_failure", "tls_latency"]
+)
 async def test_what_strikes_before_a_route_is_known(api, name):
     with pytest.raises(ValueError, match=f"{name} strikes before a route is known: say hosts"):
-        api.get("/", optional=True).faults(**{name: True})
+        api.get("/", optional=True).faults(**{name: 1})
 
 async def test_bad_kinds(api):
     with pytest.raises(ValueError, match="'dns' strikes before a route is known"):
         api.get("/", optional=True).may_fail("dns")
-    with pytest.raises(ValueError, match="'rest' is no fault .*; these are: reset, closed, slow, short"):
+    with pytest.raises(ValueError, match="'rest' is no fault .*; these are: reset, closed, silent, slow, short"):
         api.get("/", optional=True).may_fail("rest")
 """
 
@@ -429,7 +587,7 @@ def test_faults_of_routes(pytester: pytest.Pytester) -> None:
 
     result = pytester.runpytest_subprocess("-W", "error", "--interleave", "--interleave-runs=1", "--interleave-strict")
 
-    result.assert_outcomes(passed=10)
+    result.assert_outcomes(passed=13)
 
 
 def test_a_search_finds_the_answer_that_is_lost(pytester: pytest.Pytester) -> None:
@@ -482,13 +640,13 @@ def test_the_mark_says_what_may_strike(pytester: pytest.Pytester, faults: str) -
     result = pytester.runpytest_subprocess()
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["a connection to bank.example.com was * after * bytes of its answers"])
+    result.stdout.fnmatch_lines(["a connection to bank.example.com * after * bytes of its answers"])
 
 
 @pytest.mark.parametrize(
     ("faults", "fixture", "message"),
     [
-        ("'rest'", "hosts", "'rest' is not a valid mark.interleave's faults. Valid values: refused, dns, reset, *"),
+        ("'rest'", "hosts", "'rest' is not a valid mark.interleave's faults. Valid values: refused, dns, tls, *"),
         ("3", "hosts", "3 is not a valid mark.interleave's faults. Valid values: refused, *"),
         ("'reset'", "tmp_path", "mark.interleave's faults are those of named hosts, but the test does not ask for *"),
     ],

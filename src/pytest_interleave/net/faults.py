@@ -1,27 +1,20 @@
-"""What can go wrong between a client and a named host, as values, and the draw of it for each connection.
-
-Whatever is drawn is a choice of the search where a run is explored, with 0 for the healthy case; elsewhere it comes
-from a generator with a fixed seed. So a plain run is the same every time.
-"""
+"""What can go wrong between a client and a named host, as values, and when it does."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from random import Random
 from typing import Any, TypeAlias
 
 #: Seconds, a range of seconds, or a distribution: a function that is given a ``random.Random``.
 Seconds: TypeAlias = float | tuple[float, float] | Callable[[Random], float]
 
-#: In how many values a search cuts a range of seconds.
-_GRID = 4
-#: What ``may_fail`` can be asked for, and where in an answer it may strike: before it, in the middle of its first part,
-#: after that, in the middle of the second.
-CHOICES = ("refused", "dns", "reset", "closed", "slow", "short")
-CUTS = (0.0, 0.5, 1.0, 1.5)
-_SLOW_SECONDS = 1.0
+#: Of these, nobody hears when they strike.
+_DELAYS = ("latency", "connect_latency", "tls_latency", "bandwidth", "piece", "pieces")
+#: What happens before a request says which route it is for.
+_BEFORE_ROUTES = ("refuse", "dns_failure", "dns_latency", "connect_latency", "tls_failure", "tls_latency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +28,10 @@ class Faults:
     latency: Seconds = 0.0
     #: How long the host's name takes to be looked up.
     dns_latency: Seconds = 0.0
+    #: How much longer a connection takes to be made, …
+    connect_latency: Seconds = 0.0
+    #: … and its TLS to be agreed upon.
+    tls_latency: Seconds = 0.0
     #: Bytes a second, in each direction.
     bandwidth: float | None = None
     #: The most bytes that come in at once, in each direction.
@@ -55,17 +52,21 @@ class Faults:
     tls_failure: bool = False
     #: The part of connections that is struck; the others are healthy.
     chance: float = 1.0
-    #: As ``reset_at`` and ``close_at``, in parts of the answer as they come: 1.5 is the middle of the second.
+    #: As ``piece``, by how many pieces the host makes of what it sends at once.
+    pieces: int | None = None
+    #: As ``reset_at``, …, in parts of the answer as they come: 1.5 is the middle of the second.
     reset_part: float | None = None
     close_part: float | None = None
+    hang_part: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("reset_at", "close_at", "hang_at"):
             _check(name, getattr(self, name), lambda value: value >= 0, "a number of bytes")
         _check("piece", self.piece, lambda value: value >= 1, "a number of bytes, at least 1")
+        _check("pieces", self.pieces, lambda value: value >= 1, "a number, at least 1")
         _check("bandwidth", self.bandwidth, lambda value: value > 0, "bytes a second, more than 0")
         _check("chance", self.chance, lambda value: 0 <= value <= 1, "between 0 and 1")
-        for name in ("latency", "dns_latency"):
+        for name in ("latency", "dns_latency", "connect_latency", "tls_latency"):
             _check_seconds(name, getattr(self, name))
 
     def cut(self, data: bytes, sent: int, part: int) -> tuple[bytes, str]:
@@ -73,7 +74,7 @@ class Faults:
         for bytes_limit, part_limit, strike in (
             (self.reset_at, self.reset_part, "was reset"),
             (self.close_at, self.close_part, "was closed"),
-            (self.hang_at, None, "fell silent"),
+            (self.hang_at, self.hang_part, "fell silent"),
         ):
             limit = len(data) + 1
             if bytes_limit is not None:
@@ -84,9 +85,33 @@ class Faults:
                 return data[:limit], strike
         return data, ""
 
+    def slice(self, data: bytes) -> list[bytes]:
+        """Return the pieces in which that comes in."""
+        size = self.piece or (-(-len(data) // self.pieces) if self.pieces else 0)
+        return [data[start : start + size] for start in range(0, len(data), size)] if size else [data]
+
+    @property
+    def is_sliced(self) -> bool:
+        """Whether each piece comes in by itself."""
+        return self.piece is not None or self.pieces is not None
+
+    @property
+    def is_of_tls(self) -> bool:
+        """Whether it takes TLS to be struck."""
+        return self.tls_failure or bool(self.tls_latency)
+
+    def delays(self, *, tls: bool = False) -> str:
+        """Return those that end nothing, of which nobody hears when they strike."""
+        changed = self._changed()
+        return ", ".join(
+            f"{name}={changed[name]!r}" for name in _DELAYS if name in changed and (tls or name != "tls_latency")
+        )
+
+    def _changed(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
     def __str__(self) -> str:
-        changed = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
-        return ", ".join(f"{name}={value!r}" for name, value in changed) or "healthy"
+        return ", ".join(f"{name}={value!r}" for name, value in self._changed().items()) or "healthy"
 
 
 def _check(name: str, value: Any, is_right: Callable[[Any], bool], what: str) -> None:
@@ -166,100 +191,9 @@ class Schedule:
                 future.set_result(None)
 
 
-#: What happens before a request says which route it is for.
-_BEFORE_ROUTES = ("refuse", "dns_failure", "dns_latency", "tls_failure")
-#: Kinds of ``CHOICES`` that a route can fail with.
-CHOICES_OF_ROUTES = tuple(kind for kind in CHOICES if kind not in ("refused", "dns"))
-
-
-def check_kinds(kinds: tuple[str, ...], valid: tuple[str, ...] = CHOICES) -> tuple[str, ...]:
-    """Return the kinds that a search may choose from, all if none is named; raise ValueError if one is none."""
-    wrong = [kind for kind in kinds if kind not in valid]
-    if not wrong:
-        return kinds or valid
-    if wrong[0] in CHOICES:
-        raise ValueError(f"{wrong[0]!r} strikes before a route is known: say hosts[…].may_fail({wrong[0]!r})")
-    raise ValueError(f"{wrong[0]!r} is no fault that may be chosen; these are: {', '.join(valid)}")
-
-
 def check_for_route(faults: Faults) -> Faults:
     """Return the faults; raise ValueError if one strikes before it is known for which route a request is."""
     for name in _BEFORE_ROUTES:
         if getattr(faults, name):
             raise ValueError(f"{name} strikes before a route is known: say hosts[…].faults({name}=…)")
     return faults
-
-
-@dataclass(slots=True)
-class Draw:
-    """Makes the draws of one ``Hosts``."""
-
-    random: Random = field(default_factory=lambda: Random(0))
-
-    def choose(self, alternatives: int, describe: Callable[[int], str]) -> int | None:
-        """Ask the search; None if no search is on, or nothing to choose. ``describe`` says what an answer means."""
-        try:
-            loop: Any = asyncio.get_running_loop()
-        except RuntimeError:
-            return None
-        decider = getattr(loop, "decider", None)
-        if decider is None:
-            return None
-        answer = int(decider.data(alternatives))
-        if loop.observer is not None:
-            loop.observer.drew_of_network(describe(answer))
-        return answer
-
-    def seconds(self, value: Seconds) -> float:
-        """Return the seconds of one connection."""
-        if isinstance(value, tuple):
-            low, high = value
-
-            def at(share: float) -> float:
-                return low + (high - low) * share
-
-            step = self.choose(_GRID, lambda step: _lasting(at(step / (_GRID - 1)))) if high > low else 0
-            return at(self.random.random() if step is None else step / (_GRID - 1))
-        if callable(value):
-            seed = self.choose(_GRID, lambda seed: _lasting(value(Random(seed))))
-            return max(0.0, value(self.random if seed is None else Random(seed)))
-        return value
-
-    def is_struck(self, chance: float) -> bool:
-        """Whether a connection is struck."""
-        if chance in (0, 1):
-            return chance == 1
-        answer = self.choose(2, lambda answer: "its faults" if answer else "none of its faults")
-        return self.random.random() < chance if answer is None else answer == 1
-
-    def fault(self, kinds: tuple[str, ...]) -> Faults:
-        """Return one of those that a connection may fail with, or none; none outside a search."""
-        options = [HEALTHY]
-        for kind in kinds:
-            options += alternatives_of(kind)
-        # As often healthy as not: a test with ten connections must come to the last one, too.
-
-        def option(answer: int) -> Faults:
-            return options[answer] if answer < len(options) else HEALTHY
-
-        answer = self.choose(2 * len(options), lambda answer: str(option(answer))) if kinds else 0
-        return HEALTHY if answer is None else option(answer)
-
-
-def _lasting(seconds: float) -> str:
-    return f"a latency of {seconds:.3g} s"
-
-
-def alternatives_of(kind: str) -> list[Faults]:
-    """Return what a connection may get for one of ``CHOICES``."""
-    if kind == "refused":
-        return [Faults(refuse=True)]
-    if kind == "dns":
-        return []  # asked when the name is looked up
-    if kind == "reset":
-        return [Faults(reset_part=part) for part in CUTS]
-    if kind == "closed":
-        return [Faults(close_part=part) for part in CUTS]
-    if kind == "slow":
-        return [Faults(latency=_SLOW_SECONDS)]
-    return [Faults(piece=1)]

@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import interception
-from pytest_interleave.net.faults import HEALTHY, Draw, Faults, Schedule, check_kinds
+from pytest_interleave.net.draw import Draw, check_kinds
+from pytest_interleave.net.faults import HEALTHY, Faults, Schedule
 from pytest_interleave.net.refusal import Past, Refusal
 from pytest_interleave.net.served import Served, as_served
 
@@ -92,12 +93,13 @@ class Endpoint:
         if not self.host.is_moody:
             return self.address
         if fate is None:
-            fate = self.host.draw()
+            fate = self.host.draw(self.port)
         faults = self.host.faults_of(fate)
         if faults.refuse:
             self.host.hosts.note_fault(f"a connection to {self.host.name} was refused")
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{self.host.name}:{self.port} refuses connections")
         if faults.tls_failure and self.tls:
+            self.host.hosts.note_fault(f"a connection to {self.host.name} was shown a certificate that nobody trusts")
             if self._impostor is None:
                 self._impostor = self._start(self._listen_as_impostor)
             return _name_of_socket(self._impostor)
@@ -195,8 +197,8 @@ class NamedHost:
         What is declared last holds where several would. Connections that were made before the first call are spared.
         """
         chosen = Faults(**faults)
-        if chosen.tls_failure and not any(endpoint.tls for endpoint in self.endpoints.values()):
-            raise ValueError(f"{self.name} has no TLS that could fail")
+        if chosen.is_of_tls and not any(endpoint.tls for endpoint in self.endpoints.values()):
+            raise ValueError(f"{self.name} has no TLS that could fail or be slow")
         self._schedule.add(chosen, after, lasting)
         self._tell_relays()
 
@@ -234,34 +236,42 @@ class NamedHost:
         """Return when a period begins or ends next; None if nobody knows."""
         return self._schedule.next_change()
 
-    def draw(self) -> Faults:
+    def draw(self, port: int) -> Faults:
         """Return what a new connection has for itself: healthy if it only shares what all have."""
-        now = self.faults_now()
+        draw, now, subject = self.hosts.draw, self.faults_now(), f"a connection to {self.name}"
+        endpoint = self.endpoints.get(port)
+        tls = endpoint is not None and endpoint.tls
         if now.chance < 1:
-            return now if self.hosts.draw.is_struck(now.chance) else HEALTHY
-        return self.hosts.draw.fault(self._kinds) if now is HEALTHY else HEALTHY
+            drawn = now if draw.is_struck(now, subject) else HEALTHY
+        else:
+            drawn = draw.fault(self._kinds, subject, tls=tls) if now is HEALTHY else HEALTHY
+        if delays := drawn.delays(tls=tls):
+            self.hosts.note_fault(f"{subject} had {delays}")
+        return drawn
 
     async def look_up(self) -> None:
         """Take as long as a look-up of the name does; raise if it fails."""
         if not self.is_moody:
             return
-        faults = self.faults_now()
-        seconds = self.hosts.draw.seconds(faults.dns_latency)
+        draw, subject = self.hosts.draw, f"the look-up of {self.name}"
+        seconds = draw.seconds(self.faults_now().dns_latency, subject, "takes {}")
         if seconds:
             await asyncio.sleep(seconds)
-        if "dns" in self._kinds and self.hosts.draw.choose(2, lambda lost: "dns_failure=True" if lost else "healthy"):
+        if "dns" in self._kinds and draw.choose(2, subject, lambda lost: "fails" if lost else "is healthy"):
             self.hosts.note_fault(f"{self.name} could not be looked up")
             raise interception.no_answer()
 
-    async def set_out(self) -> Faults | None:
+    async def set_out(self, port: int) -> Faults | None:
         """Take as long as it takes to reach the host; return the fate of the connection."""
         if not self.is_moody:
             return None
-        fate = self.draw()
+        fate = self.draw(port)
         faults = self.faults_of(fate)
-        seconds = self.hosts.draw.seconds(faults.latency)
+        draw, subject = self.hosts.draw, f"a connection to {self.name}"
+        seconds = 2 * draw.seconds(faults.latency, subject)
+        seconds += draw.seconds(faults.connect_latency, subject, "takes {} longer to be made")
         if seconds:
-            await asyncio.sleep(2 * seconds)
+            await asyncio.sleep(seconds)
         while self.faults_now().partition:
             await self._schedule.wait_for_change()
         return fate
@@ -419,7 +429,8 @@ class Hosts:
     def may_fail(self, *kinds: str) -> None:
         """Let a search choose, for each connection to any host, whether one of these strikes.
 
-        ``refused``, ``dns``, ``reset``, ``closed``, ``slow``, ``short``; none named: all. Plain runs stay healthy.
+        Kinds are ``refused``, ``dns``, ``tls``, ``handshake``, ``reset``, ``closed``, ``silent``, ``slow`` and
+        ``short``; none named: all. Plain runs stay healthy.
         """
         self.kinds = check_kinds(kinds)
 

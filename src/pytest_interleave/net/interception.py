@@ -328,10 +328,24 @@ async def _sock_connect_of_loop(loop: Any, sock: socket.socket, address: Any) ->
     """Stand in for ``loop.sock_connect``, by which all connections of asyncio's are made."""
     if sock.type == _STREAM and isinstance(address, tuple) and len(address) == 2:
         host = _find_host(*address)
-        fate = None if host is None else await host.set_out()
+        fate = None if host is None else await host.set_out(address[1])
         if fate is not None:
             _fates[sock] = fate
     await _original(loop, "sock_connect")(loop, sock, address)
+
+
+async def set_out(name: Any, port: Any) -> Faults | None:
+    """Take as long as a connection to that name takes to be made; return its fate. For loops that do all else in C."""
+    asked = plain(name)
+    if _is_real.get():
+        return None
+    if as_address(asked) is not None:
+        host = _find_host(asked, port)
+    else:
+        host = _find(asked, port)
+        if host is not None:
+            await host.look_up()
+    return None if host is None else await host.set_out(port)
 
 
 def _find_host(address: Any, port: Any) -> NamedHost | None:

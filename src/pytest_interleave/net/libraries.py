@@ -101,7 +101,9 @@ def _lead_uvloop(module: Any, patch: Patch) -> None:
         if host is not None:
             if options.get("ssl") and options.get("server_hostname") is None:
                 options["server_hostname"] = host
-            host, port, *_ = interception.redirect((host, _as_number(port)))
+            port = _as_number(port)
+            fate = await interception.set_out(host, port)
+            host, port, *_ = interception.redirect((host, port), fate=fate)
         return await create_connection(loop, factory, host, port, **options)
 
     async def open_datagrams(

@@ -51,9 +51,7 @@ class PacedTransport:
             self._transport.write(data)
             return
         content, strike = self._cut(bytes(data))
-        size = faults.piece or max(len(content), 1)
-        for start in range(0, len(content), size):
-            piece = content[start : start + size]
+        for piece in faults.slice(content) if content else ():
             due = max(self._last + GAP_SECONDS, now + self._latency)
             if faults.bandwidth:
                 due = max(self._last, now + self._latency) + len(piece) / faults.bandwidth

@@ -66,6 +66,7 @@ class Connection:
         self._fate = fate
         self._drawn_for = HEALTHY
         self._latency = 0.0
+        self.subject = f"a connection to {relay.endpoint.host.name}"
         self.up = Link(self, is_answer=False)
         self.down = Link(self, is_answer=True)
         self.opening = asyncio.get_running_loop().create_task(self._open(), context=relay.endpoint.host.hosts.context)
@@ -81,8 +82,15 @@ class Connection:
         faults = self.faults
         if faults is not self._drawn_for:
             self._drawn_for = faults
-            self._latency = self.relay.endpoint.host.hosts.draw.seconds(faults.latency)
+            self._latency = self.relay.endpoint.host.hosts.draw.seconds(faults.latency, self.subject)
         return self._latency
+
+    def tls_latency(self, faults: Faults) -> float:
+        """Return how much later that part of the answers comes by which TLS is agreed upon: the first one."""
+        endpoint = self.relay.endpoint
+        if self.parts != 1 or not endpoint.tls:
+            return 0.0
+        return endpoint.host.hosts.draw.seconds(faults.tls_latency, self.subject, "takes {} longer to agree upon TLS")
 
     def end(self) -> None:
         """Note that one direction has ended; with both, so does the connection."""
@@ -146,17 +154,18 @@ class Link:
             data, strike = self._cut(data, faults)
         else:
             strike = ""
-        pieces: list[bytes | None] = [data] if not data or faults.piece is None else _slice(data, faults.piece)
         arrival = asyncio.get_running_loop().time() + connection.latency
-        for piece in pieces:
+        if self._is_answer:
+            arrival += connection.tls_latency(faults)
+        for piece in faults.slice(data) if data else [data]:
             size = len(piece) if piece else 0
-            due = max(self._last + (GAP_SECONDS if faults.piece else 0), arrival)
+            due = max(self._last + (GAP_SECONDS if faults.is_sliced else 0), arrival)
             if faults.bandwidth:
                 due = max(self._last, arrival) + size / faults.bandwidth
             self._last = due
             self._waiting += size
             if piece != b"":
-                self._queue.append((due, piece, faults.piece is not None))
+                self._queue.append((due, piece, faults.is_sliced))
         if strike:
             self._strike(strike)
         sender = self._ends[0]
@@ -177,8 +186,8 @@ class Link:
         """Let nothing come through any more, and end the connection as it is to be ended."""
         self._is_silent = True
         connection = self._connection
-        host = connection.relay.endpoint.host
-        host.hosts.note_fault(f"a connection to {host.name} {strike} after {connection.sent} bytes of its answers")
+        hosts = connection.relay.endpoint.host.hosts
+        hosts.note_fault(f"{connection.subject} {strike} after {connection.sent} bytes of its answers")
         moment = self._last + GAP_SECONDS
         if strike == "was reset":
             asyncio.get_running_loop().call_at(moment, connection.reset)
@@ -281,7 +290,3 @@ class ServerSide(asyncio.Protocol):
         """Let the client see how it ended."""
         if isinstance(exc, ConnectionResetError):
             self._connection.reset()
-
-
-def _slice(data: bytes, size: int) -> list[bytes | None]:
-    return [data[start : start + size] for start in range(0, len(data), size)]

@@ -21,14 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
-from pytest_interleave.net.faults import (
-    CHOICES_OF_ROUTES,
-    HEALTHY,
-    Faults,
-    Schedule,
-    check_for_route,
-    check_kinds,
-)
+from pytest_interleave.net.draw import CHOICES_OF_ROUTES, check_kinds
+from pytest_interleave.net.faults import HEALTHY, Faults, Schedule, check_for_route
 from pytest_interleave.net.pacing import PacedTransport, pace
 from pytest_interleave.net.wire import reset_when_closed
 
@@ -300,26 +294,31 @@ class Route:
 
     # -- at work -------------------------------------------------------------------------------------------------
 
-    def _draw(self) -> Faults:
+    def _draw(self, subject: str) -> Faults:
         """Return what the next request has for itself."""
-        draw, now = self._owner.hosts.draw, self._schedule.faults_now()
+        hosts, now = self._owner.hosts, self._schedule.faults_now()
         if now is HEALTHY:
-            return draw.fault(self._kinds)
-        return now if draw.is_struck(now.chance) else HEALTHY
+            drawn = hosts.draw.fault(self._kinds, subject)
+        else:
+            drawn = now if hosts.draw.is_struck(now, subject) else HEALTHY
+        if drawn.delays() and (now is HEALTHY or now.chance < 1):
+            hosts.note_fault(f"{subject} had {drawn.delays()}")
+        return drawn
 
     async def set_out(self, request: web.Request) -> None:
         """Take as long as the request takes to come; prepare the way back."""
         while self._schedule.faults_now().partition:
             await self._schedule.wait_for_change()
-        fate = self._draw() if self._schedule or self._kinds else HEALTHY
+        subject = f"the answer to {self}"
+        fate = self._draw(subject) if self._schedule or self._kinds else HEALTHY
         hosts = self._owner.hosts
-        latency = hosts.draw.seconds(fate.latency)
+        latency = hosts.draw.seconds(fate.latency, subject)
         if latency:
             await asyncio.sleep(latency)
         if fate is not HEALTHY or isinstance(request.transport, PacedTransport):
             paced = pace(request)
             if paced is not None:
-                paced.begin(fate, latency, lambda text: hosts.note_fault(f"the answer to {self} {text}"))
+                paced.begin(fate, latency, lambda text: hosts.note_fault(f"{subject} {text}"))
 
     def mismatches(self, call: Call) -> list[str]:
         """Return what of the request is not as the route wants it, a line each."""

@@ -154,7 +154,7 @@ def settings_for(item: pytest.Item, settings: ExploreSettings) -> ExploreSetting
 
 def _kinds_of_faults(value: Any) -> tuple[str, ...]:
     """Return the kinds that the mark names, all for True. Raises ValueError with one line if one is none."""
-    from pytest_interleave.net.faults import CHOICES
+    from pytest_interleave.net.draw import CHOICES
 
     kinds = CHOICES if value is True else (value,) if isinstance(value, str) else value
     wrong = [kind for kind in kinds if kind not in CHOICES] if isinstance(kinds, tuple | list | set) else [kinds]
