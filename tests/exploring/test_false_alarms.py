@@ -83,6 +83,26 @@ def test_what_fails_in_real_time_too_is_a_failure_in_a_wider_loop_as_well(explor
     result.stdout.fnmatch_lines(["stock: asyncio can do this as it is.*"])
 
 
+def test_a_long_test_that_fails_with_virtual_clocks_too_is_not_waited_for_in_real_time(explore: Any) -> None:
+    result = explore(
+        """
+        STARTS = []
+
+        @pytest.mark.asyncio
+        async def test_fails_always():
+            STARTS.append(asyncio.get_running_loop().is_in_real_time)
+            await asyncio.sleep(30)
+            assert not STARTS
+
+        def test_none_was_in_real_time():
+            assert set(STARTS) == {False}
+        """,
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["stock: asyncio can do this as it is. Reproduced 5 of 5."])
+
+
 def test_an_assertion_about_a_timeout_that_did_its_job_is_no_failure(explore: Any) -> None:
     result = explore(
         """

@@ -58,6 +58,8 @@ _SHRINK_SECONDS = 0.5
 _REPEATS = 5
 #: More constraints than this are not left to ddmin alone.
 _MANY = 3
+#: A run that fails in virtual time is repeated in real time, but not without need where that takes longer.
+_LONG_SECONDS = 10.0
 #: A condition that does not come true: the event waits until nothing else is left.
 NEVER: EventId = ((), "never", 0)
 #: A tree of choices is walked whole if it may be this small.
@@ -342,7 +344,7 @@ class Search:
         It compares a real clock with its sleeps, or a thread of it sleeps.
         """
         done = self.exploration
-        if self.in_real_time is None or isinstance(failed.error, RunEnded):
+        if self.in_real_time is None or isinstance(failed.error, RunEnded) or self._heeds_no_clock(failed):
             return False
         if self.in_real_time().error is not None:
             return False
@@ -350,6 +352,20 @@ class Search:
         done.reason = f"it fails with {kind} ({PurePath(place).name}) in virtual time only: {self._clock_read()}"
         done.passes_in_real_time = True
         return True
+
+    def _heeds_no_clock(self, failed: RunResult) -> bool:
+        """Whether a long run failed by itself alone, and fails alike where Python's clocks follow the loop.
+
+        Then nobody need wait for up to a minute, to hear of an assertion that is wrong at any pace. What shorter runs
+        fail by may be measured otherwise: by the age of a file, say.
+        """
+        has_threads = any(event[1] == "thread" for event in failed.trace.events())
+        if failed.seconds < _LONG_SECONDS or failed.heeds_real_time or has_threads:
+            return False
+        try:
+            return self.with_clocks is None or self.with_clocks().signature == failed.signature
+        except ClocksUnavailable:
+            return False
 
     def _clock_read(self) -> str:
         """Say what the test measures real time by, and what can be done about it.
