@@ -19,6 +19,7 @@ def test_the_demonstration_ends_well_and_its_last_line_replays_the_failure() -> 
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert shown.stderr == ""
     assert "\nOK: all parts did what they should" in shown.stdout
+    assert "more orders differ" not in shown.stdout
 
     replayed = subprocess.run(shown.stdout.splitlines()[-1], shell=True, capture_output=True, text=True, cwd=REPOSITORY)
 

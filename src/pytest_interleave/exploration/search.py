@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import PurePath
 from random import Random
-from time import perf_counter
+from time import perf_counter, process_time
 
 from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded, StepLimit
 from pytest_interleave.exploration.odd_orders import has_several_tasks, odd_orders
@@ -52,9 +52,11 @@ from pytest_interleave.strategies.latency import Latency
 from pytest_interleave.strategies.pct import Pct
 from pytest_interleave.strategies.pos import Pos
 
-#: Replays that may be spent on shrinking one failure, and seconds.
+#: What may be spent on shrinking one failure: replays, seconds of computing (a busy machine shrinks as well as an idle
+#: one), and real seconds, some of which a run may wait.
 _SHRINK_REPLAYS = 100
 _SHRINK_SECONDS = 0.5
+_SHRINK_REAL_SECONDS = 2.0
 _REPEATS = 5
 #: More constraints than this are not left to ddmin alone.
 _MANY = 3
@@ -475,14 +477,18 @@ class Search:
     def _shrink(
         self, result: RunResult, signature: Signature
     ) -> tuple[dict[EventId, EventId] | None, list[int], RunResult]:
-        deadline = perf_counter() + _SHRINK_SECONDS
+        computed, started = process_time(), perf_counter()
         replays = 0
         best = result
 
         def fails(decider: Decider) -> bool:
             nonlocal replays, best
             replays += 1
-            if replays > _SHRINK_REPLAYS or perf_counter() > deadline:
+            if (
+                replays > _SHRINK_REPLAYS
+                or process_time() - computed > _SHRINK_SECONDS
+                or perf_counter() - started > _SHRINK_REAL_SECONDS
+            ):
                 raise Spent
             again = self.execute(decider)
             if again.failed and again.signature == signature:
