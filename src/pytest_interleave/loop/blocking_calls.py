@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -33,6 +33,7 @@ except ImportError:  # Windows
 #: a thread computes, is woken every 0.005 s.
 _LONG_WAIT_SECONDS = 0.02
 _UNBROKEN_SECONDS = 0.01
+_MOMENT_SECONDS = 0.005
 #: A sleep of 0 s waits for nothing.
 _SLEEP_SECONDS = 0.001
 #: After so many calls nobody looks any more, lest a long computation take several times as long.
@@ -72,6 +73,7 @@ class CallWatch:
         self._begun = 0.0
         self._switches = 0
         self._calls = 0
+        self._queue = _Queue()
 
     @contextmanager
     def watching(self, loops: Iterable[asyncio.AbstractEventLoop]) -> Iterator[None]:
@@ -90,6 +92,7 @@ class CallWatch:
             run_forever()
             return
         profile = self._profile
+        self._queue.open()
         sys.setprofile(profile)
         try:
             run_forever()
@@ -97,6 +100,7 @@ class CallWatch:
             if sys.getprofile() is profile:
                 sys.setprofile(None)
             self._frame = None
+            self._queue.close()
 
     def _profile(self, frame: FrameType, event: str, function: Any) -> None:
         if event == "c_call":
@@ -108,6 +112,7 @@ class CallWatch:
             self._frame = frame
             self._switches = _count_switches()
             self._begun = time.monotonic()
+            self._queue.note(self._begun)
         elif frame is self._frame and (event == "c_return" or event == "c_exception"):
             self._frame = None  # it called nothing else in C: its time is its own
             seconds = time.monotonic() - self._begun
@@ -125,7 +130,10 @@ class CallWatch:
     def _has_waited(self, function: Any, seconds: float) -> bool:
         if function is time.sleep:
             return seconds >= _SLEEP_SECONDS
-        return seconds >= _LONG_WAIT_SECONDS and (0 < _count_switches() - self._switches <= seconds / _UNBROKEN_SECONDS)
+        if seconds < _LONG_WAIT_SECONDS:
+            return False
+        waited = seconds - self._queue.seconds()
+        return waited >= _LONG_WAIT_SECONDS and (0 < _count_switches() - self._switches <= waited / _UNBROKEN_SECONDS)
 
     def _note(self, frame: FrameType, seconds: float) -> None:
         spots: list[Spot] = []
@@ -141,6 +149,36 @@ class CallWatch:
                 untrusted = len(spots)
             spots.append((outer.f_code, outer.f_lasti))
             outer = outer.f_back
+
+
+class _Queue:
+    """How long this thread was ready to run and had no processor: on a busy machine the most part of a short call."""
+
+    def __init__(self) -> None:
+        self._file = -1
+        self._noted_at = self._noted = 0.0
+
+    def open(self) -> None:
+        with suppress(OSError):  # not Linux
+            self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def note(self, now: float) -> None:
+        """Count from here, or from a moment ago: to read it costs as much as ten calls."""
+        if now - self._noted_at > _MOMENT_SECONDS:
+            self._noted_at, self._noted = now, self._read()
+
+    def seconds(self) -> float:
+        """Return for how long it had to queue since it was noted."""
+        return self._read() - self._noted
+
+    def _read(self) -> float:
+        # Nanoseconds of running, nanoseconds in the queue, time slices (Linux, Documentation/scheduler/sched-stats).
+        return int(os.pread(self._file, 100, 0).split()[1]) / 1e9 if self._file >= 0 else 0.0
 
 
 def _functions() -> dict[Any, str]:
