@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from pytest_interleave import explore
+from pytest_interleave.exploration import search
 from pytest_interleave.exploration.search import NEVER, guesses
 from pytest_interleave.exploration.shrink import Spent, ddmin
 from pytest_interleave.schedule import DRAW, EventId
@@ -50,3 +54,27 @@ def test_a_fault_alone_is_guessed_before_a_fault_with_one_late_event() -> None:
 
 def test_without_a_fault_one_late_event_is_guessed() -> None:
     assert list(guesses({TIMER: (), STEP: ()})) == [{TIMER: NEVER}]
+
+
+def test_one_late_event_is_all_that_is_kept_where_few_replays_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_SHRINK_REPLAYS", 3)
+
+    async def arrive_in_time() -> None:
+        arrived: list[int] = []
+
+        async def arrive(number: int) -> None:
+            await _work(number / 100)
+            arrived.append(number)
+
+        await asyncio.gather(*(arrive(number) for number in range(1, 9)))
+        assert arrived[-1] != 1
+
+    failure = explore(arrive_in_time).failures[0]
+
+    assert failure.constraints is not None
+    assert len(failure.constraints) == 1
+    assert failure.reproduced == 5
+
+
+async def _work(seconds: float) -> None:
+    await asyncio.sleep(seconds)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import PurePath
@@ -497,14 +498,18 @@ class Search:
             return False
 
         constraints = result.constraints()
-        try:
-            if len(constraints) > _MANY and any(fails(Guided(guess)) for guess in guesses(constraints)):
-                constraints = best.constraints()
-            if fails(Guided(constraints)):
-                items = ddmin(list(constraints.items()), lambda part: fails(Guided(dict(part))))
-                return dict(items), best.vector, best
-        except Spent:
-            return None, best.vector, best
+        known: dict[EventId, EventId] | None = None
+        with suppress(Spent):
+            if len(constraints) > _MANY:
+                guess = next((guess for guess in guesses(constraints) if fails(Guided(guess))), None)
+                if guess is not None:
+                    constraints = best.constraints()
+                    exact = {event: constraints[event] for event in guess if event in constraints}
+                    known = exact if fails(Guided(exact)) else None
+            if known is None and fails(Guided(constraints)):
+                known = constraints
+        if known is not None:
+            return dict(ddmin(list(known.items()), lambda part: fails(Guided(dict(part))))), best.vector, best
         holds = are_held(constraints)
         vector = shrink_vector(best.vector, lambda part: fails(Vector(part, holds_steps=holds)))
         return None, vector, best
