@@ -58,3 +58,14 @@ def test_process_is_left_as_it_was_found(suite: pytest.Pytester) -> None:
         """)
     )
     suite.run(sys.executable, "main.py").stdout.fnmatch_lines(["left True True"])
+
+
+def test_nothing_is_left_to_look_at_when_python_exits(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        main=dedent("""\
+        import atexit, gc, pytest
+        atexit.register(lambda: print("at exit", gc.get_freeze_count() > 10_000))  # is called last
+        assert pytest.main(["-q"]) == 0
+        """)
+    )
+    suite.run(sys.executable, "main.py").stdout.fnmatch_lines(["at exit True"])

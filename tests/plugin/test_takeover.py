@@ -246,3 +246,13 @@ def test_the_package_is_imported_without_pytest(pytester: pytest.Pytester) -> No
     )
 
     result.stdout.fnmatch_lines(["False True"])
+
+
+def test_suite_without_async_tests_does_not_import_asyncio(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # other plugins import it
+    pytester.makepyfile("import sys\ndef test_it(): assert 'asyncio' not in sys.modules")
+    result = pytester.runpytest_subprocess("-p", "pytest_interleave.plugin")
+
+    result.assert_outcomes(passed=1)

@@ -22,6 +22,8 @@ from time import monotonic
 from types import CodeType
 from typing import Any
 
+from pytest_interleave.loop import own
+
 try:
     # signal.getsignal wraps this in an enum look-up: 1.7 µs against 0.1 µs, and it is asked before every job.
     from _signal import getsignal as _getsignal  # type: ignore[import-not-found]
@@ -209,10 +211,6 @@ beat = [0.0]
 RUN_CALLBACK = events.Handle._run.__code__
 #: The code of a controlled loop's turn, which calls callbacks itself; its ``step`` is the current one.
 turns: set[CodeType] = set()
-#: The system's numbers of threads of ours, which bring nothing to a loop.
-own_threads: set[str] = set()
-#: Handlers of signals that are ours, and wake no loop.
-own_handlers: list[Any] = []
 
 
 class IdleSelector(selectors.DefaultSelector):
@@ -241,13 +239,13 @@ def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_int
     if len(loop._selector.get_map()) != 1 or loop._signal_handlers:  # type: ignore[attr-defined]
         return True
     handlers = [handler for number in _SIGNALS if callable(handler := _getsignal(number))]
-    others = [handler for handler in handlers if handler not in own_handlers]
+    others = [handler for handler in handlers if handler not in own.handlers]
     if others or (signal.getitimer(signal.ITIMER_REAL)[0] and not callable(_getsignal(signal.SIGALRM))):
         return True
     if not has_usual_interrupt_handler:
         return True
     threads = list_threads()
-    if not threads or not threads <= resting_threads | own_threads | {str(threading.get_native_id())}:
+    if not threads or not threads <= resting_threads | own.threads | {str(threading.get_native_id())}:
         return True
     # A thread that has just ended may have left something first, as one that waited for a subprocess: so look last.
     return has_callbacks(loop)

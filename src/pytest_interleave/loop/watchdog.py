@@ -24,7 +24,7 @@ from types import CodeType, FrameType
 from typing import Any
 from weakref import WeakSet
 
-from pytest_interleave.loop import _plain
+from pytest_interleave.loop import _plain, own
 from pytest_interleave.loop.frames import DEBUGGERS, is_frame_of
 
 #: Where a frame of a step stands: its code, and the instruction in it.
@@ -112,11 +112,11 @@ class Watchdog:
             if not os.path.exists(f"/proc/self/task/{self._thread}"):
                 break
             time.sleep(0.001)
-        _plain.own_threads.discard(str(self._thread))
+        own.threads.discard(str(self._thread))
 
     def _run(self, stop: Any, ended: Any, started: Any) -> None:
         self._thread = _thread.get_native_id()
-        _plain.own_threads.add(str(self._thread))
+        own.threads.add(str(self._thread))
         started.release()
         try:
             look = self._look

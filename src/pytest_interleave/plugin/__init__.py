@@ -15,6 +15,7 @@ from pytest_interleave.plugin.detecting.hooks import NAME as DETECTING
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks, SentFindings, are_reports_sent
 from pytest_interleave.plugin.detecting.on_signal import NAME as ON_SIGNAL
 from pytest_interleave.plugin.detecting.on_signal import OnSignal
+from pytest_interleave.plugin.detecting.options import ALLOW_MARK, DETECT_MARK
 from pytest_interleave.plugin.detecting.options import MARK_LINES as DETECT_MARK_LINES
 from pytest_interleave.plugin.detecting.options import add_options as add_detect_options
 from pytest_interleave.plugin.detecting.options import read_settings as read_detect_settings
@@ -28,7 +29,7 @@ from pytest_interleave.plugin.http import aiohttp_fixtures
 from pytest_interleave.plugin.http.mock_session import mock_session
 from pytest_interleave.plugin.items import PytestAsyncioFunction
 from pytest_interleave.plugin.marks import MARK_LINE
-from pytest_interleave.plugin.misuse import Explanations
+from pytest_interleave.plugin.misuse import Explanations, refuse_wrong_marks
 from pytest_interleave.plugin.named_hosts import hosts
 from pytest_interleave.plugin.options import read_settings
 from pytest_interleave.plugin.policy import event_loop_policy
@@ -123,6 +124,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     _note_kinds(config)
     marks = _marks_of(session.items)
+    if DETECT_MARK in marks or ALLOW_MARK in marks:
+        refuse_wrong_marks(session.items)
     is_for_all = is_virtual_for_all(config)
     if is_for_all or VIRTUAL_MARK in marks:
         from pytest_interleave.plugin.virtual_time import VirtualTime
@@ -147,9 +150,14 @@ def _note_kinds(config: pytest.Config) -> None:
 
 def _marks_of(items: list[pytest.Item]) -> set[str]:
     """Return the names of all marks of the tests."""
-    parents = {item.parent for item in items}  # far fewer, and each asked once
     marks = {mark.name for item in items for mark in item.own_markers}
-    return marks.union(mark.name for parent in parents if parent is not None for mark in parent.iter_markers())
+    parent = None
+    for item in items:
+        if item.parent is not parent:  # far fewer than tests, and nearly all asked once
+            parent = item.parent
+            assert parent is not None
+            marks.update(mark.name for mark in parent.iter_markers())
+    return marks
 
 
 def _explore(config: pytest.Config, settings: ExploreSettings) -> None:

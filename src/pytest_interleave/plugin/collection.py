@@ -44,14 +44,14 @@ class CollectionHooks:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._classes: dict[Any, type[PytestAsyncioFunction] | None] = {}
-        self._surroundings: dict[pytest.Collector, _Surroundings] = {}
+        self._parent: Any = None
+        self._surroundings: _Surroundings
         self._has_async_tests = False
 
     @pytest.hookimpl(tryfirst=True)  # before pytest parametrizes fixtures, for the policy is one
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Check the mark of an async test, and parametrize the test by loop factory and policy."""
-        if self._item_class(metafunc.function) is None:
+        if _item_class(metafunc.function) is None:
             return
         definition = metafunc.definition
         mark = self._find_mark(definition)
@@ -77,7 +77,7 @@ class CollectionHooks:
         """Make the item one of ours, or remember what is wrong with it."""
         if not isinstance(item, pytest.Function):
             return
-        item_class = self._item_class(item.obj)
+        item_class = _item_class(item.obj)
         if isinstance(item, TestCaseFunction):
             if item_class is not None and self._settings.misuse is Misuse.FAIL:
                 misuse.check_test_case(item)
@@ -97,16 +97,6 @@ class CollectionHooks:
         if item_class is AsyncGenerator:
             self._refuse_generator(item)
 
-    def _item_class(self, function: Any) -> type[PytestAsyncioFunction] | None:
-        function = getattr(function, "__func__", function)
-        try:
-            return self._classes[function]
-        except KeyError:
-            found = self._classes[function] = find_item_class(function)
-            return found
-        except TypeError:  # a callable object that cannot be hashed
-            return find_item_class(function)
-
     def _find_mark(self, item: pytest.Function) -> pytest.Mark | None:
         """Return the asyncio mark of an async test; in auto mode ours, unless another plugin runs the test."""
         for mark in item.own_markers:
@@ -124,18 +114,17 @@ class CollectionHooks:
 
     def _around(self, item: pytest.Function) -> _Surroundings:
         parent = item.parent
-        assert parent is not None
-        try:
-            return self._surroundings[parent]
-        except KeyError:
+        if parent is not self._parent:  # the tests of one come in a row
+            assert parent is not None
+            self._parent = parent
             marks = frozenset(mark.name for mark in parent.iter_markers())
-            found = self._surroundings[parent] = _Surroundings(
+            self._surroundings = _Surroundings(
                 marks,
                 is_foreign=not FOREIGN_MARKS.isdisjoint(marks),
                 may_parametrize=bool(parent.ihook.pytest_asyncio_loop_factories.get_hookimpls())
                 or policy.is_overridden(item),
             )
-            return found
+        return self._surroundings
 
     def _check_sync(self, item: pytest.Function) -> None:
         for mark in item.own_markers:
@@ -156,6 +145,10 @@ class CollectionHooks:
             misuse.refuse(item, text)
         else:
             item.add_marker(pytest.mark.xfail(run=False, reason=text))
+
+
+def _item_class(function: Any) -> type[PytestAsyncioFunction] | None:
+    return find_item_class(getattr(function, "__func__", function))
 
 
 def _collect_factories(definition: pytest.Function) -> dict[str, LoopFactory] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, ClassVar, TypeGuard
 
 import pytest
@@ -115,6 +115,14 @@ def get_loop_scope_of(item: pytest.Item) -> ScopeName | None:
 
 def find_item_class(function: Any) -> type[PytestAsyncioFunction] | None:
     """Return the class for the items of an async test function; None for a sync one."""
+    if type(function) is FunctionType:  # what inspect answers, for a tenth of what it costs
+        flags = function.__code__.co_flags
+        if flags & inspect.CO_COROUTINE:
+            return Coroutine
+        if flags & inspect.CO_ASYNC_GENERATOR:
+            return AsyncGenerator
+        if not function.__dict__ or [*function.__dict__] == ["pytestmark"]:
+            return None
     if inspect.iscoroutinefunction(function):
         return Coroutine
     if inspect.isasyncgenfunction(function):

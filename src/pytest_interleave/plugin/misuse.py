@@ -11,6 +11,7 @@ import functools
 import inspect
 import unittest
 import warnings
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakSet
 
@@ -18,6 +19,7 @@ import pytest
 from _pytest.unittest import TestCaseFunction
 
 from pytest_interleave.plugin import loop_mismatch
+from pytest_interleave.plugin.detecting.options import describe_wrong_mark
 from pytest_interleave.plugin.options import Misuse, Mode, Settings
 
 ASYNC_GENERATOR = (
@@ -103,6 +105,14 @@ def check_test_case(item: TestCaseFunction) -> None:
             f"{item.originalname} is async, but unittest.TestCase never awaits its tests. "
             f"Derive {test_case.__name__} from unittest.IsolatedAsyncioTestCase, or make it a plain class.",
         )
+
+
+def refuse_wrong_marks(items: Iterable[pytest.Item]) -> None:
+    """Refuse the tests whose marks about detectors are wrong."""
+    for item in items:
+        reason = describe_wrong_mark(item.iter_markers())
+        if reason is not None and isinstance(item, pytest.Function):
+            refuse(item, reason)
 
 
 def report_unhandled_fixture(definition: pytest.FixtureDef[Any], request: Any, settings: Settings) -> None:

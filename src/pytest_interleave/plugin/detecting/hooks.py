@@ -22,13 +22,13 @@ from pytest_interleave.plugin.detecting.ambient import NAME as LEAKED_CONTEXT
 from pytest_interleave.plugin.detecting.ambient import Ambient
 from pytest_interleave.plugin.detecting.failing import add_failures
 from pytest_interleave.plugin.detecting.never_awaited import NeverAwaited
-from pytest_interleave.plugin.detecting.options import DetectSettings, describe_wrong_mark, level_of
+from pytest_interleave.plugin.detecting.options import DetectSettings, level_of
 from pytest_interleave.plugin.detecting.remains import tell_of_remains
 from pytest_interleave.plugin.detecting.rendering import TITLE, relative, render
 from pytest_interleave.plugin.failures import text_at
 from pytest_interleave.plugin.http.handler_failures import HandlerFailures
 from pytest_interleave.plugin.measurements import MEASURING, show_measurements
-from pytest_interleave.plugin.misuse import Explanations, refuse
+from pytest_interleave.plugin.misuse import Explanations
 
 NAME = "interleave-detecting"
 _ATTRIBUTE = "interleave_findings"
@@ -124,17 +124,6 @@ class DetectingHooks:
 
     def _as_json(self, level: Level, finding: Finding) -> dict[str, Any]:
         return {**finding.as_json(), "where": relative(finding, self.config.rootpath), "level": level.value}
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Let a test with a wrong mark fail; marks of a class or module are looked at once."""
-        wrong: dict[Any, str | None] = {}
-        for item in session.items:
-            parent = item.parent
-            if parent not in wrong:
-                wrong[parent] = describe_wrong_mark(parent.iter_markers()) if parent is not None else None
-            reason = describe_wrong_mark(item.own_markers) or wrong[parent]
-            if reason is not None and isinstance(item, pytest.Function):
-                refuse(item, reason)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:

@@ -8,7 +8,7 @@ import sys
 import threading
 from types import FrameType
 
-from pytest_interleave.loop import _plain
+from pytest_interleave.loop import own
 
 NAME = "interleave-on-signal"
 
@@ -32,7 +32,7 @@ class OnSignal:
         except (OSError, ValueError):  # it has no standard error
             return
         signal.signal(number, self._print)
-        _plain.own_handlers.append(self._print)
+        own.handlers.append(self._print)
 
     def pytest_unconfigure(self) -> None:
         """Leave the signal as it was."""
@@ -40,7 +40,7 @@ class OnSignal:
             return
         if signal.getsignal(signal.SIGUSR1) == self._print:
             signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-        _plain.own_handlers.remove(self._print)
+        own.handlers.remove(self._print)
         os.close(self._stderr)
         self._stderr = None
 

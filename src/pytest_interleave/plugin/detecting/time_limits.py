@@ -15,7 +15,7 @@ from types import FrameType
 import pytest
 
 from pytest_interleave.errors import TimedOut
-from pytest_interleave.loop import _plain
+from pytest_interleave.loop import _plain, own
 from pytest_interleave.loop.frames import DEBUGGERS, is_frame_of
 from pytest_interleave.loop.host import Host
 from pytest_interleave.plugin.detecting.deadlocks import describe_waits
@@ -65,7 +65,7 @@ class TimeLimits:
         if not seconds or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
             return (yield)
         previous = signal.signal(signal.SIGALRM, self._ring)
-        _plain.own_handlers.append(self._ring)
+        own.handlers.append(self._ring)
         left, _ = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
         self._text = ""
         try:
@@ -74,7 +74,7 @@ class TimeLimits:
             signal.setitimer(signal.ITIMER_REAL, left)
             if signal.getsignal(signal.SIGALRM) == self._ring:  # else the test has set its own
                 signal.signal(signal.SIGALRM, previous)
-            _plain.own_handlers.remove(self._ring)
+            own.handlers.remove(self._ring)
         if self._text:  # it was swallowed
             raise TimedOut(self._text)
         return result

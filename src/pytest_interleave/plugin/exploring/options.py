@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,7 @@ def read_settings(config: pytest.Config) -> ExploreSettings:
     seed = _value(config, "seed")
     if seed is None:  # the same for all workers of pytest-xdist, and kept for the marks, which are read later
         given_by_controller = getattr(config, "workerinput", {}).get("interleave_seed")
-        seed = config.option.interleave_seed = given_by_controller or str(secrets.randbits(32))
+        seed = config.option.interleave_seed = given_by_controller or str(random.SystemRandom().getrandbits(32))
     settings = ExploreSettings(
         enabled=_is_enabled(config) or token is not None,
         runs=runs,
