@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_interleave import Hosts
+
 WIRE = Path(__file__).with_name("wire.py").read_text()
 
 
@@ -65,8 +67,27 @@ def test_a_request_that_fits_no_route_fails_the_test(pytester: pytest.Pytester, 
 
     result = pytester.runpytest_subprocess(*options)
 
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*GET http://api.example.com/users/1?page=1 fits no route*"])
+
+
+def test_a_request_that_fits_no_route_is_told_beside_the_failure_that_it_leads_to(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_asks(hosts, mock_session):
+            hosts.routes("http://api.example.com").get("/user")
+            async with mock_session.get("http://api.example.com/users") as response:
+                response.raise_for_status()
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*501, message=*", "unmatched-request: GET */users fits no route*"])
 
 
 def test_what_the_nearest_route_wants_is_shown(pytester: pytest.Pytester) -> None:
@@ -85,6 +106,13 @@ def test_what_the_nearest_route_wants_is_shown(pytester: pytest.Pytester) -> Non
         consecutive=True,
     )
     result.stdout.no_fnmatch_line("*unused-route*")
+
+
+def test_an_answer_that_is_no_function_is_refused_where_it_is_given() -> None:
+    route = Hosts().routes("http://api.example.com").get("/")
+
+    with pytest.raises(TypeError, match=r"reply\(\{'id': 1\}\): .* write json=, text= or body="):
+        route.reply({"id": 1})  # type: ignore[arg-type]
 
 
 UNUSED = """

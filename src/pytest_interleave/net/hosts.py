@@ -31,7 +31,7 @@ from pytest_interleave.net.served import Served, as_served
 if TYPE_CHECKING:
     from pytest_interleave.net.recording import Recording
     from pytest_interleave.net.relay import Relay
-    from pytest_interleave.net.routes import Routes
+    from pytest_interleave.net.routes import Routes, Unmatched
 
 #: Default port of a scheme, and whether it is under TLS.
 _SCHEMES = {
@@ -320,6 +320,7 @@ class Hosts:
         loop: asyncio.AbstractEventLoop | None = None,
         on_refusal: Callable[[Refusal], None] | None = None,
         on_fault: Callable[[str], None] | None = None,
+        on_unmatched: Callable[[Unmatched], None] | None = None,
         record: str | None = None,
     ) -> None:
         #: What recordings ask the real hosts for: ``none``, ``missing`` or ``all``; None: as the session does.
@@ -341,6 +342,7 @@ class Hosts:
         self._loop = loop
         self._on_refusal = on_refusal
         self._on_fault = on_fault
+        self._on_unmatched = on_unmatched
 
     # -- declaring -----------------------------------------------------------------------------------------------
 
@@ -439,6 +441,11 @@ class Hosts:
         self.struck.append(text)
         if self._on_fault is not None:
             self._on_fault(text)
+
+    def note_unmatched(self, unmatched: Unmatched) -> None:
+        """Note a request that none of what is mocked could answer."""
+        if self._on_unmatched is not None:
+            self._on_unmatched(unmatched)
 
     def now(self) -> float:
         """Return the time of the loop in which clients run; 0 if there is none yet."""

@@ -355,6 +355,7 @@ class Recording:
     def _refuse(self, call: Call, reason: str, *, remedy: str = "missing") -> web.Response:
         unmatched = Unrecorded(call, (), self, reason, remedy)
         self.unmatched.append(unmatched)
+        self._hosts.note_unmatched(unmatched)
         return _failure("\n".join([unmatched.summary(), *unmatched.differences()]))
 
     async def _replay(self, request: web.Request, exchange: Exchange, call: Call) -> web.StreamResponse:

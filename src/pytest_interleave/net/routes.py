@@ -240,6 +240,10 @@ class Route:
         can hold. ``stream`` is sent piece by piece, and pauses where a piece is a number of seconds. ``delay`` comes
         before the answer; ``cut_after`` bytes of the body, the connection is closed.
         """
+        if handler is not None and not callable(handler):
+            raise TypeError(
+                f"reply({handler!r}): what comes first is a function of the request; write json=, text= or body="
+            )
         given = [handler, json if json is not _ABSENT else None, text, body, file, stream]
         if sum(one is not None for one in given) > 1:
             raise TypeError("reply() takes one of handler, json, text, body, file and stream")
@@ -545,6 +549,7 @@ class Routes:
             else:
                 unmatched = Unmatched(call, tuple(self.declared))
                 self.unmatched.append(unmatched)
+                self.hosts.note_unmatched(unmatched)
                 text = "\n".join([unmatched.summary(), *unmatched.differences()])
                 return web.Response(status=NO_ROUTE_STATUS, text=text)
             request.match_info.update(route.parameters(call))

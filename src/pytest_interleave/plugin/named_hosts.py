@@ -42,7 +42,11 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
         if not is_searched:
             item.add_report_section("call", "network faults", text)
 
-    declared = Hosts(loop=loop, on_refusal=report, on_fault=tell).open()
+    def report_unmatched(unmatched: Unmatched) -> None:
+        if not is_searched:
+            report_finding(config, item, _finding_of_unmatched(item, unmatched))
+
+    declared = Hosts(loop=loop, on_refusal=report, on_fault=tell, on_unmatched=report_unmatched).open()
     if explorer is not None:
         declared.kinds = settings_for(item, explorer.settings).faults
     try:
@@ -60,7 +64,7 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
     if is_searched:
         _fail_run(config, item, declared)
     else:
-        _report_routes(config, item, declared)
+        _report_unused(config, item, declared)
 
 
 def _fail_run(config: pytest.Config, item: pytest.Function, declared: Hosts) -> None:
@@ -72,10 +76,8 @@ def _fail_run(config: pytest.Config, item: pytest.Function, declared: Hosts) -> 
             pytest.fail(finding.summary, pytrace=False)
 
 
-def _report_routes(config: pytest.Config, item: pytest.Function, declared: Hosts) -> None:
+def _report_unused(config: pytest.Config, item: pytest.Function, declared: Hosts) -> None:
     for routes in declared.mocked:
-        for unmatched in routes.unmatched:
-            report_finding(config, item, _finding_of_unmatched(item, unmatched))
         # A test that did not get to its end has not used what it declared, nor has a request that went astray.
         if has_passed(config) and not routes.unmatched:
             for route in routes.unused():
