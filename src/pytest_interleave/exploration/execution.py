@@ -18,6 +18,13 @@ from pytest_interleave.schedule import Decider, Fifo
 if TYPE_CHECKING:
     from pytest_interleave.clock.virtual import Clocks
 
+_SEEDED = random.Random(0).getstate()
+
+
+def seed_random() -> None:
+    """Do what ``random.seed(0)`` does, in half the time."""
+    random.setstate(_SEEDED)
+
 
 class Limits:
     """How long one run may take."""
@@ -108,7 +115,7 @@ class Execution(Stretchable):
             loop.go_in_real_time()
         elif clocks is not None:
             clocks.begin(0.0, loop)
-        random.seed(0)
+        seed_random()
         with nullcontext() if clocks is None or is_in_real_time else clocks.going():
             error: BaseException | None = None
             try:
@@ -131,7 +138,7 @@ class Execution(Stretchable):
 
     def on_loop(self, loop: ControlledLoop) -> BaseException | None:
         """Make one run on that loop, and close it; return how the run failed."""
-        random.seed(0)
+        seed_random()
         try:
             loop.run_until_complete(loop.create_task(self.function()))
         except (KeyboardInterrupt, SystemExit):

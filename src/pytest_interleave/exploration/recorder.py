@@ -59,10 +59,14 @@ class Recorder:
         return choice
 
     def hold(self, origin: int, turns: int) -> int:
-        choice = self._note(self.decider.hold(origin, turns), turns + 1)
-        if choice:
-            assert self._trace is not None
-            self._moved.append((2, (origin, len(self._trace.entries))))
+        choice = self.decider.hold(origin, turns)
+        self.widths.append(turns + 1)
+        if not 0 < choice <= turns:  # nearly always; the loop asks for each step
+            self.vector.append(0)
+            return 0
+        assert self._trace is not None
+        self.vector.append(choice)
+        self._moved.append((2, (origin, len(self._trace.entries))))
         return choice
 
     def data(self, alternatives: int) -> int:

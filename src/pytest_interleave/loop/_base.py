@@ -15,12 +15,13 @@ from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Jobs
 from pytest_interleave.loop.outside import Outside
 from pytest_interleave.loop.sleeps import is_local_to, is_started_beside
-from pytest_interleave.loop.tasks import ControlledFuture, ControlledTask
+from pytest_interleave.loop.tasks import ControlledFuture, ControlledTask, make_task
 from pytest_interleave.schedule import Decider
 
 _EAGER = getattr(asyncio, "eager_task_factory", None)
 _GATHER = asyncio.gather.__code__
 _TASK_GROUP = asyncio.TaskGroup.create_task.__code__
+_current_task = asyncio.current_task
 
 #: A transport needs two turns to close its socket, TLS some more.
 _LAST_TURNS = 4
@@ -44,12 +45,15 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._counters: list[list[int]] = [[0, 0, 0, 0]]
         ordered.order_as_completed(BaseLoop)
         super().__init__(selector)  # watches its own pipe already
+        self._self_pipe_fd: int = self._ssock.fileno()
         self._ready: deque[Any]
         self._signal_handlers: dict[int, Any]
         self._inbox: deque[tuple[int, Step]] = deque()
         self._outside = Outside()
         self._task_classes: set[type] = {ControlledTask}
-        self._quiet_fds = len(self._selector.get_map())
+        # Looked at in each turn, and the mapping that the selector shows has a __len__ in Python.
+        self._watched_fds = getattr(self._selector, "_fd_to_key", self._selector.get_map())
+        self._quiet_fds = len(self._watched_fds)
         #: Threads that never owe an answer: those of the test runner itself.
         self.resting_threads: frozenset[int] = frozenset()
         self.start_of_time = 0.0
@@ -126,11 +130,13 @@ class BaseLoop(asyncio.SelectorEventLoop):
         for number in list(self._signal_handlers):
             self.remove_signal_handler(number)
 
+    def has_descriptors(self) -> bool:
+        """Whether anything is watched but the loop's own pipe."""
+        return len(self._watched_fds) > self._quiet_fds
+
     def drop_descriptors(self) -> None:
         """Forget what is watched, and close the connections: what runs leave open would speak in the next ones."""
         fds = [key.fd for key in self._selector.get_map().values() if key.fd != self._self_pipe_fd]
-        if not fds:
-            return
         for fd in fds:
             transport = self._transports.get(fd)
             if transport is not None:
@@ -233,11 +239,13 @@ class BaseLoop(asyncio.SelectorEventLoop):
             if self._task_factory is _EAGER:
                 return self._create_eager_task(coro, name, context)
             return super().create_task(coro, name=name, context=context, **options)
-        self._check_closed()
+        if self._closed:
+            self._check_closed()
         number = self._enroll(name, coro)
         name = self.task_names[number]
         ready = self._ready
-        task = ControlledTask(coro, number=number, loop=self, name=name, context=context, **options)
+        rank = number - self.first_number
+        task = make_task(number, rank, coro, loop=self, name=name, context=context, **options)
         if task._source_traceback:
             del task._source_traceback[-2:]
         if self.decider is not None and ready:
@@ -252,7 +260,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         name = self.task_names[number]
         origin, self._origin = self._origin, number
         try:
-            return ControlledTask(coro, number=number, loop=self, name=name, context=context, eager_start=True)
+            rank = number - self.first_number
+            return make_task(number, rank, coro, loop=self, name=name, context=context, eager_start=True)
         finally:
             self._origin = origin
 
@@ -265,12 +274,16 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.parents.append(origin)
         self.ordinals.append(counters[2])
         self._counters.append([0, 0, 0, 0])
-        in_callback = self._thread_id is not None and asyncio.current_task(self) is None
-        self._by_callback.append(self._by_callback[origin] or in_callback)
+        in_callback = self._by_callback[origin] or (self._thread_id is not None and _current_task(self) is None)
+        self._by_callback.append(in_callback)
         self.task_names.append(name if name is not None else f"Task-{number}")
         code = getattr(coro, "cr_code", None)
         self.task_codes.append(code)
-        if is_local_to(code, self.script) and not is_started_beside(self.script, sys._getframe(2)):
+        if (
+            self.script is not None
+            and is_local_to(code, self.script)
+            and not is_started_beside(self.script, sys._getframe(2))
+        ):
             self.given_tasks.add(number)
         if self.cutting is not None:
             self.cutting.note_task(number)
@@ -295,10 +308,6 @@ class BaseLoop(asyncio.SelectorEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         return ControlledFuture(loop=self)
-
-    @property
-    def _self_pipe_fd(self) -> int:
-        return int(self._ssock.fileno())
 
     def abandon(self, task: asyncio.Task[Any]) -> None:
         """Forget a task that will not end: no complaint when it is collected, and no step any more."""

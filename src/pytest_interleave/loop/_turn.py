@@ -19,7 +19,7 @@ from time import monotonic, perf_counter
 from typing import Any, cast
 
 from pytest_interleave.errors import StepLimit
-from pytest_interleave.loop import _plain
+from pytest_interleave.loop import _plain, threads
 from pytest_interleave.loop._delivery import BUSY_TURNS, DeliveringLoop
 from pytest_interleave.loop._events import Step
 from pytest_interleave.loop._patience import RESOLUTION
@@ -37,24 +37,25 @@ class TurnLoop(DeliveringLoop):
         ready = self._ready
         if self._held:
             self._release_held()
+        decider = self.decider
         if self.is_in_real_time:
             self._deliver_in_real_time()
         elif self._stopping:
             self._deliver_what_is_here()
         elif (
             not ready
-            or self.decider is not None
+            or (self._timers and (decider is not None or self._timers[0]._when <= self._now + RESOLUTION))
+            or len(self._watched_fds) > self._quiet_fds
             or self._inbox
-            or (self._timers and self._timers[0]._when <= self._now + RESOLUTION)
-            or len(self._selector.get_map()) > self._quiet_fds
             or self._busy > BUSY_TURNS
             or self._signal_handlers
+            or (decider is not None and (len(threads.active) > 1 or self._jobs))
         ):
             self._deliver()
         if self._starts:
             self._order_starts()
-        if self.decider is not None and self.decider.holds_steps:
-            self._hold_steps(self.decider)
+        if decider is not None and decider.holds_steps and len(ready) > 1:
+            self._hold_steps(decider)
         self.turns += 1
         self._busy += 1
         if self.is_watched:
@@ -67,6 +68,7 @@ class TurnLoop(DeliveringLoop):
         observer = self.observer
         is_timed = observer is None and self._debug
         is_plain = observer is None and not is_timed
+        last = self._number  # what is queued is not younger
         after_step = self.after_step
         tasks = self._task_classes
         popleft = ready.popleft
@@ -79,14 +81,14 @@ class TurnLoop(DeliveringLoop):
             owner = getattr(callback, "__self__", None)
             if owner.__class__ in tasks:
                 origin = owner.number
-                if origin > self._number:  # an abandoned task of an earlier run
+                if origin > last:  # an abandoned task of an earlier run
                     origin = 0
                     note(-1)
                 else:
                     note(origin)
             else:
                 origin = step.origin
-                if origin > self._number:
+                if origin > last:
                     origin = 0
                 note(-origin - 1)
             self._origin = origin
@@ -135,31 +137,33 @@ class TurnLoop(DeliveringLoop):
         for members in groups.values():
             if len(members) < 2:
                 continue
-            ready = list(self._ready)
-            places = sorted(ready.index(step) for step, _ in members if step in ready)
-            if len(places) != len(members):
+            ready = self._ready
+            places = {id(step): place for place, step in enumerate(ready)}
+            own = sorted(places[id(step)] for step, _ in members if id(step) in places)
+            if len(own) != len(members):
                 continue
-            rest = list(members)
-            for place in places:
-                choice = decider.order([number for _, number in rest]) if len(rest) > 1 else 0
-                ready[place] = rest.pop(choice)[0]
-            self._ready.clear()
-            self._ready.extend(ready)
+            rest = [number for _, number in members]
+            steps = {number: step for step, number in members}
+            for place in own:
+                choice = decider.order(list(rest)) if len(rest) > 1 else 0
+                ready[place] = steps[rest.pop(choice)]
 
     def _hold_steps(self, decider: Decider) -> None:
         """Offer to keep steps of tasks back for some turns: schedules that asyncio does not make."""
         ready = self._ready
-        if len(ready) < 2:
-            return
         kept: list[Any] = []
+        tasks = self._task_classes
+        hold = decider.hold
         for step in ready:
             owner = getattr(step._callback, "__self__", None)
-            if owner.__class__ in self._task_classes and owner.number > 1 and not step._cancelled:
-                turns = decider.hold(owner.number, 4)
+            if owner.__class__ in tasks and owner.number > 1 and not step._cancelled:
+                turns = hold(owner.number, 4)
                 if turns:
                     self._held.append((self.turns + turns, step))
                     continue
             kept.append(step)
+        if len(kept) == len(ready):
+            return
         if not kept:  # someone must go on
             kept.append(self._held.pop()[1])
         ready.clear()

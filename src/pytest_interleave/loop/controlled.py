@@ -113,8 +113,9 @@ class ControlledLoop(TurnLoop):
             self.set_exception_handler(self._lasting_handler)
             return
         self.end_async_generators()
-        with contextlib.suppress(RunEnded):
-            self.drop_descriptors()
+        if self.has_descriptors():
+            with contextlib.suppress(RunEnded):
+                self.drop_descriptors()
         self.set_exception_handler(None)
 
     def end_tasks(self, grace_steps: int = 10_000, *, of_this_run: bool = False) -> None:

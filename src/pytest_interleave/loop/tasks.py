@@ -18,13 +18,17 @@ class ControlledTask(asyncio.Task[Any]):
     number: int
     rank: int
 
-    def __init__(self, coro: Any, *, number: int, loop: Any, **options: Any) -> None:
-        self.number = number
-        self.rank = number - loop.first_number  # before the base class registers the task in a set
-        super().__init__(coro, loop=loop, **options)
-
     def __hash__(self) -> int:
         return self.rank
+
+
+def make_task(number: int, rank: int, coro: Any, **options: Any) -> ControlledTask:
+    """Return a new task. It has its hash before asyncio puts it into a set, which it does as it initializes it."""
+    task = ControlledTask.__new__(ControlledTask)
+    task.number = number
+    task.rank = rank
+    task.__init__(coro, **options)  # type: ignore[misc]  # what calling the class does, but for a step in Python
+    return task
 
 
 class ControlledFuture(asyncio.Future[Any]):

@@ -32,7 +32,7 @@ _calls: dict[tuple[CodeType, int], str] = {}
 
 
 #: ``threading.active_count()`` takes a lock to count these, in each turn of the loop.
-_active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
 
 
 def running_threads() -> frozenset[int]:
@@ -42,7 +42,7 @@ def running_threads() -> frozenset[int]:
 
 def are_there(resting: AbstractSet[int]) -> bool:
     """Whether there is any thread but this one and those named."""
-    if len(_active) == 1:
+    if len(active) == 1:
         return False
     me = threading.get_ident()
     return any(thread.ident != me and thread.ident not in resting for thread in threading.enumerate())
@@ -70,7 +70,7 @@ def are_busy(resting: AbstractSet[int], awaited: AbstractSet[int], horizon: floa
 
 def are_waiting_for_children() -> bool:
     """Whether a thread will tell a loop of the end of a process."""
-    if len(_active) == 1:
+    if len(active) == 1:
         return False
     frames = sys._current_frames().values()
     return any((frame.f_globals.get("__name__"), frame.f_code.co_name) == _WAITS_FOR_CHILD for frame in frames)

@@ -18,7 +18,7 @@ import pytest
 from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_records_key, catching_logs
 from _pytest.tmpdir import tmppath_result_key
 
-from pytest_interleave.exploration.execution import Limits, Stretchable
+from pytest_interleave.exploration.execution import Limits, Stretchable, seed_random
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
@@ -94,7 +94,7 @@ class ItemExecution(Stretchable):
         phase = self.phase
         if self._begin_run is not None:
             self._begin_run()
-        random.seed(0)
+        seed_random()
         try:
             with self.pool.lending(loop):
                 self._lost.listen(loop, is_wide=False, is_observed=False)
@@ -181,7 +181,7 @@ class ItemExecution(Stretchable):
         recorder.attach(trace)
         if self._leftovers is not None:  # else it is pytest's own run, in which the detectors listen
             self._lost.listen(self.pool.loop, is_wide=not self.pool.is_pooled, is_observed=is_observed)
-        random.seed(0)
+        seed_random()
         return trace
 
     def result(self, error: BaseException | None) -> RunResult:
