@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
@@ -63,10 +65,7 @@ def _try(library: Library, interpreter: Interpreter, options: argparse.Namespace
     if library.package:
         return _judge_replaced(library, plain, project)
     if options.plain:
-        print(_line(library.folder, len(plain.outcomes), len(plain.failed()), "", "", "", "", f"{plain.seconds:.0f}"))
-        for name in sorted(plain.failed()):
-            print(f"    {name}")
-        return _is_whole(plain, project, "plain")
+        return _judge_findings(library, plain, project)
     exploring = run_session(
         library,
         project,
@@ -90,13 +89,31 @@ def _try(library: Library, interpreter: Interpreter, options: argparse.Namespace
         )
     )
     records = {name_in_xml(record["nodeid"]): record for record in exploring.explored}
-    verdicts = [(name, _judgement(library, name)) for name in finds]
+    verdicts = [(name, _judgement(library.judged, name)) for name in finds]
     for name, judgement in verdicts:
         record = records.get(name, {})
         print(f"    {name}\n      {record.get('label')}: {record.get('sentence')}\n      → {judgement}")
     sys.stdout.flush()
     ended = _is_whole(plain, project, "plain") and _is_whole(exploring, project, "explored")
     return ended and all(judgement != UNJUDGED for _, judgement in verdicts)
+
+
+def _judge_findings(library: Library, plain: Session, project: Path) -> bool:
+    """Print what the detectors say of its tests; return whether every finding is judged."""
+    print(_line(library.folder, len(plain.outcomes), len(plain.failed()), "", "", "", "", f"{plain.seconds:.0f}"))
+    for name in sorted(plain.failed()):
+        print(f"    {name}")
+    found = [(test["nodeid"], finding) for test in plain.explored for finding in test.get("findings", ())]
+    counts = Counter(finding["detector"] for _, finding in found)
+    print("    found:", ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing")
+    is_judged = True
+    for nodeid, finding in found:
+        where = f"{finding['detector']} in {nodeid}"
+        judgement = _judgement(library.told, where)
+        is_judged &= judgement != UNJUDGED
+        print(f"    {where}\n      {finding['summary']} ({finding['where']})\n      → {judgement}")
+    sys.stdout.flush()
+    return _is_whole(plain, project, "plain") and is_judged
 
 
 def _judge_replaced(library: Library, plain: Session, project: Path) -> bool:
@@ -112,8 +129,8 @@ def _judge_replaced(library: Library, plain: Session, project: Path) -> bool:
     return _is_whole(plain, project, "plain") and not mended and failed <= set(library.fails)
 
 
-def _judgement(library: Library, name: str) -> str:
-    return next((why for known, why in library.judged.items() if name.startswith(known)), UNJUDGED)
+def _judgement(judged: Mapping[str, str], name: str) -> str:
+    return next((why for known, why in judged.items() if name.startswith(known)), UNJUDGED)
 
 
 def _is_whole(session: Session, project: Path, kind: str) -> bool:

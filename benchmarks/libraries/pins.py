@@ -25,6 +25,8 @@ class Library:
     options: tuple[str, ...] = ()
     judged: Mapping[str, str] = field(default_factory=dict)
     """What each test is that fails only when explored, by the node's id or its beginning: ``kind: why``."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What detectors find in plain runs, by ``detector in nodeid`` or its beginning: ``kind: why``."""
     package: str = ""
     """Its own package, if ours takes its place: ``stand_ins/NAME`` is put over the source, and it is not installed."""
     fails: Mapping[str, str] = field(default_factory=dict)
@@ -77,6 +79,14 @@ LIBRARIES = (
                 "timing: hopes that the server's close arrives within 0.2 s"
             ),
         },
+        told={
+            "left-open in tests/test_connect.py::test_connect_via_socket": (
+                "real: the test closes the socket below the client's connection, and not the connection"
+            ),
+            "left-open in tests/": "real: the test ends with its client's connection open",
+            "leaked-task in tests/test_timeouts.py::": "real: a handler of the test's server sleeps when the test ends",
+            "leaked-task in tests/": "real: a handler of the test's server waits for a client that is never closed",
+        },
     ),
     Library(
         "aioresponses",
@@ -121,8 +131,23 @@ LIBRARIES = (
         judged={
             "tests.test_ttl.": "timing: hopes to ask again before 0.1 s or 0.05 s are over, and the entry with them"
         },
+        told={
+            "lost-exception in tests/test_internals.py::test_done_callback_exception": (
+                "real: the test sets a future's exception, looks whether its cache entry goes, and drops it"
+            )
+        },
     ),
     Library("async-timeout", "5.0.1"),
     Library("pytest-aiohttp", "1.1.1", needs=("aiohttp==3.14.5",), package="pytest_aiohttp"),
-    Library("janus", "2.0.0", needs=("pytest-benchmark",), options=("--benchmark-disable",)),
+    Library(
+        "janus",
+        "2.0.0",
+        needs=("pytest-benchmark",),
+        options=("--benchmark-disable",),
+        told={
+            "blocked-loop in tests/test_sync.py::": (
+                "real: the test calls the blocking side of the queue in the loop's own thread, to test that side"
+            )
+        },
+    ),
 )

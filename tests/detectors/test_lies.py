@@ -219,6 +219,64 @@ def test_what_is_left_running_or_open_is_told_once(pytester: pytest.Pytester) ->
     assert result.stdout.str().count("leaked-task:") == 2
 
 
+def test_a_task_that_ends_when_its_thread_does_is_not_left_running(pytester: pytest.Pytester) -> None:
+    body = """\
+    import threading
+    from concurrent import futures
+
+    async def close(file):
+        await asyncio.to_thread(file.set)
+
+    @pytest.mark.parametrize("scope", [pytest.param(scope, marks=pytest.mark.asyncio(loop_scope=scope)) for scope in
+                                       ("function", "module")])
+    async def test_it(scope):
+        closed = threading.Event()
+        asyncio.create_task(close(closed))
+        await asyncio.sleep(0)
+        closed.wait()
+
+    async def wait(opened, threads):
+        await asyncio.get_running_loop().run_in_executor(threads, opened.wait)
+
+    async def test_waits_for_what_comes_later(request):
+        opened, threads = kept[:] = threading.Event(), futures.ThreadPoolExecutor(1)
+        asyncio.create_task(wait(opened, threads), name="opener")
+        await asyncio.sleep(0)
+
+    def test_opens():
+        opened, threads = kept
+        opened.set()
+        threads.shutdown()
+    """
+    result = run(pytester, body)
+
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["leaked-task: task 'opener' (wait) was still running *"])
+    assert result.stdout.str().count("leaked-task:") == 1
+
+
+def test_a_handler_that_is_left_running_is_said_to_need_its_client_closed(pytester: pytest.Pytester) -> None:
+    body = """
+    async def test_it():
+        async def serve(reader, writer):
+            await reader.read()
+            writer.close()
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            kept.append(await asyncio.open_connection(*server.sockets[0].getsockname()))
+            await asyncio.sleep(0.01)
+            server.close()
+    """
+    result = run(pytester, body)
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "leaked-task: task '*' (test_it.<locals>.serve) was still running when the test had ended  (test_it.py:*)",
+            "  It handles a connection: close the client, then the server, and await both (*wait_closed()').",
+        ]
+    )
+
+
 def test_tasks_of_a_wider_fixture_are_not_the_tests(pytester: pytest.Pytester) -> None:
     body = """\
     @pytest.fixture(scope="module")
@@ -361,3 +419,30 @@ def test_a_message_without_an_exception_is_a_lost_one_too(pytester: pytest.Pytes
 
     result.assert_outcomes(failed=1, passed=2)
     result.stdout.fnmatch_lines(["lost-exception: the pool is broken", "    pool: 7"])
+
+
+def test_an_exception_that_reaches_somebody_after_it_was_told_is_not_lost(pytester: pytest.Pytester) -> None:
+    body = """
+    class Job:  # tells at once, like those of aiojobs, and again whoever waits for it
+        def __init__(self):
+            self.task = asyncio.create_task(fails())
+            self.task.add_done_callback(self.tell)
+
+        def tell(self, task):
+            context = {"message": "a job failed", "exception": task.exception()}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+    async def test_waits_later():
+        job = Job()
+        await asyncio.sleep(0.01)
+        with pytest.raises(LookupError):
+            await job.task
+
+    async def test_never_waits():
+        Job()
+        await asyncio.sleep(0.01)
+    """
+    result = run(pytester, body)
+
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*_ test_never_waits _*", "lost-exception: a job failed  (test_it.py:*"])

@@ -120,6 +120,20 @@ _INNOCENT = {
             with pytest.raises(LookupError):
                 await task
     """,
+    "told at once, and retrieved later": """
+        async def test_it():
+            async def fail():
+                await asyncio.sleep(0.01)
+                raise LookupError
+            def tell(task):
+                context = {"message": "a job failed", "exception": task.exception()}
+                asyncio.get_running_loop().call_exception_handler(context)
+            task = asyncio.create_task(fail())
+            task.add_done_callback(tell)
+            await asyncio.sleep(0.02)
+            with pytest.raises(LookupError):
+                await task
+    """,
     "retrieved by gather": """
         async def test_it():
             async def fail(seconds):

@@ -34,6 +34,10 @@ get_running_loop_or_none = asyncio._get_running_loop
 _STOCK_LOOPS: tuple[type, ...] = tuple(
     getattr(asyncio, name) for name in ("SelectorEventLoop", "ProactorEventLoop") if hasattr(asyncio, name)
 )
+#: The callbacks of a future that stands for one of ``concurrent.futures``, as ``run_in_executor`` makes.
+_OF_EXECUTORS = tuple(
+    constant for constant in asyncio.futures._chain_future.__code__.co_consts if isinstance(constant, CodeType)
+)
 _get_policy = getattr(events, "_get_event_loop_policy", None) or asyncio.get_event_loop_policy
 _set_policy = getattr(events, "_set_event_loop_policy", None) or asyncio.set_event_loop_policy
 
@@ -112,6 +116,12 @@ def subprocess_of(protocol: Any) -> Any:
     if isinstance(transport, asyncio.SubprocessTransport) and transport.get_returncode() is None:
         return transport
     return None
+
+
+def waits_for_thread(task: asyncio.Task[Any]) -> bool:
+    """Whether the task waits for what a thread of an executor does."""
+    callbacks = getattr(getattr(task, "_fut_waiter", None), "_callbacks", None) or ()
+    return any(getattr(callback, "__code__", None) in _OF_EXECUTORS for callback, _ in callbacks)
 
 
 def needs_shutdown_of_executor(loop: asyncio.AbstractEventLoop) -> bool:

@@ -36,6 +36,8 @@ LEFT_RUNNING = "unhandled exception in a task that was left running"
 _STOPPED = "Event loop stopped before Future completed."
 #: ``Runner.close`` gives the loop as many iterations; a transport needs two of them to close its socket.
 _LAST_ITERATIONS = 4
+#: So long a task that waits for a thread may take to end by itself: closing a file takes a hundredth of it.
+_GRACE_FOR_THREADS_SECONDS = 0.1
 #: So long what is cancelled at the end may take, before anybody asks whether it heard of that.
 _PATIENCE_SECONDS = 3.0
 #: After so many times of that, who has long left the handler of its cancellation is not waited for.
@@ -365,7 +367,7 @@ class Host:
         self.loop.run_forever()
 
     def pending_after_grace(self, tasks: Iterable[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
-        """Return those of the tasks which do not end within a few iterations of the loop."""
+        """Return those of the tasks which do not end in a few iterations of the loop, nor soon in a thread."""
         pending = [task for task in tasks if not task.done()]
         for _ in range(_LAST_ITERATIONS):
             if not pending or self.loop.is_closed():
@@ -373,6 +375,10 @@ class Host:
             if not _plain.has_callbacks(self.loop) and not _plain.has_files(self.loop):
                 break  # what a connection brings would come in the next iterations
             self._iterate()
+            pending = [task for task in pending if not task.done()]
+        in_threads = [task for task in pending if _plain.waits_for_thread(task)]
+        if in_threads and not self.loop.is_closed():
+            self._wait_for(asyncio.gather(*in_threads, return_exceptions=True), _GRACE_FOR_THREADS_SECONDS)
             pending = [task for task in pending if not task.done()]
         return pending
 
@@ -414,7 +420,7 @@ class Host:
         rounds = 0
         try:
             while not all(task.done() or task in abandoned for task in tasks):
-                self._wait_for(ending)
+                self._wait_for(ending, _PATIENCE_SECONDS)
                 rounds += 1
                 if not ending.done():
                     is_dead = Host.is_dead is not None and Host.is_dead(self.loop)
@@ -423,15 +429,15 @@ class Host:
             self._abandon_stuck(cancelled)
             raise
 
-    def _wait_for(self, ending: asyncio.Future[Any]) -> None:
-        """Run the loop until the future is done, or patience is at its end."""
+    def _wait_for(self, ending: asyncio.Future[Any], seconds: float) -> None:
+        """Run the loop until the future is done, but no longer than that."""
         moment = self.loop.create_future()
 
         def end(_: object) -> None:
             if not moment.done():
                 moment.set_result(None)
 
-        timer = self.loop.call_later(_PATIENCE_SECONDS, end, None)
+        timer = self.loop.call_later(seconds, end, None)
         ending.add_done_callback(end)
         try:
             self.loop.run_until_complete(moment)

@@ -30,6 +30,11 @@ from pytest_interleave.plugin.detecting.swallowed import swallowed_cancellation
 if TYPE_CHECKING:
     from pytest_interleave.loop.swallowing import Stand
 
+_ADVICE = "Await it, or cancel it and await it; a task group does both."
+_ADVICE_FOR_HANDLER = (
+    "It handles a connection: close the client, then the server, and await both ('await ….wait_closed()')."
+)
+
 
 class LoopFindings:
     """Turns what the loops of the hosts tell into findings."""
@@ -113,7 +118,7 @@ class LoopFindings:
                 finding = replace(finding, detector="left-open")
             elif "caplog" in getattr(owner, "fixturenames", ()):
                 return  # the test reads what asyncio logs, which is just this
-            self._findings.take(owner, finding)
+            self._take_if_unseen(owner, finding, error)
         elif message.startswith("Task was destroyed"):
             self._findings.take(owner, _leaked_task(context["task"], "was destroyed while it was pending"))
         elif message.startswith("Unclosed"):
@@ -123,6 +128,19 @@ class LoopFindings:
             self._findings.take(owner, opening.finding() if opening is not None else finding)
         elif "caplog" not in getattr(owner, "fixturenames", ()):
             self._findings.take(owner, _told_to_handler(message, context))
+
+    def _take_if_unseen(self, owner: pytest.Item | None, finding: Finding, error: BaseException) -> None:
+        """Take the finding when the test has ended, unless the exception was raised once more: somebody got it then."""
+        told_at = error.__traceback__
+
+        def look() -> None:
+            if error.__traceback__ is told_at:
+                self._findings.take(owner, finding)
+
+        if owner is not None and owner is self._findings.item:
+            self._findings.sightings.append(look)
+        else:
+            look()
 
     def returned(self, item: pytest.Function, value: object) -> None:
         """Tell of what a test returned: an assertion that was meant, or something that nobody awaits."""
@@ -206,5 +224,5 @@ def _leaked_task(task: asyncio.Task[Any], what: str) -> Finding:
         f"task {task.get_name()!r} ({name}) {what}",
         place or None,
         tuple(lines),
-        "Await it, or cancel it and await it; a task group does both.",
+        _ADVICE_FOR_HANDLER if origin and origin[0][2] == "connection_made" else _ADVICE,
     )

@@ -50,7 +50,9 @@ class LostExceptions:
 
     def verdict(self, error: BaseException | None, *, was_struck: bool) -> BaseException | None:
         """Return how the run failed. What a test says itself goes first; what was cancelled may leave a failed task."""
-        found, self._found = self._found, []
+        # One that was raised once more, with a longer traceback, has reached somebody (aiojobs tells of each at once).
+        found = [lost for lost in self._found if lost.__cause__ and lost.__cause__.__traceback__ is lost.__traceback__]
+        self._found = []
         if error is not None or was_struck or not found:
             return error
         return next((lost for lost in found if not is_timeout(lost)), found[0])
