@@ -666,3 +666,45 @@ def test_a_wrong_mark_gives_one_line(pytester: pytest.Pytester, faults: str, fix
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*::test_it: {message}"])
+
+
+LATE = """
+    import pytest
+    from aiohttp import web
+    from pytest_interleave import load
+
+    @pytest.mark.asyncio
+    @pytest.mark.virtual_time
+    async def test_load(hosts, mock_session):
+        host = hosts.serve("api.example.com", web.Application())
+        {first}
+
+        async def visit():
+            async with mock_session.get("http://api.example.com/") as response:
+                await response.read()
+
+        result = await load(visit, rate=10, duration=30, at={{10: lambda: host.faults(partition=True), 15: host.heal}})
+        assert result.between(0, 10).slowest == 0
+        assert 4 < result.between(10, 15).slowest < 5
+        assert result.between(15, 30).slowest == 0
+"""
+
+
+def test_faults_come_and_go_on_the_schedule_of_a_load(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(LATE.format(first="host.faults()"))
+
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_faults_that_would_spare_a_connection_are_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(LATE.format(first=""))
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *RuntimeError: api.example.com was connected to before its first faults(), which would spare that*",
+            "E *at 10 s of the load: *",
+        ]
+    )

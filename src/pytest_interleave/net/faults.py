@@ -96,6 +96,20 @@ class Faults:
         return self.piece is not None or self.pieces is not None
 
     @property
+    def is_of_connections(self) -> bool:
+        """Whether any of these befalls a connection that is made already."""
+        made = (
+            self.bandwidth,
+            self.piece,
+            self.reset_at,
+            self.close_at,
+            self.hang_at,
+            self.reset_part,
+            self.close_part,
+        )
+        return bool(self.latency) or self.partition or any(one is not None for one in made)
+
+    @property
     def is_of_tls(self) -> bool:
         """Whether it takes TLS to be struck."""
         return self.tls_failure or bool(self.tls_latency)

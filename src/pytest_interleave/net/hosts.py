@@ -194,11 +194,17 @@ class NamedHost:
     def faults(self, *, after: float = 0.0, lasting: float = float("inf"), **faults: Any) -> None:
         """Let the way to the host have these faults (``Faults`` names them), from ``after`` seconds on, so long.
 
-        What is declared last holds where several would. Connections that were made before the first call are spared.
+        What is declared last holds where several would. The first call must come before the first connection; without
+        faults it leaves the host healthy, and lets later calls reach the connections that are made then.
         """
         chosen = Faults(**faults)
         if chosen.is_of_tls and not any(endpoint.tls for endpoint in self.endpoints.values()):
             raise ValueError(f"{self.name} has no TLS that could fail or be slow")
+        if self.connections and not self.is_moody and chosen.is_of_connections:
+            raise RuntimeError(
+                f"{self.name} was connected to before its first faults(), which would spare that connection: call "
+                "faults() once before, without arguments if all is to be well at first"
+            )
         self._schedule.add(chosen, after, lasting)
         self._tell_relays()
 
