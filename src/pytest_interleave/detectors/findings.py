@@ -69,6 +69,7 @@ DETECTORS: dict[str, tuple[Level, str]] = {
         Level.REPORT,
         "an async generator, server, connection, subprocess, executor or client session that was left open",
     ),
+    "kept-lock": (Level.REPORT, "a lock that a task took, and kept when it ended"),
     "leaked-context": (
         Level.REPORT,
         "a context variable, a patched function, the environment or logging, left changed for the next test",

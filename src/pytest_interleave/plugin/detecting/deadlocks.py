@@ -69,6 +69,13 @@ def describe(loop: asyncio.AbstractEventLoop) -> str:
     return "\n".join(lines)
 
 
+def missed_wake_up(task: asyncio.Task[Any]) -> object | None:
+    """Return what the task waits for, though it is free, if that is seen."""
+    future = _plain.awaited_by(task)
+    primitive = _innermost_primitive(frames_of(task.get_coro())) if future is not None and not future.done() else None
+    return primitive if _is_free(primitive) else None
+
+
 def describe_waits(
     loop: asyncio.AbstractEventLoop, interrupted: FrameType | None = None, *, is_dead: bool = False
 ) -> list[str]:

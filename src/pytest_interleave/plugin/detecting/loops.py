@@ -17,15 +17,16 @@ import pytest
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.loop.host import LEFT_RUNNING, Host, Interrupts
 from pytest_interleave.plugin.detecting.blocking import BlockedLoops
-from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe_waits
+from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe_waits, missed_wake_up
 from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.lost import lost_exception
 from pytest_interleave.plugin.detecting.open_ends import open_end
 from pytest_interleave.plugin.detecting.openings import Openings, left_unclosed, opening_of
-from pytest_interleave.plugin.detecting.places import is_library
+from pytest_interleave.plugin.detecting.places import is_outside_of_python
 from pytest_interleave.plugin.detecting.results import unawaited_result
 from pytest_interleave.plugin.detecting.swallowed import swallowed_cancellation
+from pytest_interleave.plugin.detecting.takers import forget_locks_of
 
 if TYPE_CHECKING:
     from pytest_interleave.loop.swallowing import Stand
@@ -125,7 +126,7 @@ class LoopFindings:
             made = next((value for key, value in context.items() if key != "message"), "")
             opening = opening_of(made)
             finding = Finding("left-open", f"{message}: {made!r}", advice="Close it where it was opened.")
-            self._findings.take(owner, opening.finding() if opening is not None else finding)
+            self._findings.take(owner, opening.left_open() if opening is not None else finding)
         elif "caplog" not in getattr(owner, "fixturenames", ()):
             self._findings.take(owner, _told_to_handler(message, context))
 
@@ -150,6 +151,8 @@ class LoopFindings:
     def left_running(self, owner: pytest.Item | None, tasks: Iterable[asyncio.Task[Any]]) -> None:
         """Tell of tasks that outlived their test."""
         when = "the test had ended" if owner is not None else "its loop was closed"
+        tasks = list(tasks)
+        forget_locks_of(tasks)
         for task in tasks:
             if task in self._told:
                 continue
@@ -180,7 +183,7 @@ class LoopFindings:
             self._findings.take(owner, finding)
 
     def left_unclosed(self, owner: pytest.Item | None, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell of executors and client sessions that nobody closed."""
+        """Tell of executors and client sessions that nobody closed, and of locks that nobody gave back."""
         owner = owner or self._findings.item
         for finding in left_unclosed(loop, "" if owner is None else str(owner.path)):
             self._findings.take(owner, finding)
@@ -209,9 +212,12 @@ def _leaked_task(task: asyncio.Task[Any], what: str) -> Finding:
     coroutine: Any = task.get_coro()
     name = getattr(coroutine, "__qualname__", repr(coroutine))
     frames = frames_of(coroutine)
-    own = [frame for frame in frames if not is_library(frame.f_code.co_filename)]
+    own = [frame for frame in frames if is_outside_of_python(frame.f_code.co_filename)]
     place = f"{own[-1].f_code.co_filename}:{own[-1].f_lineno}" if own else ""
     lines = [f"waits at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" for frame in own]
+    missed = missed_wake_up(task)
+    if missed is not None:
+        lines.append(f"for {missed!r}, which is there to be had: its wake-up was lost")
     origin = getattr(coroutine, "cr_origin", None)
     if origin:
         made = f"{origin[0][0]}:{origin[0][1]}"

@@ -43,7 +43,11 @@ class Opening:
     function: str
     made: Any
 
-    def finding(self) -> Finding:
+    def finding(self, path_of_test: str) -> Finding | None:
+        """Return that it was left open, unless that is no news."""
+        return None if _is_excused(self, path_of_test) else self.left_open()
+
+    def left_open(self) -> Finding:
         """Return that it was left open."""
         what, advice = _SESSION if self.kind == "ClientSession" else _EXECUTOR
         details = (f"made in {self.function}",) if self.function else ()
@@ -101,13 +105,13 @@ class Openings:
 
 
 def left_unclosed(loop: Any, path_of_test: str) -> Iterator[Finding]:
-    """Yield a finding for each thing that was opened in the loop and is open; each is told once."""
-    for number, opening in list(Host.opened.items()):
-        if opening.loop is not loop:
-            continue
-        del Host.opened[number]
-        if not _is_excused(opening, path_of_test):
-            yield opening.finding()
+    """Yield a finding for each thing that was opened or taken in the loop and is still; each is told once."""
+    for number, opened in list(Host.opened.items()):
+        if opened.loop is loop:
+            del Host.opened[number]
+            finding = opened.finding(path_of_test)
+            if finding is not None:
+                yield finding
 
 
 def _is_excused(opening: Opening, path_of_test: str) -> bool:
