@@ -368,3 +368,134 @@ def test_a_deadline_does_not_pass_together_with_what_comes_in_while_the_loop_is_
     )
 
     result.assert_outcomes(passed=1)
+
+
+def test_a_deadline_far_off_is_not_reached_by_the_tests_own_short_sleeps(explore: Any) -> None:
+    result = explore(
+        """
+        class Debounce:
+            def __init__(self, call, seconds):
+                self.call, self.seconds, self.timer = call, seconds, None
+
+            def __call__(self, value):
+                if self.timer is not None:
+                    self.timer.cancel()
+                self.timer = asyncio.get_running_loop().call_later(self.seconds, self.call, value)
+
+        async def take(queue, seconds):
+            try:
+                async with asyncio.timeout(seconds):
+                    return await queue.get()
+            except TimeoutError:
+                return None
+
+        async def test_only_the_last_value_counts():
+            values = []
+            debounce = Debounce(values.append, 0.1)
+            for value in range(5):
+                debounce(value)
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.5)
+            assert values == [4]
+
+        async def test_the_inner_timeout_is_the_one():
+            events = []
+            try:
+                async with asyncio.timeout(9):
+                    try:
+                        async with asyncio.timeout(1):
+                            await asyncio.sleep(100)
+                    except TimeoutError:
+                        events.append("inner")
+                    await asyncio.sleep(0.1)
+            except TimeoutError:
+                events.append("outer")
+            assert events == ["inner"]
+
+        async def test_what_comes_soon_is_taken():
+            queue = asyncio.Queue()
+            taking = asyncio.create_task(take(queue, 3))
+            await asyncio.sleep(0.01)
+            queue.put_nowait("here")
+            assert await taking == "here"
+
+        async def test_what_somebody_brings_soon_is_taken():
+            queue = asyncio.Queue()
+
+            async def bring():
+                await asyncio.sleep(0.01)
+                queue.put_nowait("here")
+
+            assert await asyncio.gather(take(queue, 3), bring()) == ["here", None]
+        """,
+    )
+
+    result.assert_outcomes(passed=4)
+
+
+def test_a_deadline_near_the_tests_own_sleep_is_reached_with_it(explore: Any) -> None:
+    result = explore(
+        """
+        async def test_a_task_is_taken_in_time():
+            queue = asyncio.Queue()
+
+            async def take():
+                try:
+                    async with asyncio.timeout(0.5):
+                        return await queue.get()
+                except TimeoutError:
+                    return None
+
+            taking = asyncio.create_task(take())
+            await asyncio.sleep(0.2)
+            queue.put_nowait("here")
+            assert await taking == "here"
+        """,
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["Fails if the timeout of 0.5 s (test_it.py:*) fires in the same loop iteration in which*"]
+    )
+
+
+def test_no_reply_is_so_late_that_a_client_gives_up_which_waits_for_five_seconds(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        client="""
+        import asyncio
+
+        import httpx
+
+        async def ask(url):
+            async with httpx.AsyncClient() as client:  # its timeouts are 5 s
+                for _ in range(3):
+                    try:
+                        reply = await client.get(url)
+                        return reply.text
+                    except httpx.TransportError:
+                        await asyncio.sleep(0.1)
+        """,
+        test_it="""
+        import asyncio
+
+        from client import ask
+
+        async def test_one_request_is_enough():
+            heads = []
+
+            async def answer(reader, writer):
+                heads.append(await reader.readuntil(b"\\r\\n\\r\\n"))
+                writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\nConnection: close\\r\\n\\r\\nhello")
+                writer.close()
+
+            server = await asyncio.start_server(answer, "127.0.0.1")
+            text = await ask("http://127.0.0.1:%d/" % server.sockets[0].getsockname()[1])
+            server.close()
+            assert (text, len(heads)) == ("hello", 1)
+        """,
+    )
+
+    options = ["--interleave-runs=100", "--interleave-time=60", "--interleave-seed=1", "-o", "asyncio_mode=auto"]
+    result = pytester.runpytest_subprocess("--interleave", *options)
+
+    result.assert_outcomes(passed=1)

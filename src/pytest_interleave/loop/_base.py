@@ -81,6 +81,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.forced_deadlines = 0
         self._late_seconds = 0.0
         self._rests = 0
+        #: How long the trace was when work from outside came in last.
+        self._outside_work_at = 0
         #: Deadlines of the user's that were not reached: origin, ordinal, the part of the trace in which they were set.
         self.unfired: list[tuple[int, int, int, int]] = []
         self.decider: Decider | None = None
@@ -178,6 +180,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.forced_deadlines = 0
         self._late_seconds = 0.0
         self._rests = 0
+        self._outside_work_at = 0
         self.unfired = []
         self.after_step = self.at_end = None
         self.interruptions, self.suspensions, self.strikes = [], {}, {}

@@ -70,6 +70,8 @@ class DeliveringLoop(PatientLoop):
             self._busy = 0
             if chosen.__class__ is not Timer or chosen.stands_for == CODE_SLEEP:
                 delivered = True
+                if self.stretch or chosen.__class__ is not Timer:
+                    self._outside_work_at = len(self.trace) + 1
                 is_from_outside = is_from_outside or chosen.__class__ is not Timer or not chosen.is_given
             if chosen.__class__ is Timer:
                 is_forced = chosen is not natural or bool(jobs or arrived)

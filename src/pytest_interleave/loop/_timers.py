@@ -14,9 +14,14 @@ from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIP
 
 #: More alternatives at one choice point than this are not offered.
 _MOST_TIMERS = 32
-#: Nothing is late by more than this. Deadlines beyond it are the libraries' own (aiohttp's 300 s); one that the test's
-#: own file sets may be passed however far it is.
+#: Nothing is late by more than this.
 _MOST_LATE_SECONDS = 10.0
+#: A deadline so long guards against what has broken, and is not passed: most clients give up after that (httpx: 5 s),
+#: and what they do then is no news of a test. One that the test's own file sets may mean more.
+_GUARD_SECONDS = 5.0 - 1e-6  # sums of floats
+_OWN_GUARD_SECONDS = 10.0 - 1e-6
+#: Where the test's own sleeps alone take time, they take no more than this many times as long as they say.
+_MOST_STRETCH = 5
 
 
 class TimerLoop(SchedulingLoop):
@@ -98,35 +103,51 @@ class TimerLoop(SchedulingLoop):
 
         What they overtake must not become too late. The test's own sleeps say "by now the others have done what they
         could", so they do not overtake work that waits for nothing outside; ``sleep(0)`` stands for outside work there.
-        Nor does a deadline if there was always something to run since it was set: steps alone do not take as long.
+        Nor does a deadline if there was always something to run since it was set: steps alone do not take as long. If
+        the test's own sleeps are all that has taken time since then, they leave a deadline alone that is far off.
         """
         if not timers:
             return timers
+        is_odd = self.decider is not None and self.decider.holds_steps
+        has_yields = bool(self._ready) and self._has_yields()
+        if not (is_odd or has_yields) and (natural is None or self._lasts_as_it_says(natural)):
+            timers = [timer for timer in timers if self._may_lag(timer) or self._is_near(timer, natural)]
         if self._ready:
-            is_odd = self.decider is not None and self.decider.holds_steps
             timers = [
                 timer
                 for timer in timers
                 if timer.stands_for == CODE_SLEEP
                 or (timer.rests_before < self._rests if timer.stands_for == DEADLINE else not is_work_internal)
                 or (is_odd and timer.stands_for != DEADLINE)
-                or (timer.stands_for != SCRIPT_SLEEP and self._has_yields())
+                or (timer.stands_for != SCRIPT_SLEEP and has_yields)
             ]
         since = natural._when if natural.__class__ is Timer else self._now
         limit = since + _MOST_LATE_SECONDS
-        script = self.script
-        return [
-            timer
-            for timer in timers
-            if (timer._when < limit and not timer.is_for_idle)
-            or (
-                timer.stands_for == DEADLINE
-                and script is not None
-                and timer.place
-                and timer.place[0] == script.co_filename
-                and timer._when <= self.time_limit  # else it would be the choice that ends the run
-            )
-        ]
+        return [timer for timer in timers if timer._when < limit and not self._is_guard(timer)]
+
+    def _is_guard(self, timer: Timer) -> bool:
+        """Whether that deadline is there for what never comes, and not for what comes late."""
+        if timer.stands_for != DEADLINE:
+            return False
+        is_own = self.script is not None and timer.place is not None and timer.place[0] == self.script.co_filename
+        seconds = timer._when - timer.armed
+        return timer.is_for_idle or seconds >= (_OWN_GUARD_SECONDS if is_own else _GUARD_SECONDS)
+
+    def _may_lag(self, timer: Timer) -> bool:
+        """Whether what comes before that timer may take as long as you like."""
+        return self.stretch and timer.stands_for != DEADLINE
+
+    def _lasts_as_it_says(self, event: Any) -> bool:
+        """Whether that event is a sleep which stands for nothing from outside."""
+        kinds = (SCRIPT_SLEEP, NESTED_SLEEP) if self.stretch else (SCRIPT_SLEEP, NESTED_SLEEP, CODE_SLEEP)
+        return event.__class__ is Timer and event.stands_for in kinds
+
+    def _is_near(self, timer: Timer, natural: Timer | None) -> bool:
+        """Whether what has come in from outside since it was set may be as late as the timer, or else the sleeps."""
+        if self._outside_work_at > timer.set_at:
+            return True
+        when = self._now if natural is None else natural._when
+        return timer._when - timer.armed <= (when - timer.armed) * _MOST_STRETCH
 
     def _has_yields(self) -> bool:
         """Whether a task is queued that has run before and gave way by ``sleep(0)``."""
