@@ -64,7 +64,10 @@ def test_a_child_whose_answer_is_late_shows_a_lost_update(explore) -> None:
     result = explore(SELL, "--interleave-seed=1")
 
     result.assert_outcomes(failed=1)
-    result.stdout.re_match_lines([r"Fails if .* arrives after .*", "", r"stock: .* Reproduced 5 of 5; .*"])
+    sentence = " ".join(result.stdout.str().partition("- interleave -")[2].partition("\n\n")[0].split())
+    awaited = "`await process.communicate(customer)` (test_it.py:13, task arrive"
+    assert sentence.endswith(f"Fails if data for {awaited}(0)) arrives after {awaited}(0.05)) completes.")
+    result.stdout.re_match_lines([r"stock: .* Reproduced 5 of 5; .*"])
 
 
 def test_a_child_that_takes_another_time_when_repeated_leaves_a_sample() -> None:

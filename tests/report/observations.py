@@ -8,13 +8,13 @@ from dataclasses import replace
 from pytest_interleave.loop.accesses import accesses
 from pytest_interleave.trace import Observation, ObservedStep, OutsideEvent, Place
 
-PATHS = ((), (1,), (1, 1), (1, 2), (1, 3), (1, 4))
-NAMES = ("test", "test_it", "ann", "bob", "cleo", "dan")
+PATHS = ((), (1,), (1, 1), (1, 2), (1, 3), (1, 4), (1, 1, 1))
+NAMES = ("test", "test_it", "ann", "bob", "cleo", "dan", "connect")
 
 
 def line(number: int, text: str, *, awaited: str = "", file: str = "/src/shop.py") -> Place:
     reads, writes = accesses(text, lambda name: True)
-    return Place(file, number, "f", text, awaited, reads, writes)
+    return Place(file, number, "f", text, awaited, reads, writes, rank=1 if "site-packages" in file else 2)
 
 
 def step(

@@ -17,6 +17,7 @@ SHOW = line(14, "self.shown = 'ab'")
 NAP = line(9, "await asyncio.sleep(0.02)", awaited="await asyncio.sleep(0.02)")
 READ = line(20, "return await reader.readline()", awaited="await reader.readline()")
 GUARD = line(31, "async with asyncio.timeout(0.5):")
+LIBRARY = line(99, "await self._open(host)", file="/venv/lib/python3.11/site-packages/pooled/connect.py")
 
 
 def say(constraints: dict[EventId, EventId], failing: Observation, passing: Observation, verb: str = "fails") -> str:
@@ -116,6 +117,39 @@ def test_an_event_that_has_not_come_when_the_test_fails() -> None:
 
     assert say({nap.event: ((1,), "step", 1)}, failing, passing) == (
         "fails if the sleep of 0.02 s (shop.py:9, task ann) ends after `assert done` (shop.py:60)"
+    )
+
+
+def test_what_comes_for_a_librarys_task_is_told_by_the_line_that_it_works_for() -> None:
+    # ann awaits a page, and the library has begun a task of its own for the connection.
+    asked, opened = step(ANN, FETCH), arrival(6, "data")
+    passing = observation(asked, opened, step(6, LIBRARY, cause=1, went_on=LIBRARY), step(BOB, SHOW))
+    failing = observation(asked, step(BOB, SHOW), opened, step(6, LIBRARY, cause=2, went_on=LIBRARY))
+
+    assert say({opened.event: ((1, 2), "step", 1)}, failing, passing) == (
+        "fails if data for `await session.get(url)` (shop.py:12, task ann) arrives after "
+        "`self.shown = 'ab'` (shop.py:14, task bob)"
+    )
+
+
+def test_what_comes_for_a_library_that_works_for_nobody_is_told_by_its_name() -> None:
+    tick = arrival(5, "sleep", 0.1, LIBRARY)
+    passing = observation(tick, step(5, LIBRARY, cause=0, went_on=LIBRARY), step(BOB, SHOW))
+    failing = observation(step(BOB, SHOW), tick, step(5, LIBRARY, cause=1, went_on=LIBRARY))
+
+    assert say({tick.event: ((1, 2), "step", 1)}, failing, passing) == (
+        "fails if the timer of 0.1 s of pooled fires after `self.shown = 'ab'` (shop.py:14, task bob)"
+    )
+
+
+def test_a_line_of_the_users_is_named_before_an_event_of_a_library() -> None:
+    nap, tick = arrival(ANN, "sleep", 0.02, NAP), arrival(5, "sleep", 0.1, LIBRARY)
+    work = [tick, step(5, LIBRARY, cause=0, went_on=LIBRARY), step(BOB, line(40, "await queue.join()"), turn=1)]
+    passing = observation(*work, nap, step(ANN, line(10, "x = 1"), cause=3))
+    failing = observation(nap, tick, replace(work[1], cause=1), work[2], step(ANN, line(10, "x = 1"), cause=0))
+
+    assert say({nap.event: ((1,), "step", 1)}, failing, passing) == (
+        "fails if the sleep of 0.02 s (shop.py:9, task ann) ends before `await queue.join()` (shop.py:40, task bob)"
     )
 
 

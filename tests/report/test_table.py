@@ -56,3 +56,23 @@ def test_an_event_of_a_task_without_a_column_of_its_own_stands_in_anothers() -> 
 
     assert text.splitlines()[0] == "time     test_it                       ann"
     assert text.splitlines()[3] == "         │                             ─ data arrives ◂ late"
+
+
+def test_who_wrote_what_the_failing_line_reads_has_a_column_though_the_sentence_names_others() -> None:
+    # Two clients, of which one is late, and the handlers that they reach: dan's and cleo's tasks stand for those.
+    save, check = line(30, "self.stock = stock"), line(50, "assert store.stock == 8")
+    post = line(12, "await client.post('/buy')")
+    failing = observation(
+        step(2, post),
+        arrival(2, "data"),
+        step(3, post),
+        *(step(task, save) for task in (4, 5)),
+        step(1, check),
+        error_places=[check],
+    )
+    order = Order((PATHS[2], "read", 1), Phrase("the data", "arrives"), "after", None, (1, 2))
+
+    text = table(Explanation(failing, {}), [order])
+
+    assert text.splitlines()[0].split() == ["time", "test_it", "ann", "bob", "cleo", "dan"]
+    assert text.count("self.stock = stock") == 2

@@ -56,8 +56,8 @@ from pytest_interleave.strategies.pos import Pos
 #: What may be spent on shrinking one failure: replays, seconds of computing (a busy machine shrinks as well as an idle
 #: one), and real seconds, some of which a run may wait.
 _SHRINK_REPLAYS = 100
-_SHRINK_SECONDS = 0.5
-_SHRINK_REAL_SECONDS = 2.0
+_SHRINK_SECONDS = 1.0
+_SHRINK_REAL_SECONDS = 5.0
 _REPEATS = 5
 #: More constraints than this are not left to ddmin alone.
 _MANY = 3

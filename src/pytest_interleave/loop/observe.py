@@ -24,6 +24,7 @@ from pytest_interleave.loop.places import expression, own_frames, place, raising
 from pytest_interleave.loop.requests import request_of
 from pytest_interleave.loop.snapshot import take
 from pytest_interleave.loop.tasks import ControlledTask
+from pytest_interleave.loop.unasked import UnaskedTasks
 from pytest_interleave.schedule import EventId
 from pytest_interleave.trace import (
     Drawn,
@@ -74,6 +75,7 @@ class _Run:
     names: dict[int, str] = field(default_factory=dict)
     #: The HTTP request that a task was made for.
     requests: dict[int, str] = field(default_factory=dict)
+    unasked: UnaskedTasks = field(default_factory=UnaskedTasks)
     end: Snapshot | None = None
     idle: Snapshot | None = None
     error: BaseException | None = None
@@ -92,6 +94,8 @@ class Observer:
         self.ownership = Ownership()
         self._run: _Run | None = None
         self._lines: list[tuple[CodeType, int]] = []
+        #: Who ran each of these lines.
+        self._workers: list[Any] = []
         self._times: Counter[tuple[CodeType, int]] = Counter()
 
     @contextmanager
@@ -123,13 +127,14 @@ class Observer:
         run = self._run
         assert run is not None
         error = error or run.error
+        paths = [run.trace.path(number) for number in range(run.tasks)]
         return Observation(
             events=tuple(run.events),
-            steps=tuple(run.steps),
+            steps=run.unasked.renumbered(run.steps, run.tasks),
             outside=tuple(run.outside),
             draws=tuple(run.drawn),
             names=_names(run),
-            paths=tuple(run.trace.path(number) for number in range(run.tasks)),
+            paths=(*paths, *run.unasked.paths(paths)),
             end=run.end,
             idle=run.idle,
             error="" if error is None else type(error).__name__,
@@ -145,9 +150,14 @@ class Observer:
         index = len(run.trace.entries) - 1
         self._note_arrivals(run, callback, index)
         task = owner if getattr(owner, "number", None) == origin and hasattr(owner, "get_coro") else None
+        number: int | None = origin
+        if task is None:
+            number = run.unasked.number(owner, origin)
         is_first, went_on = False, None
         resumed: list[tuple[FrameType, Place]] = []
-        if task is not None:
+        if task is None and number is not None:
+            task, went_on, resumed = owner, standing(owner), own_frames(owner)
+        elif task is not None:
             coroutine = task.get_coro()
             is_first = inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
             went_on = standing(task)
@@ -160,7 +170,7 @@ class Observer:
                 resumed = own_frames(task)
         queued = len(_waits.queue(run.loop))
         cause = self._cause(run, callback)
-        self._lines = []
+        self._lines, self._workers = [], []
         self._times.clear()
         before = sys.gettrace()
         sys.settrace(self._trace)
@@ -170,6 +180,10 @@ class Observer:
             sys.settrace(before)
             for new in _waits.queue(run.loop)[queued:]:
                 run.causes.setdefault(id(new), (new, []))[1].append(index)
+            guest = run.unasked.guest(task, self._workers) if not resumed else None
+            if guest is not None:  # it began in this step, or a library's task led to it
+                task, is_first, went_on = guest, run.unasked.is_new(guest), None
+                number = run.unasked.number(guest, origin)
             lines = _with_resumed(task, resumed, [place(code, line) for code, line in self._lines])
             ended, error, stopped = _outcome(task) if task is not None else ("ran", "", None)
             if ended == "returned" and lines:
@@ -179,7 +193,7 @@ class Observer:
                 ObservedStep(
                     index=index,
                     event=run.events[index],
-                    task=origin if task is not None else None,
+                    task=number,
                     time=run.loop.time() - run.start,
                     turn=run.loop.turns,
                     went_on=went_on,
@@ -237,7 +251,11 @@ class Observer:
     # -- notes ---------------------------------------------------------------------------------------------------
 
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        return self._trace_line if rank(frame.f_code.co_filename) == 2 and not _is_for_show(frame) else None
+        if rank(frame.f_code.co_filename) != 2 or _is_for_show(frame):
+            return None
+        if self._run is not None:
+            self._run.unasked.note_call(frame)
+        return self._trace_line
 
     def _trace_line(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line" and len(self._lines) < _MOST_LINES:
@@ -245,6 +263,7 @@ class Observer:
             self._times[line] += 1
             if self._times[line] <= _MOST_TIMES:
                 self._lines.append(line)
+                self._workers.append(UnaskedTasks.working())
         return self._trace_line
 
     @staticmethod
@@ -381,7 +400,7 @@ def _arguments(coroutine: Any) -> str:
 
 def _names(run: _Run) -> tuple[str, ...]:
     """Name every task: its own name or its function's, with arguments or a number where that is not enough."""
-    plain = [_plain_name(run, number) for number in range(run.tasks)]
+    plain = [*(_plain_name(run, number) for number in range(run.tasks)), *run.unasked.names()]
     names = list(plain)
     for name in set(plain) - {_THE_TEST}:
         same = [number for number, other in enumerate(plain) if other == name]

@@ -13,6 +13,8 @@ from pytest_interleave.trace import Drawn, Observation, ObservedStep, OutsideEve
 
 #: The number of the task that runs the test.
 TEST = 1
+_INSTALLED = ("site-packages", "dist-packages")
+_STDLIB = re.compile(r"python3\.\d+t?$")
 _COMMON_NAMES = frozenset({"__init__.py", "__main__.py", "conftest.py", "base.py", "main.py", "utils.py"})
 
 
@@ -20,6 +22,15 @@ def file_name(place: Place) -> str:
     """Return the file's name, with its folder if the name alone says little."""
     path = PurePath(place.file)
     return "/".join(path.parts[-2:]) if path.name in _COMMON_NAMES else path.name
+
+
+def library_of(place: Place) -> str:
+    """Return the name of the library whose line that is: ``uvicorn``, ``asyncio``."""
+    parts = PurePath(place.file).with_suffix("").parts
+    start = max(
+        (index + 1 for index, part in enumerate(parts) if part in _INSTALLED or _STDLIB.match(part)), default=-1
+    )
+    return parts[start] if start < len(parts) else parts[-1]
 
 
 def location(place: Place) -> str:
@@ -87,6 +98,23 @@ class Reading:
             else:
                 found.append(step)
         return found
+
+    def behind(self, task: int | None, index: int) -> tuple[int, Place] | None:
+        """Return whom a library's task works for: its nearest maker with a line of the user's, and where that stood.
+
+        Not the test itself, which makes whole servers: their tasks work for whoever comes. ``index``: at which entry.
+        """
+        path = () if task is None else self.seen.paths[task]
+        while len(path) > 1:
+            number = self.number(path)
+            if number is None or number <= TEST:
+                return None
+            stood = [step.stopped for step in self.seen.steps if step.task == number and step.index < index]
+            own = [place for place in stood if place is not None and place.rank == 2]
+            if own:
+                return number, own[-1]
+            path = path[:-1]
+        return None
 
     def resumed(self, step: ObservedStep) -> Place | None:
         """Return where the task went on, as a person knows it: of the awaits that ended, that which is awaited least.

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from pytest_interleave.exploration.outcomes import Explanation
-from pytest_interleave.report.reading import TEST, Reading, cut, lines_of, location, meets, seconds
+from pytest_interleave.report.reading import TEST, Reading, cut, library_of, lines_of, location, meets, seconds
 from pytest_interleave.schedule import CANCELLATIONS, DRAW, MEET, START, STEP, EventId
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
@@ -239,19 +239,36 @@ def _met(
             if any(meets(line, other) for other in touched):
                 return _line(line, step.task, where), _entry(step.event, failing)
     own_paths = {failing.seen.paths[task] for task in own_tasks}
-    for index in indices:
-        event = where.seen.events[index]
-        if index in where.outside and event[0] not in own_paths:
-            return _phrase(event, where, elsewhere), _entry(event, failing)
-    for step in steps:
-        telling = _telling(step)
-        if telling is not None:
-            return _line(telling, step.task, where), _entry(step.event, failing)
+    for least_rank in (2, 0):  # a library's events and lines only where there are no others
+        for index in indices:
+            event = where.seen.events[index]
+            if index in where.outside and event[0] not in own_paths and (not least_rank or _is_of_user(index, where)):
+                return _phrase(event, where, elsewhere), _entry(event, failing)
+        for step in steps:
+            telling = _telling(step)
+            if telling is not None and telling.rank >= least_rank:
+                return _line(telling, step.task, where), _entry(step.event, failing)
     for index in indices:
         event = where.seen.events[index]
         if index in where.outside or where.steps[index].task is not None:
             return _phrase(event, where, elsewhere), _entry(event, failing)
     return None, ()
+
+
+def _is_of_user(index: int, reading: Reading) -> bool:
+    """Whether an outside event can be told by a line of the user's."""
+    event = reading.outside[index]
+    if event.place is not None and event.place.rank == 2:
+        return True
+    if any(step.went_on is not None and step.went_on.rank == 2 for step in reading.woken(index)):
+        return True
+    return (event.what == "data" and as_request(event, reading) is not None) or _for_user(event, reading) is not None
+
+
+def _for_user(event: OutsideEvent, reading: Reading) -> tuple[int, Place] | None:
+    """Return the user's task for which a library's task gets an event, and where that stood."""
+    woken = reading.woken(event.index)
+    return reading.behind(woken[0].task if woken else reading.number(event.event[0]), event.index)
 
 
 def _twin(
@@ -330,22 +347,39 @@ def _outside(event: OutsideEvent, reading: Reading) -> Phrase:
             return request
     woken = [step for step in reading.woken(event.index) if step.went_on is not None]
     woken.sort(key=lambda step: -step.went_on.rank if step.went_on is not None else 0)
-    if woken:
-        step = woken[0]
-        assert step.went_on is not None
-        awaited = _quoted(reading.resumed(step) or step.went_on, step.task, reading)
-        if event.what != "data" and _moved_on(step):
-            return Phrase(awaited, "completes")
-        if event.what == "timer":
-            return Phrase(awaited, "goes on")
-        thing = {"thread": "the thread's answer", "connection": "the connection", "writable": "room to write"}
-        return Phrase(f"{thing.get(event.what, 'data')} for {awaited}", "arrives")
-    if event.what == "timer" and event.seconds is not None:
-        return Phrase(f"the timer of {seconds(event.seconds)}{_where(event.place, owner, reading)}", "fires")
-    if event.what == "connection":
+    if not woken or (woken[0].went_on is not None and woken[0].went_on.rank < 2):
+        return _of_library(event, reading)
+    step = woken[0]
+    assert step.went_on is not None
+    awaited = _quoted(reading.resumed(step) or step.went_on, step.task, reading)
+    if event.what != "data" and _moved_on(step):
+        return Phrase(awaited, "completes")
+    if event.what == "timer":
+        return Phrase(awaited, "goes on")
+    return Phrase(f"{_THINGS.get(event.what, 'data')} for {awaited}", "arrives")
+
+
+#: What comes in, by its kind; else it is data.
+_THINGS = {"thread": "the thread's answer", "connection": "the connection", "writable": "room to write"}
+
+
+def _of_library(event: OutsideEvent, reading: Reading) -> Phrase:
+    """Describe what comes in for a library's task, by the user's line for which that works, or by the library."""
+    owner = reading.number(event.event[0])
+    user = _for_user(event, reading)
+    places = [step.went_on for step in reading.woken(event.index) if step.went_on is not None]
+    library = next(map(library_of, places), "")
+    if event.what in ("timer", "sleep", "timeout") and event.seconds is not None:
+        timer = f"the timer of {seconds(event.seconds)}"
+        if user is not None:
+            return Phrase(f"{timer} for {_quoted(user[1], user[0], reading)}", "fires")
+        return Phrase(f"{timer} of {library}" if library else f"{timer}{_where(event.place, owner, reading)}", "fires")
+    if user is not None:
+        return Phrase(f"{_THINGS.get(event.what, 'data')} for {_quoted(user[1], user[0], reading)}", "arrives")
+    if event.what == "connection" and not library:
         return Phrase(f"a connection to the server of task {_task_name(event.event[0], reading)}", "comes in")
     what = {"thread": "the answer of a thread", "writable": "room to write"}.get(event.what, "data")
-    return Phrase(f"{what} for task {_task_name(event.event[0], reading)}", "arrives")
+    return Phrase(f"{what} for {library or f'task {_task_name(event.event[0], reading)}'}", "arrives")
 
 
 def _connection(here: int, tasks: tuple[int, ...], failing: Reading) -> Phrase | None:
@@ -380,6 +414,12 @@ def _moved_on(step: ObservedStep) -> bool:
 def _step(step: ObservedStep, reading: Reading) -> Phrase:
     if step.task is None:
         return Phrase(f"a callback of task {_task_name(step.event[0], reading)}", "runs")
+    is_users = any(place is not None and place.rank == 2 for place in (step.went_on, step.stopped, *step.lines))
+    user = None if is_users else reading.behind(step.task, step.index)
+    if user is not None:
+        return Phrase(
+            f"a library's task for {_quoted(user[1], user[0], reading)}", "starts" if step.is_first else "goes on"
+        )
     if step.is_first:
         return Phrase(f"task {reading.name(step.task)}", "starts")
     if step.went_on is not None:

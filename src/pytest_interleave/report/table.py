@@ -44,7 +44,9 @@ def table(explanation: Explanation, orders: Sequence[Order], *, width: int = WID
         return ""
     reading = Reading(explanation.failing)
     tasks = involved(reading, orders)
-    rows = select_rows(reading, orders, tasks)
+    writes = writes_behind_failure(reading, tasks)
+    tasks = sorted({*tasks, *(reading.steps[index].task or TEST for index in writes)})
+    rows = select_rows(reading, orders, tasks, writes)
     return render(rows, [(task, reading.name(task)) for task in tasks], width=width) if rows else ""
 
 
@@ -75,7 +77,28 @@ def involved(reading: Reading, orders: Sequence[Order]) -> list[int]:
     return sorted(found[:_MOST_TASKS])
 
 
-def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int]) -> list[Row]:
+def writes_behind_failure(reading: Reading, tasks: Sequence[int]) -> list[int]:
+    """Return the steps that wrote what the failing line reads, where fewer than two of ``tasks`` did so.
+
+    Behind a server and a client what races may be far from the events that the sentence names.
+    """
+    failing = reading.failing_step()
+    if failing is None:
+        return []
+    read = {name for line in reading.seen.error_places[-1:] for name in line.reads}
+    writing: dict[int, list[int]] = {}
+    for step in reading.seen.steps:
+        if step.task not in (None, failing.task) and any(line.writes & read for line in step.lines):
+            assert step.task is not None
+            writing.setdefault(step.task, []).append(step.index)
+    if len(writing.keys() & set(tasks)) > 1:
+        return []
+    others = [task for task in writing if task not in tasks]
+    room = max(_MOST_TASKS - len(tasks), 0)
+    return [index for task in others[-room:] if room for index in writing[task]]
+
+
+def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int], also: Iterable[int] = ()) -> list[Row]:
     """Choose the steps of those tasks around what the sentence names and where it failed; count the rest."""
     wanted = set(tasks)
     failing = reading.failing_step()
@@ -84,6 +107,7 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int])
     shown = [step for step in steps if step.task in wanted]
     keys = {entry for order in orders for entry in order.entries}
     keys |= {step.index for entry in keys for step in _led_to(entry, reading)}
+    keys |= set(also)
     if failing is not None:
         keys.add(failing.index)
     near = [i for i, step in enumerate(shown) if step.index in keys]
