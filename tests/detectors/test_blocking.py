@@ -175,8 +175,10 @@ def run(pytester: pytest.Pytester, body: str, *arguments: str, ini: str = "") ->
 
 def run_kinds(pytester: pytest.Pytester, calls: list[str], *options: str) -> list[str]:
     """Run a test for each call, and return what is said of each, in order."""
-    tests = [f"async def test_{number}():\n    {call}\n" for number, call in enumerate(calls)]
-    result = run(pytester, "\n".join(tests), "-v", *options)
+    functions = [f"def call_{number}():\n    {call}\n" for number, call in enumerate(calls)]
+    pytester.makepyfile(program=HEAD + "\n" + "\n".join(functions))
+    tests = [f"async def test_{number}():\n    program.call_{number}()\n" for number in range(len(calls))]
+    result = run(pytester, "import program\n\n" + "\n".join(tests), "-v", *options)
 
     result.assert_outcomes(passed=len(calls))
     text = str(result.stdout)
@@ -194,7 +196,7 @@ def test_each_kind_of_blocking_call_is_told_with_its_line(pytester: pytest.Pytes
     assert [title for title, text in zip(KINDS, found, strict=True) if not text] == []
     for kind, text in zip(KINDS.values(), found, strict=True):
         assert text.startswith(kind.named)
-        assert " s, and nothing else could run in the loop  (test_it.py:" in text
+        assert " s, and nothing else could run in the loop  (program.py:" in text
 
 
 def test_in_virtual_time_each_kind_is_told_however_short(pytester: pytest.Pytester) -> None:
@@ -204,7 +206,7 @@ def test_in_virtual_time_each_kind_is_told_however_short(pytester: pytest.Pytest
     assert [title for title, text in zip(KINDS, found, strict=True) if not text] == []
     for kind, text in zip(KINDS.values(), found, strict=True):
         assert kind.named_when_short in text
-        assert "  (test_it.py:" in text
+        assert "  (program.py:" in text
 
 
 def test_the_page_has_a_row_for_each_kind() -> None:
@@ -348,7 +350,12 @@ def test_in_virtual_time_what_does_not_block_is_not_told(pytester: pytest.Pytest
             os.fdopen(reading).close()
             os.close(writing)
             await asyncio.to_thread(os.stat, ".")
+            (tmp_path / "file").read_text()  # the test's own file may, and conftest.py
+            sqlite3.connect(":memory:").close()
+            prepare(tmp_path)
     """
+    body = "import conftest\nprepare = conftest.prepare\n" + dedent(body)
+    pytester.makeconftest("def prepare(folder):\n    (folder / 'other').write_text('x')\n")
     pytester.makepyfile(module_that_reads="open(__file__).close()\n")
     result = run(pytester, body, "--interleave", "--interleave-runs=3", "--interleave-strict")
     result.assert_outcomes(passed=1)
@@ -356,10 +363,7 @@ def test_in_virtual_time_what_does_not_block_is_not_told(pytester: pytest.Pytest
 
 def test_in_virtual_time_each_place_is_told_once_and_fails_where_it_is_told_to(pytester: pytest.Pytester) -> None:
     body = """
-        import pathlib
-
-        def read():
-            return pathlib.Path("x").exists()
+        from program import read
 
         async def test_short():
             read(), read()
@@ -372,11 +376,12 @@ def test_in_virtual_time_each_place_is_told_once_and_fails_where_it_is_told_to(p
         async def test_long():
             time.sleep(0.6)
     """
+    pytester.makepyfile(program='import pathlib\n\ndef read():\n    return pathlib.Path("x").exists()\n')
     result = run(pytester, body, "--interleave", "--interleave-runs=3", "--interleave-strict")
     result.assert_outcomes(failed=3)
     text = str(result.stdout).partition("= short test summary info =")[0]
     finding = """\
-blocked-loop: pathlib.Path("x").exists() blocks, and nothing else can run in the loop meanwhile  (test_it.py:100)
+blocked-loop: pathlib.Path("x").exists() blocks, and nothing else can run in the loop meanwhile  (program.py:4)
     return pathlib.Path("x").exists()
     in read
   Await an async call in its place, or run it in a thread: await asyncio.to_thread(...).

@@ -50,6 +50,7 @@ _PROCESSES = ("posix_spawn", "posix_spawnp", "system")
 _NAMES = ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex")
 _OF_SOCKETS = frozenset(("accept", "connect", "connect_ex", "recv", "recv_into", "recvfrom"))
 _OF_DATABASES = frozenset(("commit", "execute", "executemany", "executescript", "rollback"))
+_DATA = ("file", "database")
 _OF_OBJECTS = _OF_SOCKETS | _OF_DATABASES
 
 
@@ -59,6 +60,8 @@ class BlockingCall:
 
     spots: tuple[Spot, ...]
     seconds: float
+    #: Whether it only reads or writes a file or a database: short, and often what a test prepares or looks at.
+    is_of_data: bool
     #: How many of them lie within the innermost frame that may do that; all, if there is none.
     untrusted: int
 
@@ -107,8 +110,9 @@ class CallWatch:
             self._calls += 1
             if self._calls > _MOST_CALLS:
                 sys.setprofile(None)
-            if self._is_blocking(function, frame):
-                self._note(frame, 0.0)
+            kind = self._kind_of(function, frame)
+            if kind is not None:
+                self._note(frame, 0.0, kind)
             self._frame = frame
             self._switches = _count_switches()
             self._begun = time.monotonic()
@@ -119,13 +123,14 @@ class CallWatch:
             if self._has_waited(function, seconds):
                 self._note(frame, seconds)
 
-    def _is_blocking(self, function: Any, frame: FrameType) -> bool:
+    def _kind_of(self, function: Any, frame: FrameType) -> str | None:
         kind = self._functions.get(function)
-        if kind == "name":
-            return not _is_numeric(frame)
-        if kind is not None:
-            return frame.f_code is not os.fdopen.__code__  # of what is open already
-        return function.__name__ in _OF_OBJECTS and _is_blocking_method(function.__self__, function.__name__)
+        if kind is None:
+            name = function.__name__
+            return _kind_of_method(function.__self__, name) if name in _OF_OBJECTS else None
+        if kind == "name" and _is_numeric(frame):
+            return None
+        return None if frame.f_code is os.fdopen.__code__ else kind  # that is of what is open already
 
     def _has_waited(self, function: Any, seconds: float) -> bool:
         if function is time.sleep:
@@ -135,13 +140,14 @@ class CallWatch:
         waited = seconds - self._queue.seconds()
         return waited >= _LONG_WAIT_SECONDS and (0 < _count_switches() - self._switches <= waited / _UNBROKEN_SECONDS)
 
-    def _note(self, frame: FrameType, seconds: float) -> None:
+    def _note(self, frame: FrameType, seconds: float, kind: str = "") -> None:
         spots: list[Spot] = []
         untrusted: int | None = None
         outer: FrameType | None = frame
         while outer is not None:
             if outer.f_code in _plain.turns:
-                self.found.append(BlockingCall(tuple(spots), seconds, len(spots) if untrusted is None else untrusted))
+                may_be = len(spots) if untrusted is None else untrusted
+                self.found.append(BlockingCall(tuple(spots), seconds, kind in _DATA, may_be))
                 return
             if is_frame_of(outer, EXCUSED):
                 return
@@ -198,11 +204,13 @@ def _functions() -> dict[Any, str]:
     return found
 
 
-def _is_blocking_method(owner: Any, name: str) -> bool:
+def _kind_of_method(owner: Any, name: str) -> str | None:
     if name in _OF_SOCKETS:
-        return isinstance(owner, socket.SocketType) and owner.type == socket.SOCK_STREAM and owner.gettimeout() != 0
+        is_socket = isinstance(owner, socket.SocketType) and owner.type == socket.SOCK_STREAM
+        return "socket" if is_socket and owner.gettimeout() != 0 else None
     sqlite3: Any = sys.modules.get("sqlite3")
-    return sqlite3 is not None and isinstance(owner, sqlite3.Connection | sqlite3.Cursor)
+    is_database = sqlite3 is not None and isinstance(owner, sqlite3.Connection | sqlite3.Cursor)
+    return "database" if is_database else None
 
 
 def _is_numeric(frame: FrameType) -> bool:

@@ -1,13 +1,15 @@
 """Which calls of an explored test block: in virtual time any does, for it takes no time of the test's.
 
 One more run is made for that, in asyncio's own order. Told are calls whose innermost line outside of Python's library
-is the user's: what a package does in its own lines, it has to answer for itself, and it is told if it takes long.
+is the user's: what a package does in its own lines, it has to answer for itself, and it is told if it takes long. Files
+and databases that a test's own file or a conftest.py reads and writes are what the test prepares, or looks at.
 """
 
 from __future__ import annotations
 
 import asyncio
 import linecache
+import os
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -35,17 +37,19 @@ def find_blocking_calls(
         run()
     found: dict[str | None, Finding] = {}
     for call in sorted(watch.found, key=lambda call: -call.seconds):
-        finding = _finding(call)
+        finding = _finding(call, str(item.path))
         if finding is not None:
             found.setdefault(finding.where, finding)
     return list(found.values())
 
 
-def _finding(call: BlockingCall) -> Finding | None:
+def _finding(call: BlockingCall, path_of_test: str) -> Finding | None:
     rank = next((index for index, (code, _) in enumerate(call.spots) if distance(code.co_filename) < _PYTHON), None)
     if rank is None or rank >= call.untrusted or distance(call.spots[rank][0].co_filename) != _USER:
         return None
     code, _ = spot = call.spots[rank]
+    if call.is_of_data and (code.co_filename == path_of_test or os.path.basename(code.co_filename) == "conftest.py"):
+        return None
     line = line_of(spot)
     text = linecache.getline(code.co_filename, line).strip()
     what = call_at(spot) or text
