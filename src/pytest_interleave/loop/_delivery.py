@@ -23,15 +23,16 @@ class DeliveringLoop(PatientLoop):
         """Let outside events in: asyncio's way, or as the decider says."""
         ready = self._ready
         decider = self.decider
+        is_watching = self._is_watching()
         if ready and self._busy > BUSY_TURNS:
             self._creep()
         elif (
             decider is not None
-            and (threads.are_there(self.resting_threads) or self._outside.is_parent)
+            and (threads.are_there(self.resting_threads) or (is_watching and self._outside.is_parent))
             and (ready or self._has_letters())
         ):
             self._wait_at_choice()
-        arrived = self._poll() if self._inbox or self._is_watching() else []
+        arrived = self._poll() if is_watching or self._inbox else []
         jobs = self._collect_inbox() if self._inbox or self._jobs else []
         if not ready:
             self._rests += 1
