@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_interleave.loop.places import rank
+from pytest_interleave.origins import rank
 
 
 def _write(folder: Path, *names: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any, cast
 from pytest_interleave.loop._base import BaseLoop
 from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Job
-from pytest_interleave.loop.places import rank
 from pytest_interleave.loop.sleeps import classify
+from pytest_interleave.origins import rank
 from pytest_interleave.schedule import DEADLINE
 
 _NEVER = float("inf")

@@ -16,7 +16,8 @@ from typing import Any
 
 from pytest_interleave.loop import _waits
 from pytest_interleave.loop.frames import frames
-from pytest_interleave.loop.places import calling, rank
+from pytest_interleave.loop.places import calling
+from pytest_interleave.origins import rank
 from pytest_interleave.trace import Place
 
 _MAY_BE_FOREIGN = sys.version_info >= (3, 12)

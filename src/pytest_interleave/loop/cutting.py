@@ -47,7 +47,8 @@ from pytest_interleave.loop.interruption import (
     teller,
 )
 from pytest_interleave.loop.ownership import Ownership
-from pytest_interleave.loop.places import rank, standing
+from pytest_interleave.loop.places import standing
+from pytest_interleave.origins import rank
 from pytest_interleave.schedule import CUT, GONE, WAITING, WOKEN
 from pytest_interleave.trace import Place
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import PurePath
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 from pytest_interleave.loop.host import InContext
+from pytest_interleave.origins import PACKAGE
 
 _STEPPED = InContext.__await__.__code__
-_PACKAGE = str(PurePath(__file__).parent.parent)
 _ASYNCIO = str(PurePath(asyncio.__file__).parent)
 #: C objects between two coroutines that show neither: ``async for``, and ``return coroutine.__await__()``.
 _OPAQUE = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
@@ -57,9 +58,14 @@ def frames_from(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
             yield frame, frame.f_lineno
 
 
+def frames_of(coroutine: Any, most: int = 20) -> list[FrameType]:
+    """Return the frames of the suspended coroutine, outermost first, and no more than that."""
+    return [frame for frame, _ in islice(frames_from(coroutine), most)]
+
+
 def is_user_code(filename: str) -> bool:
     """Whether that file is neither asyncio's nor ours."""
-    return not filename.startswith((_ASYNCIO, _PACKAGE, "<frozen"))
+    return not filename.startswith((_ASYNCIO, PACKAGE, "<frozen"))
 
 
 def user_frame(task: asyncio.Task[Any]) -> tuple[FrameType, int] | None:

@@ -20,11 +20,12 @@ from typing import Any
 from pytest_interleave.detectors import deadlock
 from pytest_interleave.loop import _waits
 from pytest_interleave.loop.ownership import Ownership
-from pytest_interleave.loop.places import expression, own_frames, place, raising, rank, standing
+from pytest_interleave.loop.places import expression, own_frames, place, raising, standing
 from pytest_interleave.loop.requests import request_of
 from pytest_interleave.loop.snapshot import take
 from pytest_interleave.loop.tasks import ControlledTask
 from pytest_interleave.loop.unasked import UnaskedTasks
+from pytest_interleave.origins import rank
 from pytest_interleave.schedule import EventId
 from pytest_interleave.trace import (
     Drawn,

@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 import linecache
-import sys
-import sysconfig
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path, PurePath
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from pytest_interleave.loop.accesses import accesses
-from pytest_interleave.loop.frames import frames, is_user_code
+from pytest_interleave.loop.frames import frames
+from pytest_interleave.origins import rank
 from pytest_interleave.trace import Place
-
-_STDLIB = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
-_TYPED_IN = ("<stdin>", "<python-input", "<ipython-input", "<doctest")
-_INSTALLED = ("site-packages", "dist-packages")
-
-
-@cache
-def rank(filename: str) -> int:
-    """Return 2 for the user's own files, 1 for installed packages, 0 for the standard library and for us."""
-    if not is_user_code(filename) or (filename.startswith("<") and not filename.startswith(_TYPED_IN)):
-        return 0
-    if any(part in _INSTALLED for part in PurePath(filename).parts) or _is_in_target(Path(filename)):
-        return 1
-    if filename.startswith(_STDLIB) or filename.startswith("<frozen"):
-        return 0
-    return 2
-
-
-def _is_in_target(file: Path) -> bool:
-    """Whether an installer put the file where it is: ``pip install --target``, a layer of a container or a lambda."""
-    on_path = [folder for folder in file.parents if str(folder) in sys.path]
-    return any(file.relative_to(folder).parts[0] in _installed_in(folder) for folder in on_path)
-
-
-@cache
-def _installed_in(folder: Path) -> frozenset[str]:
-    """Return what installers put into the folder, by the first part of its path; the user's own may stand beside it."""
-    records = [record.read_text(errors="replace") for record in folder.glob("*.dist-info/RECORD")]
-    return frozenset(line.partition("/")[0].partition(",")[0] for text in records for line in text.splitlines())
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.loop._events import SLEEP_CALLBACK, Timer
 from pytest_interleave.loop.frames import is_user_code
-from pytest_interleave.loop.places import rank
+from pytest_interleave.origins import rank
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP
 
 if TYPE_CHECKING:

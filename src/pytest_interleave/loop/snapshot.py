@@ -12,8 +12,9 @@ from pytest_interleave.loop import _waits
 from pytest_interleave.loop.frames import frames
 from pytest_interleave.loop.names import Scope, name_objects
 from pytest_interleave.loop.ownership import Ownership
-from pytest_interleave.loop.places import rank, standing
+from pytest_interleave.loop.places import standing
 from pytest_interleave.loop.reachability import unreachable
+from pytest_interleave.origins import rank
 from pytest_interleave.trace import BlockedTask, Holder, Snapshot, Wait
 
 

@@ -14,6 +14,7 @@ import contextvars
 import errno
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net.names import address_of, as_address, is_local_address, is_local_name, name_of, plain
-from pytest_interleave.net.refusal import Past, user_place
+from pytest_interleave.net.refusal import Past
+from pytest_interleave.origins import lines_from
 
 if TYPE_CHECKING:
     from pytest_interleave.net.faults import Faults
@@ -171,7 +173,8 @@ def no_answer() -> socket.gaierror:
 
 
 def _refuse(target: str, past: Past | None = None) -> UndeclaredHost:
-    return _active[-1].refuse(target, user_place(), past)
+    place = next((line.where for line in lines_from(sys._getframe(1)) if line.rank == 2), "")
+    return _active[-1].refuse(target, place, past)
 
 
 def refuse_past(past: Past, name: Any, port: str | int | None) -> None:

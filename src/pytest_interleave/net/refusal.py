@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
-import sys
-import sysconfig
 from dataclasses import dataclass
-
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
 @dataclass(frozen=True)
@@ -64,14 +58,3 @@ class Refusal:
     def text(self) -> str:
         """What the client's error says."""
         return self.summary if self.past is None else f"{self.summary}. {self.advice}"
-
-
-def user_place() -> str:
-    """Return ``file:line`` of the innermost line on this stack that is the user's, or nothing."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if not path.startswith((*_LIBRARIES, _PACKAGE, "<")):
-            return f"{path}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""

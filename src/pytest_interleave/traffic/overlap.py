@@ -20,8 +20,9 @@ from typing import Any, Self
 
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.idling import looking, noting_sleeps, noting_tasks
-from pytest_interleave.loop.places import best, calling, rank
+from pytest_interleave.loop.places import best, calling
 from pytest_interleave.loop.virtual import clock_of
+from pytest_interleave.origins import rank
 from pytest_interleave.trace import Place
 from pytest_interleave.traffic import made
 from pytest_interleave.traffic.held import is_made_by_library, own_places, standing_of

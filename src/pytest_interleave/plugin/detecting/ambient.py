@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.plugin.detecting.places import PACKAGE, is_installed, is_library
+from pytest_interleave.origins import rank
 from pytest_interleave.plugin.marks import find_scope_node
 
 NAME = "leaked-context"
@@ -205,7 +205,7 @@ def _functions_of(module: ModuleType) -> Iterator[str]:
 
 def _is_of_user(module: ModuleType) -> bool:
     path = getattr(module, "__file__", None)
-    return path is not None and not is_library(path) and not is_installed(path) and not path.startswith(PACKAGE)
+    return path is not None and rank(path) == 2
 
 
 def _shares_fixtures_that_change(item: pytest.Item) -> bool:

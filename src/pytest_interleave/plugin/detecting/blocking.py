@@ -13,9 +13,9 @@ import pytest
 from pytest_interleave.detectors.findings import Finding, Level
 from pytest_interleave.loop.host import Host
 from pytest_interleave.loop.watchdog import LongStep, Spot, Watchdog
+from pytest_interleave.origins import PACKAGE, rank
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.options import DETECT_MARK
-from pytest_interleave.plugin.detecting.places import PACKAGE, is_installed, is_library
 
 BLOCKED_LOOP = "blocked-loop"
 _SHARE_OF_A_CALL = 0.8
@@ -71,18 +71,18 @@ def blocked_loop(step: LongStep, threshold_seconds: float) -> Finding:
     if not spots:  # a function in C that the loop called itself
         callback = getattr(step.handle, "_callback", step.handle)
         return Finding(BLOCKED_LOOP, _summary(step, f"callback {callback!r}"), advice=_advice(step, threshold_seconds))
-    rank = min(range(len(spots)), key=lambda index: (distance(spots[index][0].co_filename), index))
-    code, _ = spots[rank]
-    line = line_of(spots[rank])
+    nearest = max(range(len(spots)), key=lambda index: (rank(spots[index][0].co_filename), -index))
+    code, _ = spots[nearest]
+    line = line_of(spots[nearest])
     text = linecache.getline(code.co_filename, line).strip()
     # A loop was seen now here, now there: then it is the function's work, and not that of a call in it.
     is_one_call = step.spots[step.longest] > step.seconds * _SHARE_OF_A_CALL
-    call = (call_at(spots[rank]) or text) if is_one_call else code.co_qualname
+    call = (call_at(spots[nearest]) or text) if is_one_call else code.co_qualname
     details = [] if call == text else [text]
     if is_one_call:
         details.append(f"in {code.co_qualname}")
     deepest = spots[0]
-    if rank:
+    if nearest:
         details.append(f"which was at {deepest[0].co_filename}:{line_of(deepest)} in {deepest[0].co_name}")
     return Finding(
         BLOCKED_LOOP,
@@ -106,13 +106,6 @@ def _advice(step: LongStep, threshold_seconds: float) -> str:
 def _summary(step: LongStep, what: str) -> str:
     did = "computed" if step.computing_seconds > step.seconds / 2 else "waited"
     return f"{what} {did} for {step.seconds:.1f} s, and nothing else could run in the loop"
-
-
-def distance(path: str) -> int:
-    """Return how far from the user a file is: their own, a package they use, Python's or ours."""
-    if is_library(path) or path.startswith((PACKAGE, "<frozen")):
-        return 2
-    return 1 if is_installed(path) else 0
 
 
 def line_of(spot: Spot) -> int:

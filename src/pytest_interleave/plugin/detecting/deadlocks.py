@@ -14,10 +14,10 @@ from typing import Any
 
 from pytest_interleave.errors import Deadlocked
 from pytest_interleave.loop import _plain
+from pytest_interleave.loop.frames import frames_of
 from pytest_interleave.loop.host import Host, Interrupts
-from pytest_interleave.plugin.detecting.frames import frames_of
+from pytest_interleave.origins import is_of_python, rank
 from pytest_interleave.plugin.detecting.holders import holders_of
-from pytest_interleave.plugin.detecting.places import is_library, is_outside_of_python
 from pytest_interleave.plugin.detecting.takers import Takers, taker_of
 
 _UNSEEN = "which nobody who waits here is seen to hold: perhaps its holder ended without release()"
@@ -96,7 +96,7 @@ def describe_waits(
             lines += _describe_holders(frames, [other for other in tasks if other is not current], own, is_dead=is_dead)
         for frame in frames:
             path = frame.f_code.co_filename
-            if is_outside_of_python(path):
+            if rank(path):
                 text = linecache.getline(path, frame.f_lineno).strip()
                 lines.append(f"    at {path}:{frame.f_lineno} in {frame.f_code.co_name}: {text}")
     return lines
@@ -177,11 +177,11 @@ def _describe_wait(task: asyncio.Task[Any], own: asyncio.Task[Any] | None, *, is
     if is_dead:
         return "a future that nobody completes" if future is not None else "something unknown"
     innermost = frames[-1].f_code if frames else None
-    if innermost is not None and is_library(innermost.co_filename):
+    if innermost is not None and is_of_python(innermost.co_filename):
         return f"a future, in {innermost.co_qualname}"
     return "a future"
 
 
 def _primitive_of(frame: FrameType) -> object | None:
-    owner = frame.f_locals.get("self") if is_library(frame.f_code.co_filename) else None
+    owner = frame.f_locals.get("self") if is_of_python(frame.f_code.co_filename) else None
     return owner if isinstance(owner, _PRIMITIVES) else None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from pytest_interleave.plugin.detecting.frames import frames_of
+from pytest_interleave.loop.frames import frames_of
 
 _MISSING = object()
 

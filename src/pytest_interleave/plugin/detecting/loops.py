@@ -15,15 +15,15 @@ from weakref import WeakSet
 import pytest
 
 from pytest_interleave.detectors.findings import Finding
+from pytest_interleave.loop.frames import frames_of
 from pytest_interleave.loop.host import LEFT_RUNNING, Host, Interrupts
+from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.blocking import BlockedLoops
 from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe_waits, missed_wake_up
-from pytest_interleave.plugin.detecting.frames import frames_of
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.lost import lost_exception
 from pytest_interleave.plugin.detecting.open_ends import open_end
 from pytest_interleave.plugin.detecting.openings import Openings, left_unclosed, opening_of
-from pytest_interleave.plugin.detecting.places import is_outside_of_python
 from pytest_interleave.plugin.detecting.results import unawaited_result
 from pytest_interleave.plugin.detecting.swallowed import swallowed_cancellation
 from pytest_interleave.plugin.detecting.takers import forget_locks_of
@@ -212,7 +212,7 @@ def _leaked_task(task: asyncio.Task[Any], what: str) -> Finding:
     coroutine: Any = task.get_coro()
     name = getattr(coroutine, "__qualname__", repr(coroutine))
     frames = frames_of(coroutine)
-    own = [frame for frame in frames if is_outside_of_python(frame.f_code.co_filename)]
+    own = [frame for frame in frames if rank(frame.f_code.co_filename)]
     place = f"{own[-1].f_code.co_filename}:{own[-1].f_lineno}" if own else ""
     lines = [f"waits at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" for frame in own]
     missed = missed_wake_up(task)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.plugin.detecting.places import is_library, is_outside_of_python
+from pytest_interleave.origins import is_of_python, rank
 
 _ADVICE = "Await the task, or handle the exception in it."
 _ADVICE_FOR_CALLBACK = "Handle the exception where it arises: nobody waits for it who could."
@@ -23,7 +23,7 @@ def lost_exception(message: str, error: BaseException, context: dict[str, Any]) 
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         path = frame.f_code.co_filename
-        if not is_library(path):
+        if not is_of_python(path):
             place = f"{path}:{line}"
     return Finding(
         "lost-exception",
@@ -38,7 +38,7 @@ def _without_loop(found: TracebackType | None) -> TracebackType | None:
     """Leave out the first lines of a traceback, which are the loop's."""
     while found is not None and found.tb_next is not None:
         path = found.tb_frame.f_code.co_filename
-        if is_outside_of_python(path):
+        if rank(path):
             break
         found = found.tb_next
     return found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.plugin.detecting.places import is_library, is_outside_of_python
+from pytest_interleave.origins import is_of_python, lines_from
 
 if TYPE_CHECKING:
     from pytest_interleave.plugin.detecting.hooks import DetectingHooks
@@ -86,8 +86,9 @@ class NeverAwaited:
         code = coroutine.cr_code
         path, line, function = (coroutine.cr_origin or [(code.co_filename, code.co_firstlineno, "")])[0]
         owner = self._owner(path, line) if function else None if self.is_collecting else findings.item
-        if is_library(path) and not self.is_collecting:  # AsyncMock: the caller is here still
-            path, line, function = _find_caller() or (path, line, function)
+        if is_of_python(path) and not self.is_collecting:  # AsyncMock: the caller is here still
+            caller = next(lines_from(sys._getframe()), None)
+            path, line, function = caller[:3] if caller is not None else (path, line, function)
         finding = Finding(
             "never-awaited",
             f"coroutine '{coroutine.__qualname__}' was never awaited",
@@ -128,14 +129,3 @@ def _is_in(item: pytest.Item, path: str, line: int) -> bool:
         return False
     last = max((number for _, _, number in code.co_lines() if number is not None), default=0)
     return bool(line <= last)
-
-
-def _find_caller() -> tuple[str, int, str] | None:
-    """Return the innermost line that is nobody's but the user's."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if is_outside_of_python(path):
-            return path, frame.f_lineno, frame.f_code.co_name
-        frame = frame.f_back  # type: ignore[assignment]
-    return None

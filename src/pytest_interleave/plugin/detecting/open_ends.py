@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.loop import _plain
-from pytest_interleave.plugin.detecting.places import is_library
+from pytest_interleave.origins import is_of_python
 
 _NAME = "left-open"
 #: How deep a handler lies in the closures of those who take it: start_server's factory holds it itself.
@@ -89,4 +89,4 @@ def _find_code(of: Any, depth: int) -> CodeType | None:
 
 
 def _own(code: CodeType) -> CodeType | None:
-    return None if is_library(code.co_filename) else code
+    return None if is_of_python(code.co_filename) else code

@@ -19,7 +19,7 @@ from weakref import ref
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import Host
-from pytest_interleave.plugin.detecting.places import is_installed, is_library, is_outside_of_python
+from pytest_interleave.origins import is_of_python, lines_from
 
 _EXECUTORS = (
     ("concurrent.futures.thread", "ThreadPoolExecutor"),
@@ -131,7 +131,7 @@ def _is_kept_by_module(made: object) -> bool:
     """
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if isinstance(module, ModuleType) and path is not None and not is_library(path):
+        if isinstance(module, ModuleType) and path is not None and not is_of_python(path):
             for value in list(vars(module).values()):
                 if value is made or (not isinstance(value, _NOT_KEEPING) and _is_kept_by(value, made)):
                     return True
@@ -158,7 +158,9 @@ def _noting(make: Any, kind: str) -> Any:
         make(self, *args, **kwargs)
         host = Host.running[-1] if Host.running else None
         if host is not None and host.watcher is not None and _plain.get_running_loop_or_none() is host.loop:
-            where, function = _site()
+            # The innermost line of the user's, or else of a package's.
+            line = max(lines_from(sys._getframe(1)), key=lambda line: line.rank, default=None)
+            where, function = (None, "") if line is None else (line.where, line.function)
             Host.opened[id(self)] = Opening(kind, host.loop, where, function, ref(self))
 
     return __init__
@@ -171,18 +173,3 @@ def _forgetting(shutdown: Any) -> Any:
         return shutdown(self, *args, **kwargs)
 
     return wrapper
-
-
-def _site() -> tuple[str | None, str]:
-    """Return the innermost line that is the user's, or else a package's, and the function it is in."""
-    frame = sys._getframe(2)
-    found: tuple[str | None, str] = (None, "")
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if is_outside_of_python(path):
-            here = f"{path}:{frame.f_lineno}", frame.f_code.co_qualname
-            if not is_installed(path):
-                return here
-            found = found if found[0] is not None else here
-        frame = frame.f_back  # type: ignore[assignment]
-    return found

@@ -12,7 +12,7 @@ import sys
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from pytest_interleave.plugin.detecting.places import is_library
+from pytest_interleave.origins import is_of_python
 
 if TYPE_CHECKING:
     from pytest_interleave.plugin.detecting.never_awaited import NeverAwaited
@@ -36,7 +36,7 @@ def tell_of_remains(never_awaited: NeverAwaited) -> None:
         if id(coroutine) in of_tasks or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
             continue
         origin = coroutine.cr_origin
-        if origin and not is_library(origin[0][0]) and never_awaited.tell_of_kept(coroutine):
+        if origin and not is_of_python(origin[0][0]) and never_awaited.tell_of_kept(coroutine):
             coroutine.close()
 
 

@@ -10,9 +10,9 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.detectors.findings import Finding
+from pytest_interleave.loop.frames import frames_of
+from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.blocking import line_of
-from pytest_interleave.plugin.detecting.frames import frames_of
-from pytest_interleave.plugin.detecting.places import is_outside_of_python
 
 if TYPE_CHECKING:
     from pytest_interleave.loop.swallowing import Stand
@@ -26,8 +26,8 @@ def swallowed_cancellation(task: asyncio.Task[Any], *, is_own: bool, cancelled_a
     from pytest_interleave.loop.swallowing import is_cleaning_up
 
     now = [(frame.f_code, frame.f_lasti) for frame in frames_of(task.get_coro())]
-    before = [_Place(line_of(spot), spot[0]) for spot in cancelled_at if is_outside_of_python(spot[0].co_filename)]
-    after = [_Place(line_of(spot), spot[0]) for spot in now if is_outside_of_python(spot[0].co_filename)]
+    before = [_Place(line_of(spot), spot[0]) for spot in cancelled_at if rank(spot[0].co_filename)]
+    after = [_Place(line_of(spot), spot[0]) for spot in now if rank(spot[0].co_filename)]
     coroutine: Any = task.get_coro()
     name = getattr(coroutine, "__qualname__", repr(coroutine))
     who = f"task {task.get_name()!r} ({name})"

@@ -17,8 +17,8 @@ from weakref import ref
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.loop.host import Host
+from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.blocking import line_of
-from pytest_interleave.plugin.detecting.places import is_outside_of_python
 
 _NOTE = "_taken_last"
 _KINDS = (asyncio.Lock, asyncio.Semaphore)
@@ -99,7 +99,7 @@ def taker_of(lock: object) -> Taker | None:
     if note is None:
         return None
     name, code, instruction = note
-    if not is_outside_of_python(code.co_filename):
+    if not rank(code.co_filename):
         return None
     return Taker(name, code.co_filename, line_of((code, instruction)))
 

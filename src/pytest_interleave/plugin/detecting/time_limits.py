@@ -18,8 +18,8 @@ from pytest_interleave.errors import TimedOut
 from pytest_interleave.loop import _plain, own
 from pytest_interleave.loop.frames import DEBUGGERS, is_frame_of
 from pytest_interleave.loop.host import Host
+from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.deadlocks import describe_waits
-from pytest_interleave.plugin.detecting.places import PACKAGE, is_installed, is_library
 from pytest_interleave.plugin.exploring.options import MARK, limit_of_mark
 
 NAME = "interleave-time-limits"
@@ -119,7 +119,7 @@ def _stack(frame: FrameType | None) -> list[str]:
     lines = []
     while frame is not None:
         path = frame.f_code.co_filename
-        if not is_library(path) and not is_installed(path) and not path.startswith(PACKAGE):
+        if rank(path) == 2:
             lines.append(f"    at {path}:{frame.f_lineno} in {frame.f_code.co_name}")
         frame = frame.f_back
     return lines[::-1]

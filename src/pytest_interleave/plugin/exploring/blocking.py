@@ -16,11 +16,12 @@ import pytest
 
 from pytest_interleave.detectors.findings import Finding, Level
 from pytest_interleave.loop.blocking_calls import BlockingCall, CallWatch
-from pytest_interleave.plugin.detecting.blocking import BLOCKED_LOOP, call_at, distance, line_of
+from pytest_interleave.origins import rank
+from pytest_interleave.plugin.detecting.blocking import BLOCKED_LOOP, call_at, line_of
 from pytest_interleave.plugin.detecting.hooks import hooks_of
 from pytest_interleave.plugin.detecting.options import named_level
 
-_USER, _PYTHON = 0, 2
+_USER = 2
 _WORTH_TELLING_SECONDS = 0.02
 _ADVICE = "Await an async call in its place, or run it in a thread: await asyncio.to_thread(...)."
 
@@ -44,10 +45,10 @@ def find_blocking_calls(
 
 
 def _finding(call: BlockingCall, path_of_test: str) -> Finding | None:
-    rank = next((index for index, (code, _) in enumerate(call.spots) if distance(code.co_filename) < _PYTHON), None)
-    if rank is None or rank >= call.untrusted or distance(call.spots[rank][0].co_filename) != _USER:
+    found = next((index for index, (code, _) in enumerate(call.spots) if rank(code.co_filename)), None)
+    if found is None or found >= call.untrusted or rank(call.spots[found][0].co_filename) != _USER:
         return None
-    code, _ = spot = call.spots[rank]
+    code, _ = spot = call.spots[found]
     if call.is_of_data and (code.co_filename == path_of_test or os.path.basename(code.co_filename) == "conftest.py"):
         return None
     line = line_of(spot)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_interleave.loop.requests import request_of
-from pytest_interleave.plugin.detecting.places import is_installed, is_library
+from pytest_interleave.origins import rank
 
 #: Where a server logs what a handler raised, by the package it is of.
 _LOGGERS = {"aiohttp": "aiohttp.server", "uvicorn": "uvicorn.error"}
@@ -75,7 +75,7 @@ class HandlerFailures:
     def _place_of(self, error: BaseException) -> str:
         for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
             path = frame.f_code.co_filename
-            if not is_library(path) and not is_installed(path):
+            if rank(path) == 2:
                 shown = Path(path).relative_to(self._root) if Path(path).is_relative_to(self._root) else path
                 return f"  ({shown}:{line} in {frame.f_code.co_qualname})"
         return ""
