@@ -391,12 +391,20 @@ def test_a_deadline_far_off_is_not_reached_by_the_tests_own_short_sleeps(explore
 
         async def test_only_the_last_value_counts():
             values = []
-            debounce = Debounce(values.append, 0.1)
+            debounce = Debounce(values.append, 0.03)
             for value in range(5):
                 debounce(value)
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.5)
             assert values == [4]
+
+        async def test_what_lives_for_three_seconds_is_there_after_one():
+            sessions = {"ada": 1}
+            asyncio.get_running_loop().call_later(3, sessions.pop, "ada")
+            await asyncio.sleep(1)
+            assert sessions == {"ada": 1}
+            await asyncio.sleep(3)
+            assert sessions == {}
 
         async def test_the_inner_timeout_is_the_one():
             events = []
@@ -430,7 +438,7 @@ def test_a_deadline_far_off_is_not_reached_by_the_tests_own_short_sleeps(explore
         """,
     )
 
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
 
 
 def test_a_deadline_near_the_tests_own_sleep_is_reached_with_it(explore: Any) -> None:
@@ -441,7 +449,7 @@ def test_a_deadline_near_the_tests_own_sleep_is_reached_with_it(explore: Any) ->
 
             async def take():
                 try:
-                    async with asyncio.timeout(0.5):
+                    async with asyncio.timeout(0.3):
                         return await queue.get()
                 except TimeoutError:
                     return None
@@ -455,7 +463,7 @@ def test_a_deadline_near_the_tests_own_sleep_is_reached_with_it(explore: Any) ->
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["Fails if the timeout of 0.5 s (test_it.py:*) fires in the same loop iteration in which*"]
+        ["Fails if the timeout of 0.3 s (test_it.py:*) fires in the same loop iteration in which*"]
     )
 
 

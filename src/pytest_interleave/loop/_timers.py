@@ -21,7 +21,7 @@ _MOST_LATE_SECONDS = 10.0
 _GUARD_SECONDS = 5.0 - 1e-6  # sums of floats
 _OWN_GUARD_SECONDS = 10.0 - 1e-6
 #: Where the test's own sleeps alone take time, they take no more than this many times as long as they say.
-_MOST_STRETCH = 5
+_MOST_STRETCH = 2
 
 
 class TimerLoop(SchedulingLoop):
