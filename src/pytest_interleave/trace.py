@@ -165,7 +165,8 @@ class OutsideEvent:
 
     index: int
     event: EventId
-    #: ``sleep``, ``timeout``, ``timer``, ``data``, ``connection``, ``writable``, ``thread`` or ``cancellation``.
+    #: ``sleep``, ``outside`` (the time that a network or a mock takes), ``timeout``, ``timer``, ``data``,
+    #: ``connection``, ``writable``, ``thread`` or ``cancellation``.
     what: str
     time: float
     turn: int
@@ -186,6 +187,8 @@ class Drawn:
     what: str
     value: str
     place: Place | None = None
+    #: What it means, where "gives" and the value do not say it.
+    verb: str = ""
 
 
 @dataclass(frozen=True, slots=True)

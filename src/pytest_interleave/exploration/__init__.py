@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.trial import VIRTUAL_CLOCKS, try_on_plain_loop
+from pytest_interleave.loop.doubles import Doubles
 from pytest_interleave.settings import MODES
 
 __all__ = ["Exploration", "Failure", "explain", "explore"]
@@ -26,35 +28,38 @@ def explore(
     seed: int | None = None,
     mode: str = "realistic",
     clocks: bool | datetime = False,
+    mocks: bool = False,
     on_plain_loop: bool = True,
 ) -> Exploration:
     """Run an async function under many schedules, in virtual time, and say whether one of them fails.
 
     The function is called anew for each run and must make all that it uses. ``runs`` and ``seconds`` (real) bound the
     search, whichever ends first; the same ``seed`` makes the same search. See ``MODES`` for ``mode``. With ``clocks``
-    Python's clocks follow virtual time, each run from the same instant: the one given, or the next second.
+    Python's clocks follow virtual time, each run from the same instant: the one given, or the next second. With
+    ``mocks`` each ``AsyncMock`` that is awaited may take time.
     A failure is tried on asyncio's own loop as well, in real time, unless ``on_plain_loop`` is false.
     """
     if mode not in MODES:
         raise ValueError(f"{mode!r} is not a mode; there are {', '.join(MODES)}")
     start = None if clocks is False else next_second() if clocks is True else read_instant(clocks)
     execution = Execution(function, stretch=mode != "stock", limits=Limits(), clocks_start=start)
+    seed = secrets.randbits(32) if seed is None else seed
     try:
-        seed = secrets.randbits(32) if seed is None else seed
-        exploration = Search(
-            execution,
-            seed=seed,
-            mode=mode,
-            budget=Budget(runs, seconds),
-            in_real_time=execution.in_real_time,
-            unstretched=execution.unstretched,
-            with_clocks=execution.with_clocks if start is None else None,
-        ).run()
-        for failure in (*exploration.failures, *exploration.notes):
-            failure.explanation = explain(execution, failure, exploration)
-            if on_plain_loop:
-                reason = "" if start is None else VIRTUAL_CLOCKS
-                failure.tried = try_on_plain_loop(execution.on_loop, failure, reason=reason)
+        with Doubles(may_be_late=True).watched() if mocks else nullcontext():
+            exploration = Search(
+                execution,
+                seed=seed,
+                mode=mode,
+                budget=Budget(runs, seconds),
+                in_real_time=execution.in_real_time,
+                unstretched=execution.unstretched,
+                with_clocks=execution.with_clocks if start is None else None,
+            ).run()
+            for failure in (*exploration.failures, *exploration.notes):
+                failure.explanation = explain(execution, failure, exploration)
+                if on_plain_loop:
+                    reason = "" if start is None else VIRTUAL_CLOCKS
+                    failure.tried = try_on_plain_loop(execution.on_loop, failure, reason=reason)
         return exploration
     finally:
         execution.close()

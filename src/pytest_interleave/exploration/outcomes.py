@@ -104,6 +104,8 @@ class Exploration:
     #: Where a task could be cancelled (``--interleave-cancel``), and at how many of these it was tried.
     cuts: int = 0
     cuts_tried: int = 0
+    #: How often an ``AsyncMock`` was awaited that could not take time.
+    mocks_at_once: int = 0
     steps: int = 0
     seconds: float = 0.0
     baseline: RunResult | None = None

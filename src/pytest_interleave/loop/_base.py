@@ -103,6 +103,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.suspensions: dict[tuple[int, str], int] = {}
         self.strikes: dict[int, Any] = {}
         self.stretch = False
+        #: Whether mocks may answer late, where that is wanted.
+        self.may_mocks_lag = False
         #: A watchdog wants to know when a turn begins.
         self.is_watched = False
         self.step_limit = sys.maxsize

@@ -77,6 +77,7 @@ class DelayedLoop(ControlledLoop):
         super().__init__(selector)
         self._wake_up = self._watches[self._self_pipe_fd, "read"].handle
         trace = self.begin(decider, script=None, stretch=False, limits=limits)
+        self.may_mocks_lag = True
         if decider is not None and hasattr(decider, "attach"):
             decider.attach(trace)
         self._names = Reader(trace)

@@ -44,7 +44,7 @@ class ControlledLoop(TurnLoop):
         self.decider = decider
         self.is_in_real_time = False
         self.script = script
-        self.stretch = stretch
+        self.stretch = self.may_mocks_lag = stretch
         self.step_limit = limits.steps
         self.time_limit = self.time() + limits.virtual_seconds
         self.real_limit = perf_counter() + limits.real_seconds

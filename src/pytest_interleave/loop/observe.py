@@ -20,13 +20,13 @@ from typing import Any
 from pytest_interleave.detectors import deadlock
 from pytest_interleave.loop import _waits
 from pytest_interleave.loop.ownership import Ownership
-from pytest_interleave.loop.places import expression, own_frames, place, raising, standing
+from pytest_interleave.loop.places import calling, expression, own_frames, place, raising, standing
 from pytest_interleave.loop.requests import request_of
 from pytest_interleave.loop.snapshot import take
 from pytest_interleave.loop.tasks import ControlledTask
 from pytest_interleave.loop.unasked import UnaskedTasks
 from pytest_interleave.origins import rank
-from pytest_interleave.schedule import EventId
+from pytest_interleave.schedule import CODE_SLEEP, EventId
 from pytest_interleave.trace import (
     Drawn,
     Draws,
@@ -213,14 +213,23 @@ class Observer:
         where = place(code, frame.f_lineno)
         self._note_drawn(expression(code, frame.f_lasti) or where.text, value, where)
 
+    def drew_time(self, frame: FrameType, *, is_late: bool) -> None:
+        """Note whether a mock that the code in ``frame`` awaits takes time."""
+        where = calling(frame)
+        verb = "takes time" if is_late else "answers at once"
+        if where is None:  # it is a task's own
+            self._note_drawn("an AsyncMock", verb, None)
+        else:
+            self._note_drawn(where.awaited or where.text, "late" if is_late else "", where, verb)
+
     def drew_of_network(self, subject: str, value: str) -> None:
         """Note what goes wrong between a client and a named host, as was drawn just now."""
         self._note_drawn(subject, value, None)
 
-    def _note_drawn(self, what: str, value: str, where: Place | None) -> None:
+    def _note_drawn(self, what: str, value: str, where: Place | None, verb: str = "") -> None:
         run = self._run
         if run is not None:
-            run.drawn.append(Drawn(len(run.trace.entries) - 1, run.draws.next(), what, value, where))
+            run.drawn.append(Drawn(len(run.trace.entries) - 1, run.draws.next(), what, value, where, verb))
 
     def struck(self, index: int, queued: int) -> None:
         """Note that a cancellation, the entry ``index``, put there all that is in the queue behind ``queued``."""
@@ -336,7 +345,10 @@ class Observer:
             callback = _waits.callback_of(timer)
             what = _waits.purpose(callback)
             where = _timer_place(timer, stopped)
-            run.timers[event] = _Started(timer.when() - now, what if what in ("sleep", "timeout") else "timer", where)
+            if what == "sleep" and timer.place is None and timer.stands_for == CODE_SLEEP:
+                what = "outside"
+            known = what in ("sleep", "outside", "timeout")
+            run.timers[event] = _Started(timer.when() - now, what if known else "timer", where)
 
 
 def _timer_place(timer: Any, stopped: Place | None) -> Place | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pytest_interleave.loop._base import BaseLoop
 
 _LIBRARIES = ("asyncio", "anyio")
+#: What sleeps in these of our own modules stand for outside work: bytes that are under way, the late answer of a mock.
+_OUTSIDE = ("pytest_interleave.net.", "pytest_interleave.loop.doubles")
 #: A deadline so far off, for which no code of the user's waits, is a library's for itself, as a server's for idle
 #: connections (uvicorn and hypercorn: 5 s). That a request may be as late as that is no news about the test.
 _IDLE_SECONDS = 5.0 - 1e-6  # sums of floats
@@ -26,8 +28,8 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
         frame = frame.f_back
     if frame is None or frame.f_globals.get("__name__", "").startswith("pytest_interleave."):
         timer.place = None
-        if frame is not None and frame.f_globals.get("__name__", "").startswith("pytest_interleave.net."):
-            timer.stands_for = CODE_SLEEP  # bytes that are under way
+        if frame is not None and frame.f_globals.get("__name__", "").startswith(_OUTSIDE):
+            timer.stands_for = CODE_SLEEP
             return
         # A task that is nothing but a sleep.
         timer.stands_for = DEADLINE if callback is not SLEEP_CALLBACK else NESTED_SLEEP

@@ -166,8 +166,21 @@ def _drawn(event: EventId, failing: Reading) -> Order:
         return Order(event, Phrase(drawn.what, drawn.value), "alone", None, (drawn.index,))
     step = failing.steps.get(drawn.index)
     where = _where(drawn.place, None if step is None else step.task, failing)
-    phrase = Phrase(f"`{cut(drawn.what, _CODE_WIDTH)}`{where}", f"gives `{cut(drawn.value, _CODE_WIDTH)}`")
-    return Order(event, phrase, "alone", None, (drawn.index,))
+    verb = drawn.verb or f"gives `{cut(drawn.value, _CODE_WIDTH)}`"
+    phrase = Phrase(f"`{cut(drawn.what, _CODE_WIDTH)}`{where}", verb)
+    meanwhile = _at_work_until_it_goes_on(step, failing) if drawn.verb and step is not None else ()
+    return Order(event, phrase, "alone", None, (drawn.index,), tasks=meanwhile)
+
+
+def _at_work_until_it_goes_on(step: ObservedStep, failing: Reading) -> tuple[int, ...]:
+    """Return the tasks that the task of that step let past."""
+    found: dict[int, None] = {}
+    for other in failing.seen.steps:
+        if other.index > step.index and other.task is not None:
+            if other.task == step.task:
+                break
+            found[other.task] = None
+    return tuple(found)
 
 
 def _awaiting(place: Place) -> str:

@@ -192,6 +192,7 @@ def _event_text(event: OutsideEvent, mark: str, reading: Reading) -> str:
     length = "" if event.seconds is None else f" of {seconds(event.seconds)}"
     text = {
         "sleep": f"sleep{length} ends",
+        "outside": f"outside work{length} ends",
         "timeout": f"timeout{length} fires",
         "timer": f"timer{length} fires",
         "thread": "the thread answers",
@@ -205,7 +206,7 @@ def _values(reading: Reading, index: int) -> dict[tuple[str, int], str]:
     """Return what was drawn in that step, by the line that drew it."""
     found: dict[tuple[str, int], str] = {}
     for drawn in reading.draws.values():
-        if drawn.index == index and drawn.place is not None:
+        if drawn.index == index and drawn.place is not None and drawn.value:
             line = drawn.place.file, drawn.place.line
             value = cut(drawn.value, _VALUE_WIDTH)
             found[line] = f"{found[line]}, {value}" if line in found else value

@@ -129,6 +129,10 @@ def render_note(failure: Failure, exploration: Exploration, *, replay_command: s
 _VARIES = "a thread or another process was faster or slower when a run was repeated: a replay may differ, too"
 
 
+#: Said of tests that leave nothing to choose.
+MOCKS_AT_ONCE = "AsyncMocks answer at once, --interleave-mocks lets them take time"
+
+
 def render_summary_line(exploration: Exploration) -> str:
     """Return what was explored, in a line."""
     line = _line_with_cuts(exploration)
@@ -163,9 +167,11 @@ def _summary_line(exploration: Exploration) -> str:
         return f"{runs}: inconclusive" + (f", since {done.reason}" if done.reason else "")
     if done.nothing_to_choose:
         suspensions = _suspensions(done)
-        if not suspensions:
+        if not suspensions and not done.mocks_at_once:
             return "nothing to explore: 0 suspension points (do its mocks yield?)"
-        return f"nothing to explore: {_count(suspensions, 'suspension point')}, none that could end in another order"
+        line = f"nothing to explore: {_count(suspensions, 'suspension point')}"
+        line += ", none that could end in another order" if suspensions else ""
+        return f"{line}; its {MOCKS_AT_ONCE}" if done.mocks_at_once else line
     if done.suspensions:
         tried = f"{runs}, {_tried(done)}"
         if done.verdict == "exhausted":

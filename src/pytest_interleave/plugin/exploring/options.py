@@ -18,10 +18,10 @@ ORDER_ONLY = ("note", "fail", "off")
 #: Runs and seconds for each test, whichever ends first.
 PROFILES = {"default": (200, 1.0), "night": (10_000, 30.0)}
 MARK_LINE = (
-    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, clocks, faults, limit, timeout): explore "
-    "this test under many schedules, with or without --interleave; interleave(False) leaves it out"
+    "interleave(enabled=True, *, runs, time, seed, mode, order_only, cancel, mocks, clocks, faults, limit, timeout): "
+    "explore this test under many schedules, with or without --interleave; interleave(False) leaves it out"
 )
-_OPTION_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel", "limit")
+_OPTION_KEYS = ("runs", "time", "seed", "mode", "order_only", "cancel", "mocks", "limit")
 _MARK_KEYS = (*_OPTION_KEYS, "faults")
 MARK = "interleave"
 #: The mark of pytest-timeout, which is taken where that is not installed.
@@ -40,6 +40,8 @@ class ExploreSettings:
     order_only: str
     #: Whether to cancel each task, and the test, at each of its suspensions.
     cancel: bool = False
+    #: Whether an ``AsyncMock`` that is awaited may take time.
+    mocks: bool = False
     #: How much virtual time one run may take; None: an hour, or what the test may take in a plain run.
     virtual_seconds: float | None = None
     #: Which faults of the network the search may choose, beside those that the test names itself.
@@ -73,6 +75,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="explore, and cancel each task, or the whole test, at each await: nothing may be left behind",
     )
     group.addoption(
+        "--interleave-mocks",
+        action="store_true",
+        default=None,
+        help="let each AsyncMock that is awaited take time, as a choice of the search",
+    )
+    group.addoption(
         "--interleave-limit", metavar="S", default=None, help="a run may take S virtual seconds (default 3600)"
     )
     group.addoption(
@@ -91,6 +99,7 @@ def add_options(parser: pytest.Parser) -> None:
         ("interleave_limit", "as --interleave-limit"),
         ("interleave_timeout", "as --interleave-timeout"),
         ("interleave_cancel", "true: as --interleave-cancel, in tests that are explored"),
+        ("interleave_mocks", "true: as --interleave-mocks"),
     ):
         parser.addini(name, help=text, type="string", default=None)
 
@@ -201,7 +210,7 @@ def _with(settings: ExploreSettings, given: dict[str, Any], name: Any) -> Explor
         if key in ("runs", "seed"):
             number = _number(value, int, name(key), "a whole number", least=1 if key == "runs" else 0)
             changes[key] = number
-        elif key == "cancel":
+        elif key in ("cancel", "mocks"):
             changes[key] = _flag(value, name(key))
         elif key == "faults":
             changes[key] = _kinds_of_faults(value)

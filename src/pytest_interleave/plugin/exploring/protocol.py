@@ -25,6 +25,7 @@ from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.token import test_number
 from pytest_interleave.exploration.trial import VIRTUAL_CLOCKS, try_on_plain_loop
 from pytest_interleave.loop.controlled import ControlledLoop
+from pytest_interleave.loop.doubles import Doubles
 from pytest_interleave.loop.threads import ending_with_the_process, running_threads
 from pytest_interleave.plugin.clock_options import KEY, clocks_of, session_start
 from pytest_interleave.plugin.detecting.hooks import report_finding
@@ -161,6 +162,8 @@ class Explorer:
             hosting = hosting_of(item.config)
             stack.enter_context(hosting.use_factory(self.pool.factory))
             stack.enter_context(controlled_anyio(item, self.pool))
+            doubles = Doubles(may_be_late=settings.mocks)
+            stack.enter_context(doubles.watched())
             execution = ItemExecution(
                 item, self.pool, stretch=settings.mode != "stock", limits=_limits_of(item, settings)
             )
@@ -171,6 +174,7 @@ class Explorer:
                 return
             self.pool.use(None)
             explored = self._explore_in_silence(item, execution, settings)
+            explored.exploration.mocks_at_once = 0 if settings.mocks else doubles.asked
             self.reporter.begin(item, explored, settings)
             if explored.failure is not None and not explored.failure.is_own_order:
                 stack.enter_context(fixed_examples(item))  # else Hypothesis may do all it does in asyncio's own order

@@ -25,7 +25,7 @@ from pytest_interleave.plugin.detecting.hooks import findings_of
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.options import ExploreSettings
 from pytest_interleave.plugin.failures import text_at
-from pytest_interleave.report.text import render_failure, render_note, render_summary_line, sentence_of
+from pytest_interleave.report.text import MOCKS_AT_ONCE, render_failure, render_note, render_summary_line, sentence_of
 
 if TYPE_CHECKING:
     from pytest_interleave.plugin.exploring.explored import Explored
@@ -106,6 +106,7 @@ class Reporter:
                 explored.reason or explored.replayed or done.reason or not done.nothing_to_choose or failure
             ),
             "is_skipped": bool(explored.reason),
+            "has_mocks_at_once": done.mocks_at_once > 0,
             "text": "",
             "note": "",
         }
@@ -311,6 +312,8 @@ def _replay_command(item: pytest.Item, token: str) -> str:
     start = clocks_of(item)
     if start is not None:
         options += ["-o", f"{CLOCKS_KEY}={write_instant(start)}"]
+    if config.getoption("interleave_mocks"):
+        options.append("--interleave-mocks")
     mode = config.getoption("asyncio_mode", None)
     if mode:
         options.append(f"--asyncio-mode={mode}")
@@ -334,6 +337,9 @@ def _total(records: list[dict[str, Any]]) -> str:
     ]
     if quiet:
         parts.append(f"{quiet} had nothing to explore")
+        mocked = sum(not (each["is_explored"] or each["is_skipped"]) and each["has_mocks_at_once"] for each in records)
+        if mocked:
+            parts[-1] += f" ({'their' if mocked == quiet else f'{mocked} of them: their'} {MOCKS_AT_ONCE})"
     if left_out:
         parts.append(f"{left_out} not explored")
     return "; ".join(parts)
