@@ -142,6 +142,11 @@ PROBES: tuple[Probe, ...] = (
         "    async with lock:\n        pass\n",
     ),
     _wrong(
+        "… that nobody asks for afterwards",
+        "async def take(lock):\n    await lock.acquire()\n\n"
+        "async def test_it():\n    lock = asyncio.Lock()\n    await asyncio.create_task(take(lock))\n",
+    ),
+    _wrong(
         "a signal that comes before its waiter",
         "async def test_it():\n    condition = asyncio.Condition()\n"
         "    async with condition:\n        condition.notify_all()\n"
@@ -238,6 +243,14 @@ PROBES: tuple[Probe, ...] = (
         "        await asyncio.sleep(0.1)\n        kept.append('clean')\n\n"
         "async def test_it(cleaned):\n    task = asyncio.create_task(works())\n    await asyncio.sleep(0)\n"
         "    task.cancel()\n    await asyncio.wait([task])\n",
+    ),
+    _right(
+        "an error that the loop's handler is told, and the test gets",
+        "def tell(task):\n"
+        "    context = {'message': 'a job failed', 'exception': task.exception()}\n"
+        "    asyncio.get_running_loop().call_exception_handler(context)\n\n"
+        "async def test_it():\n    job = asyncio.create_task(fails())\n    job.add_done_callback(tell)\n"
+        "    await asyncio.sleep(0.01)\n    with pytest.raises(LookupError):\n        await job\n",
     ),
     _right(
         "a lock taken and given back without `async with`",
