@@ -2,8 +2,12 @@
 
 import asyncio
 import os
+import selectors
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,9 @@ import pytest
 import pytest_interleave
 from parity.loops import on_asyncio
 from parity.outcomes import PROGRAMS, failing_group, outcomes
+from pytest_interleave.exploration.execution import Limits
+from pytest_interleave.loop.controlled import ControlledLoop
+from pytest_interleave.schedule import Fifo
 
 SOURCES = Path(pytest_interleave.__file__).parent.parent
 SCRIPT = Path(__file__).with_name("outcomes.py")
@@ -60,3 +67,49 @@ def test_tasks_hash_by_their_number():
     first, second, third = on_controlled(program)
 
     assert (second - first, third - second) == (1, 1)
+
+
+class HeldBack(selectors.DefaultSelector):
+    """Lets a thread answer just when the loop looks what has come, and the next one when it looks again."""
+
+    loop: ControlledLoop
+    gates: list[threading.Event]
+
+    def select(self, timeout=None):
+        loop = self.loop
+        if self.gates and loop._jobs.are_asked() and not loop._ready and not loop._inbox:
+            self.gates.pop(0).set()
+            while not loop._inbox:
+                time.sleep(0.0001)
+        return super().select(timeout)
+
+
+def test_a_thread_that_answers_while_the_loop_looks_gets_ahead_of_no_other():
+    selector = HeldBack()
+    first, second = threading.Event(), threading.Event()
+    selector.gates = []
+    loop = selector.loop = ControlledLoop(selector)
+
+    async def program():
+        answers = []
+
+        async def ask(name, gate):
+            await asyncio.to_thread(gate.wait)
+            answers.append(name)
+
+        selector.gates = [second, first]
+        mine, yours = socket.socketpair()  # something to look at
+        with mine, yours:
+            loop.add_reader(mine, print)
+            await asyncio.gather(ask("first", first), ask("second", second))
+            loop.remove_reader(mine)
+        return answers
+
+    try:
+        loop.begin(Fifo(), script=program.__code__, stretch=True, limits=Limits())
+        answers = loop.run_until_complete(program())
+        loop.clear()
+    finally:
+        loop.finish()
+
+    assert answers == ["first", "second"]

@@ -24,16 +24,21 @@ class DeliveringLoop(PatientLoop):
         ready = self._ready
         decider = self.decider
         is_watching = self._is_watching()
-        if ready and self._busy > BUSY_TURNS:
+        is_creeping = ready and self._busy > BUSY_TURNS
+        if is_creeping:
             self._creep()
-        elif (
-            decider is not None
+        arrived = self._poll() if is_watching or self._inbox else []
+        is_there = bool(ready or arrived or ((self._inbox or self._jobs) and self._has_letters()))
+        if (
+            is_there
+            and decider is not None
+            and not is_creeping
             and (threads.are_there(self.resting_threads) or (is_watching and self._outside.is_parent))
-            and (ready or self._has_letters())
         ):
             self._wait_at_choice()
-        arrived = self._poll() if is_watching or self._inbox else []
-        jobs = self._collect_inbox() if self._inbox or self._jobs else []
+            arrived = self._poll()
+        # A letter that comes just now, where nothing was, is found by _idle, which waits for the others as well.
+        jobs = self._collect_inbox() if is_there and (self._inbox or self._jobs) else []
         if not ready:
             self._rests += 1
             if self.on_idle is not None:
