@@ -1,133 +1,87 @@
-"""Write the tables of docs/compatibility.md: ``python -m benchmarks.compatibility``."""
+"""Write docs/compatibility.md: ``python -m benchmarks.compatibility``."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.compatibility.judging import Cell, judge
+from benchmarks.compatibility.page import Column, Table, render
 from benchmarks.compatibility.probes import ALL, OF_AIOHTTP, Probe
 from benchmarks.environments import ROOT, Environment, python_of
 from benchmarks.errors import BenchmarkError
 from benchmarks.interpreters import find_interpreter
 
 PAGE = ROOT / "docs" / "compatibility.md"
-PROBES = Path(__file__).parent / "probes"
 PYTHONS = ("3.11", "3.12", "3.13")
 # The newest is that of requirements-aiohttp.txt.
 AIOHTTP = ("3.9.5", "3.11.18", "3.13.5")
-RUNS = 12
-LEAST_RUNS = 3
-PATIENCE_SECONDS = 120
-_BEGIN = "<!-- written by python -m benchmarks.compatibility -->\n"
-_INI = "[pytest]\nasyncio_mode = auto\npython_files = *.py\naddopts = --import-mode=importlib\n"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What came of one probe in one environment; a reason where there is more to say."""
-
-    word: str
-    reason: str = ""
+_HAS_COMPILED_PARTS = "import aiohttp._http_parser"
 
 
 def main() -> int:
-    """Run all probes everywhere and rewrite the page."""
+    """Run all probes everywhere and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compatibility", description=__doc__)
     parser.add_argument("--python", action="append", help="only this one, and leave the page as it is")
-    wanted = parser.parse_args().python
-    # Old releases of aiohttp have no wheels for new Pythons; without its compiled parts it works as well.
+    parser.add_argument("--probe", action="append", help="only this one, and leave the page as it is")
+    options = parser.parse_args()
+    # Releases without a wheel for a newer Python are built from their source, which must not need a compiler.
     os.environ["AIOHTTP_NO_EXTENSIONS"] = "1"
-    libraries: dict[str, dict[str, Cell]] = {}
-    releases: dict[str, dict[str, Cell]] = {}
+    pythons = options.python or PYTHONS
     try:
-        for version in wanted or PYTHONS:
-            everything = Environment("compatibility", is_ours=True)
-            libraries[version] = _judge_all(everything, version, ALL)
-            for release in AIOHTTP:
-                older = Environment(
-                    f"compatibility-aiohttp-{release}",
-                    is_ours=True,
-                    file="compatibility",
-                    replaced=(f"aiohttp=={release}",),
-                )
-                releases[f"{release} on {version}"] = _judge_all(older, version, OF_AIOHTTP)
+        tables = [
+            _table("library", _chosen(ALL, options.probe), ((f"Python {version}", version, "") for version in pythons)),
+            _table(
+                "aiohttp",
+                _chosen(OF_AIOHTTP, options.probe),
+                ((f"{release} on {version}", version, release) for release in AIOHTTP for version in pythons),
+            ),
+        ]
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 2
-    if wanted:
-        print(render(libraries, releases))
+    page = render([table for table in tables if table.probes])
+    if options.python or options.probe:
+        print(page)
     else:
-        head, _, _ = PAGE.read_text().partition(_BEGIN)
-        PAGE.write_text(head + _BEGIN + render(libraries, releases))
+        PAGE.write_text(page)
     return 0
 
 
-def _judge_all(environment: Environment, version: str, probes: tuple[Probe, ...]) -> dict[str, Cell]:
-    python = python_of(environment, find_interpreter(version))
-    found = {}
-    for probe in probes:
-        found[probe.title] = judge(python, probe)
-        print(f"{environment.name} on {version}: {probe.title}: {found[probe.title]}", file=sys.stderr, flush=True)
-    return found
+def _chosen(probes: tuple[Probe, ...], names: list[str] | None) -> tuple[Probe, ...]:
+    return tuple(probe for probe in probes if not names or probe.name in names)
 
 
-def judge(python: Path | str, probe: Probe) -> Cell:
-    """Run a probe plainly, then explored; both must pass, and the second in several runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        ini, report = Path(folder, "pytest.ini"), Path(folder, "report.json")
-        ini.write_text(f"{_INI}pythonpath = {PROBES}\n")
-        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ini), f"--rootdir={folder}"]
-        file = str(PROBES / f"{probe.name}.py")
-        exploring = ["--interleave", f"--interleave-runs={RUNS}", "--interleave-seed=1", f"--interleave-json={report}"]
-        try:
-            plain = subprocess.run([*command, file], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-            if plain.returncode:
-                return Cell("fails plainly", _last_error(plain.stdout))
-            explored = subprocess.run(
-                [*command, *exploring, file], capture_output=True, text=True, timeout=PATIENCE_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            return Cell("hangs", f"not over after {PATIENCE_SECONDS} s")
-        if not report.exists():
-            return Cell("fails", _last_error(explored.stdout + explored.stderr))
-        test = json.loads(report.read_text())["tests"][0]
-    runs = test["runs"]
-    if explored.returncode:
-        return Cell(f"finds a `{test['label']}` failure" if test["sentence"] else "fails", test["sentence"] or "")
-    if test["verdict"] == "inconclusive":
-        return Cell("inconclusive", "two runs in asyncio's own order differ")
-    return Cell("ok") if runs >= LEAST_RUNS else Cell("not explored", f"{runs} runs")
+def _table(head: str, probes: tuple[Probe, ...], columns: Iterator[tuple[str, str, str]]) -> Table:
+    return Table(head, probes, [_column(probes, *column) for column in columns] if probes else [])
 
 
-def _last_error(output: str) -> str:
-    errors = re.findall(r"^E +(\S.*)$", output, re.MULTILINE)
-    return errors[-1] if errors else output.strip().rpartition("\n")[2]
+def _column(probes: tuple[Probe, ...], title: str, version: str, release: str) -> Column:
+    """Run the probes on a Python, with that release of aiohttp if one is named."""
+    interpreter = find_interpreter(version)
+    environment = Environment("compatibility", is_ours=True)
+    if release:
+        name, pin = f"compatibility-aiohttp-{release}", (f"aiohttp=={release}",)
+        environment = Environment(name, is_ours=True, file="compatibility", replaced=pin)
+    try:
+        python = python_of(environment, interpreter)
+    except BenchmarkError as error:
+        if not release:
+            raise
+        print(error, file=sys.stderr)
+        return Column(title, {probe: Cell("left out") for probe in probes}, "this release cannot be installed there")
+    cells = judge(python, probes)
+    for probe, cell in cells.items():
+        print(f"{title}: {probe.title}: {cell.word} {cell.reason}".rstrip(), file=sys.stderr, flush=True)
+    return Column(title, cells, "" if _has_compiled_parts(python) else "no wheel: built without its compiled parts")
 
 
-def render(libraries: Mapping[str, Mapping[str, Cell]], releases: Mapping[str, Mapping[str, Cell]]) -> str:
-    """Return the tables, and below each what its cells have to add."""
-    tables = [_table("library", ALL, {f"Python {version}": cells for version, cells in libraries.items()})]
-    if releases:
-        tables.append(_table("aiohttp", OF_AIOHTTP, releases))
-    return "\n".join(tables)
-
-
-def _table(head: str, probes: tuple[Probe, ...], columns: Mapping[str, Mapping[str, Cell]]) -> str:
-    lines = [f"| {head} | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
-    notes = []
-    for probe in probes:
-        cells = {column: found[probe.title] for column, found in columns.items()}
-        lines.append(f"| {probe.title} | {' | '.join(cell.word for cell in cells.values())} |")
-        notes += [f"- {probe.title}, {column}: {cell.reason}." for column, cell in cells.items() if cell.reason]
-    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+def _has_compiled_parts(python: Path) -> bool:
+    return not subprocess.run([python, "-c", _HAS_COMPILED_PARTS], stderr=subprocess.DEVNULL).returncode
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ OF_AIOHTTP = (
     Probe("aiohttp_file_response", "aiohttp: `FileResponse`"),
     Probe("aiohttp_tls", "aiohttp: TLS"),
     Probe("aiohttp_unix", "aiohttp: `UnixSite` and `UnixConnector`"),
+    Probe("aiohttp_mock_routes", "aiohttp: mock routes and `mock_session`"),
+    Probe("aioresponses_shim", "aiohttp: the shim for aioresponses"),
 )
 ALL = (
     *OF_AIOHTTP,
