@@ -257,6 +257,13 @@ def test_what_only_takes_long_is_not_told(pytester: pytest.Pytester, options: li
         async def test_in_thread():
             await asyncio.to_thread(time.sleep, 0.6)
 
+        async def test_starts_a_thread():
+            class Late(threading.Thread):
+                def _bootstrap_inner(self):
+                    time.sleep(0.6)
+                    super()._bootstrap_inner()
+            Late(target=int).start()
+
         async def test_imports():
             import slow_module
 
@@ -273,7 +280,7 @@ def test_what_only_takes_long_is_not_told(pytester: pytest.Pytester, options: li
     """
     pytester.makepyfile(slow_module="import time\ntime.sleep(0.6)\n")
     result = run(pytester, body, "--interleave-strict", *options)
-    result.assert_outcomes(passed=7)
+    result.assert_outcomes(passed=8)
 
 
 @pytest.mark.parametrize("options", EXPLORED_OR_NOT)

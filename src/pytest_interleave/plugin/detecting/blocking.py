@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import linecache
+import threading
 from types import CodeType
 from typing import Any
 
@@ -19,6 +20,8 @@ from pytest_interleave.plugin.detecting.options import DETECT_MARK
 
 BLOCKED_LOOP = "blocked-loop"
 _SHARE_OF_A_CALL = 0.8
+#: Waits until the new thread has begun.
+_START_OF_THREAD = threading.Thread.start.__code__
 
 
 class BlockedLoops:
@@ -58,6 +61,8 @@ class BlockedLoops:
         self._findings.sightings.append(functools.partial(self._tell, step))
 
     def _tell(self, step: LongStep) -> None:
+        if any(code is _START_OF_THREAD for code, _ in step.longest):
+            return  # on a busy machine, and asyncio.to_thread does it, too
         finding = blocked_loop(step, self._findings.settings.blocked_seconds)
         if not self._findings.has_taken(step.owner, finding):
             self._findings.take(step.owner, finding)
