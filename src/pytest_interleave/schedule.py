@@ -82,8 +82,11 @@ class Decider(Protocol):
     def hold(self, origin: int, turns: int) -> int:
         """Choose for how many turns, at most ``turns``, a queued step of the task ``origin`` stays behind."""
 
-    def data(self, alternatives: int) -> int:
-        """Choose one of that many values."""
+    def data(self, alternatives: int, *, is_fault: bool = False) -> int:
+        """Choose one of that many values.
+
+        ``is_fault``: all but the first are trouble, of which there should not be too much in one run.
+        """
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
         """Choose whether to cancel at that suspension of the task ``origin``: 0 (not), ``WAITING`` or ``WOKEN``.
@@ -106,7 +109,7 @@ class Fifo:
     def hold(self, origin: int, turns: int) -> int:
         return 0
 
-    def data(self, alternatives: int) -> int:
+    def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         return 0
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
@@ -135,7 +138,7 @@ class Vector:
     def hold(self, origin: int, turns: int) -> int:
         return self._take()
 
-    def data(self, alternatives: int) -> int:
+    def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         return self._take()
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:

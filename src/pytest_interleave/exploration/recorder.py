@@ -25,6 +25,8 @@ class Recorder:
         self._moved: list[tuple[int, Any]] = []
         #: Values that were drawn and are not the first.
         self._drawn: dict[EventId, EventId] = {}
+        #: All that was drawn, and how many values each could have.
+        self._asked: list[tuple[EventId, int]] = []
         self._trace: Trace | None = None
         self._draws: Draws | None = None
 
@@ -69,11 +71,12 @@ class Recorder:
         self._moved.append((2, (origin, len(self._trace.entries))))
         return choice
 
-    def data(self, alternatives: int) -> int:
+    def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         self.points += 1
-        choice = self._note(self.decider.data(alternatives), alternatives)
+        choice = self._note(self.decider.data(alternatives, is_fault=is_fault), alternatives)
         assert self._draws is not None
         name = self._draws.next()
+        self._asked.append((name, alternatives))
         if choice:
             self._drawn[name] = answer(choice)
         return choice
@@ -117,6 +120,7 @@ class Recorder:
             forced_deadlines=forced_deadlines,
             seconds=seconds,
             unfired=lambda: [((trace.path(of), "timer", nth), begin, end) for of, nth, begin, end in unfired],
+            draws=self._asked,
             has_drawn=bool(self._drawn),
             heeds_real_time=heeds_real_time,
         )

@@ -7,7 +7,7 @@ import linecache
 import re
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TypeAlias
 
@@ -42,6 +42,8 @@ class RunResult:
     forced_deadlines: int = 0
     #: Says which deadlines of the user's were not reached, and between which events each was set.
     unfired: Callable[[], list[tuple[EventId, int, int]]] = list
+    #: All that was drawn, and how many values each could have had.
+    draws: list[tuple[EventId, int]] = field(default_factory=list)
     #: Values were drawn that are not the first.
     has_drawn: bool = False
     #: Threads or other processes may have had a say in its order, by how fast they were.

@@ -294,15 +294,17 @@ class Search:
         """Take turns between the extremes and POS, then between all the strategies and small moves of one event."""
         pos = self._random(lambda random: Pos(random))
         deadlines = self._reached_deadlines(first)
+        draws = self._single_draws(first)
         for decider in self._extremes(first):
             yield decider
             yield next(pos)
             yield from islice(deadlines, 1)
+            yield from islice(draws, 1)
         points = max(first.points, 1)
         moves = self._postponements(first)
         pct = self._random(lambda random: Pct(random, 3, points))
         latency = self._random(lambda random: Latency(random, points))
-        for strategy in cycle((pos, moves, deadlines, pos, pct, moves, deadlines, pos, latency)):
+        for strategy in cycle((pos, moves, deadlines, draws, pos, pct, moves, deadlines, draws, pos, latency)):
             decider_or_none = next(strategy, None)
             if decider_or_none is not None:
                 yield decider_or_none
@@ -318,6 +320,12 @@ class Search:
         self.random.shuffle(reached)
         for deadline, condition in reached:
             yield Guided({deadline: condition})
+
+    def _single_draws(self, first: RunResult) -> Iterator[Decider]:
+        """Give each thing that is drawn each of its values, all else as asyncio would."""
+        values = [Guided({draw: answer(value)}) for draw, ways in first.draws for value in range(1, ways)]
+        self.random.shuffle(values)
+        yield from values
 
     def _random(self, make: Callable[[Random], Decider]) -> Iterator[Decider]:
         while True:

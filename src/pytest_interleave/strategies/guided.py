@@ -94,7 +94,7 @@ class Guided:
         condition = self.constraints.get(self._look().next_step(origin))
         return 0 if condition is None or condition in self._happened else 1
 
-    def data(self, alternatives: int) -> int:
+    def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         condition = None if self._draws is None else self.constraints.get(self._draws.next())
         return 0 if condition is None else how(condition)
 

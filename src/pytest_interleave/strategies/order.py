@@ -30,7 +30,7 @@ class RandomOrder:
             return 0
         return self.random.randint(1, min(turns, self.turns))
 
-    def data(self, alternatives: int) -> int:
+    def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         return 0
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:

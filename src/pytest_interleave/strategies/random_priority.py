@@ -68,8 +68,9 @@ class RandomPriority:
     def hold(self, origin: int, turns: int) -> int:
         return 0
 
-    def data(self, alternatives: int) -> int:
-        return self.random.randrange(alternatives)
+    def data(self, alternatives: int, *, is_fault: bool = False) -> int:
+        # As often healthy as not: a test with ten connections must come to the last one, too.
+        return 0 if is_fault and self.random.random() < 0.5 else self.random.randrange(alternatives)
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
         if self._cancels is None:  # drawn late: the other choices of a seed do not depend on it
