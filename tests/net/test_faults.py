@@ -404,6 +404,58 @@ def test_a_report_says_that_a_name_was_not_found(pytester: pytest.Pytester) -> N
     )
 
 
+def test_a_search_tries_each_fault_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        helpers=HELPERS,
+        test_it="""
+        from helpers import *
+
+        ALONE = set()
+
+        async def test_it(hosts):
+            hosts.serve("https://api.example.com", make_app())
+            hosts.may_fail()
+            try:
+                await fetch("https")
+            except (OSError, aiohttp.ClientError):
+                pass
+            if len(hosts.struck) == 1:  # aiohttp tries again what was reset before the answer
+                ALONE.add(hosts.struck[0])
+
+        async def test_tried():
+            ways = ["refused", "certificate", "could not", "connect_latency", "tls_latency", " latency", "pieces"]
+            ways += ["reset after", "closed after", "silent after"]
+            assert {way for way in ways if any(way in struck for struck in ALONE)} == set(ways)
+        """,
+    )
+
+    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=100", "--interleave-seed=1")
+
+    result.assert_outcomes(passed=2)
+
+
+def test_what_struck_is_told_in_one_section(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        helpers=HELPERS,
+        test_it="""
+        from helpers import *
+
+        async def test_it(hosts):
+            hosts.serve("api.example.com", make_app()).faults(refuse=True)
+            for _ in range(2):
+                with pytest.raises(aiohttp.ClientConnectorError):
+                    await fetch()
+            assert False
+        """,
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1)
+    struck = "a connection to api.example.com was refused"
+    result.stdout.fnmatch_lines(["*Captured network faults call*", struck, struck], consecutive=True)
+
+
 def test_plain_runs_stay_healthy_where_a_search_may_choose(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         helpers=HELPERS,

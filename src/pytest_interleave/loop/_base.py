@@ -85,6 +85,9 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._outside_work_at = 0
         #: Deadlines of the user's that were not reached: origin, ordinal, the part of the trace in which they were set.
         self.unfired: list[tuple[int, int, int, int]] = []
+        #: Descriptors of what only passes on, inside of this process, what comes: not when they do is chosen, but when
+        #: that arrives behind them.
+        self.passing_on: set[int] = set()
         self.decider: Decider | None = None
         self.is_in_real_time = False
         self._real_start = 0.0

@@ -48,6 +48,9 @@ class DeliveringLoop(PatientLoop):
         is_busy = self._busy > BUSY_TURNS
         delivered = is_from_outside = False
         is_data_here = bool(arrived)
+        if arrived and self.passing_on:
+            arrived, passed = self._without_passing_on(arrived)
+            delivered = is_from_outside = passed
         note = self.trace.append
         while True:
             timers = self._timer_options() if self._timers else []
@@ -94,16 +97,29 @@ class DeliveringLoop(PatientLoop):
                     if not (is_data_here and timer.is_for_idle):
                         self._fire(timer)
             elif chosen.__class__ is Watch:
-                note((chosen.kind, chosen.origin, chosen.ordinal))
-                chosen.arrivals += 1
-                chosen.here_since = None
                 arrived.remove(chosen)
-                ready.append(chosen.handle)
+                self._take(chosen)
             else:
                 note(("thread", chosen.origin, chosen.ordinal))
                 self._jobs.take(chosen)
                 jobs = self._jobs.heads()
                 ready.append(chosen.handle)
+
+    def _without_passing_on(self, arrived: list[Watch]) -> tuple[list[Watch], bool]:
+        """Let in what has come for those that only pass it on; return the rest, and whether there was any."""
+        passed = [watch for watch in arrived if watch.fd in self.passing_on]
+        if not passed:
+            return arrived, False
+        self._busy = 0
+        for watch in passed:
+            self._take(watch)
+        return [watch for watch in arrived if watch not in passed], True
+
+    def _take(self, watch: Watch) -> None:
+        self.trace.append((watch.kind, watch.origin, watch.ordinal))
+        watch.arrivals += 1
+        watch.here_since = None
+        self._ready.append(watch.handle)
 
     def _deliver_what_is_here(self) -> None:
         """Let everything in that has come; the loop was told to stop before it ran, and asyncio runs one turn then."""
@@ -111,9 +127,7 @@ class DeliveringLoop(PatientLoop):
 
     def _let_in(self, arrived: list[Watch]) -> None:
         for watch in arrived:
-            self.trace.append((watch.kind, watch.origin, watch.ordinal))
-            watch.arrivals += 1
-            self._ready.append(watch.handle)
+            self._take(watch)
         while jobs := self._collect_inbox():
             self._jobs.take(jobs[0])
             self._ready.append(jobs[0].handle)

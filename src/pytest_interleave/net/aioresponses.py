@@ -27,7 +27,9 @@ from multidict import CIMultiDict, MultiDict
 from yarl import URL
 
 from pytest_interleave.net import certificates, interception
-from pytest_interleave.net.hosts import Endpoint, Hosts, NamedHost
+from pytest_interleave.net.endpoint import Endpoint
+from pytest_interleave.net.hosts import Hosts
+from pytest_interleave.net.named_host import NamedHost
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 Body = str | bytes

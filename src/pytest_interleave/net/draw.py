@@ -62,7 +62,9 @@ class Draw:
 
     random: Random = field(default_factory=lambda: Random(0))
 
-    def choose(self, alternatives: int, subject: str, describe: Callable[[int], str]) -> int | None:
+    def choose(
+        self, alternatives: int, subject: str, describe: Callable[[int], str], *, is_fault: bool = False
+    ) -> int | None:
         """Ask the search; None if no search is on. ``describe`` says what an answer means."""
         try:
             loop: Any = asyncio.get_running_loop()
@@ -71,7 +73,7 @@ class Draw:
         decider = getattr(loop, "decider", None)
         if decider is None:
             return None
-        answer = int(decider.data(alternatives))
+        answer = int(decider.data(alternatives, is_fault=is_fault))
         if loop.observer is not None:
             loop.observer.drew_of_network(subject, describe(answer))
         return answer
@@ -109,10 +111,5 @@ class Draw:
             options += [option for option in _ALTERNATIVES[kind] if tls or not option[0].is_of_tls]
         if len(options) == 1:
             return HEALTHY
-
-        # As often healthy as not: a test with ten connections must come to the last one, too.
-        def option(answer: int) -> tuple[Faults, str]:
-            return options[answer] if answer < len(options) else options[0]
-
-        answer = self.choose(2 * len(options), subject, lambda answer: option(answer)[1])
-        return HEALTHY if answer is None else option(answer)[0]
+        answer = self.choose(len(options), subject, lambda answer: options[answer][1], is_fault=True)
+        return HEALTHY if answer is None else options[answer][0]

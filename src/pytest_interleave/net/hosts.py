@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import errno
 import os
 import socket
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -24,13 +22,13 @@ from urllib.parse import urlsplit
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import interception
 from pytest_interleave.net.draw import Draw, check_kinds
-from pytest_interleave.net.faults import HEALTHY, Faults, Schedule
+from pytest_interleave.net.endpoint import Endpoint
+from pytest_interleave.net.named_host import NamedHost
 from pytest_interleave.net.refusal import Past, Refusal
-from pytest_interleave.net.served import Served, as_served
+from pytest_interleave.net.served import as_served
 
 if TYPE_CHECKING:
     from pytest_interleave.net.recording import Recording
-    from pytest_interleave.net.relay import Relay
     from pytest_interleave.net.routes import Routes, Unmatched
 
 #: Default port of a scheme, and whether it is under TLS.
@@ -49,269 +47,6 @@ _SCHEMES = {
     "smtp": (25, False),
 }
 _HTTP_PORTS = ((80, False), (443, True))
-_opening = threading.RLock()
-
-
-class Endpoint:
-    """One port of a host: its listening socket, from the first connection on."""
-
-    def __init__(self, host: NamedHost, port: int, *, tls: bool) -> None:
-        self.host = host
-        self.port = port
-        self.tls = tls
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.relay: Relay | None = None
-        #: Why the server could not start.
-        self.start_error: Exception | None = None
-        self._listeners: list[socket.socket] = []
-        self._impostor: socket.socket | None = None
-        self._impostor_server: asyncio.Server | None = None
-        self._starts: list[asyncio.Task[None]] = []
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where the server itself listens."""
-        return _name_of_socket(self._listeners[0])
-
-    def open(self, fate: Faults | None = None) -> tuple[str, int]:
-        """Return where a connection with that fate goes (None: it is drawn); begin to listen if this is the first."""
-        with _opening:  # clients in threads may come at the same moment
-            return self._open(fate)
-
-    def _open(self, fate: Faults | None) -> tuple[str, int]:
-        if self.loop is None:
-            self.loop = self.host.hosts.find_loop()
-            self._start(self._listen)
-        self._check_loop()
-        if self.start_error is not None:
-            raise ConnectionRefusedError(
-                errno.ECONNREFUSED,
-                f"nobody listens at {self.host.name}:{self.port}: its server could not start "
-                f"({type(self.start_error).__name__}: {self.start_error})",
-            ) from self.start_error
-        self.host.connections += 1
-        if not self.host.is_moody:
-            return self.address
-        if fate is None:
-            fate = self.host.draw(self.port)
-        faults = self.host.faults_of(fate)
-        if faults.refuse:
-            self.host.hosts.note_fault(f"a connection to {self.host.name} was refused")
-            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{self.host.name}:{self.port} refuses connections")
-        if faults.tls_failure and self.tls:
-            self.host.hosts.note_fault(f"a connection to {self.host.name} was shown a certificate that nobody trusts")
-            if self._impostor is None:
-                self._impostor = self._start(self._listen_as_impostor)
-            return _name_of_socket(self._impostor)
-        if self.relay is None:
-            from pytest_interleave.net.relay import Relay
-
-            self.relay = Relay(self)
-            self._relay_listener = self._start(self.relay.listen)
-        self.relay.fates.append(fate)
-        return _name_of_socket(self._relay_listener)
-
-    def _start(self, listen: Callable[[socket.socket], Coroutine[Any, Any, None]]) -> socket.socket:
-        """Let a new socket be listened to."""
-        listener = interception.make_listener()
-        self._listeners.append(listener)
-        loop = self.loop
-        assert loop is not None
-
-        def begin() -> None:
-            self._starts.append(loop.create_task(listen(listener), name=f"start {self.host.name}:{self.port}"))
-
-        begin_apart = _in_context(begin, self.host.hosts.context)
-        if loop is interception.running_loop():
-            begin_apart()
-        else:
-            loop.call_soon_threadsafe(begin_apart)
-        return listener
-
-    def _check_loop(self) -> None:
-        loop = self.loop
-        if loop is not None and loop is not interception.running_loop() and not loop.is_running():
-            raise RuntimeError(
-                f"{self.host.name} is served in another event loop than this one, which does not run now: declare it "
-                "in a fixture of the test's own loop scope"
-            )
-
-    async def _listen(self, listener: socket.socket) -> None:
-        try:
-            tls = None
-            if self.tls:
-                from pytest_interleave.net import certificates
-
-                tls = certificates.server_context(self.host.name)
-            async with self.host.starting:
-                await self.host.served.listen(listener, tls)
-        except Exception as error:
-            self.start_error = error
-            self.host.hosts.errors.append(error)
-            listener.close()  # who has connected is thrown out
-        except BaseException:
-            listener.close()
-            raise
-
-    async def _listen_as_impostor(self, listener: socket.socket) -> None:
-        from pytest_interleave.net import certificates
-
-        tls = certificates.untrusted_context(self.host.name)
-        self._impostor_server = await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=listener, ssl=tls)
-
-    async def close(self) -> None:
-        """Wait until its servers have started, and end those that are not the host's."""
-        await asyncio.gather(*self._starts, return_exceptions=True)
-        if self._impostor_server is not None:
-            self._impostor_server.close()
-        if self.relay is not None:
-            await self.relay.close()
-
-    def drop(self) -> None:
-        """Close the sockets, which servers that were started have done before."""
-        for listener in self._listeners:
-            listener.close()
-
-
-class NamedHost:
-    """A host that a test declared."""
-
-    def __init__(self, hosts: Hosts, name: str, served: Served) -> None:
-        self.hosts = hosts
-        self.name = name
-        self.served = served
-        self.endpoints: dict[int, Endpoint] = {}
-        self.starting = asyncio.Lock()
-        #: How many connections were made to it so far.
-        self.connections = 0
-
-        self._schedule = Schedule(hosts.now)
-        self._healed = False
-        self._may_fail: tuple[str, ...] = ()
-
-    # -- faults --------------------------------------------------------------------------------------------------
-
-    def faults(self, *, after: float = 0.0, lasting: float = float("inf"), **faults: Any) -> None:
-        """Let the way to the host have these faults (``Faults`` names them), from ``after`` seconds on, so long.
-
-        What is declared last holds where several would. The first call must come before the first connection; without
-        faults it leaves the host healthy, and lets later calls reach the connections that are made then.
-        """
-        chosen = Faults(**faults)
-        if chosen.is_of_tls and not any(endpoint.tls for endpoint in self.endpoints.values()):
-            raise ValueError(f"{self.name} has no TLS that could fail or be slow")
-        if self.connections and not self.is_moody and chosen.is_of_connections:
-            raise RuntimeError(
-                f"{self.name} was connected to before its first faults(), which would spare that connection: call "
-                "faults() once before, without arguments if all is to be well at first"
-            )
-        self._schedule.add(chosen, after, lasting)
-        self._tell_relays()
-
-    def may_fail(self, *kinds: str) -> None:
-        """Let a search choose, for each connection, whether one of these strikes: see ``Hosts.may_fail``."""
-        self._may_fail = check_kinds(kinds)
-
-    def heal(self) -> None:
-        """End all faults, those to come included."""
-        self._healed = True
-        self._schedule.clear()
-        self._tell_relays()
-
-    @property
-    def is_moody(self) -> bool:
-        """Whether connections must go where faults can reach them."""
-        return bool(self._schedule or self._healed or self._kinds)
-
-    @property
-    def _kinds(self) -> tuple[str, ...]:
-        return self._may_fail or self.hosts.kinds
-
-    def faults_now(self) -> Faults:
-        """Return what holds for all connections now."""
-        return self._schedule.faults_now()
-
-    def faults_of(self, fate: Faults) -> Faults:
-        """Return what holds now for a connection with that fate: its own faults, or else those that all have."""
-        if fate is not HEALTHY:
-            return fate
-        now = self.faults_now()
-        return now if now.chance == 1 else HEALTHY  # those with a chance were drawn when it was made
-
-    def next_change(self) -> float | None:
-        """Return when a period begins or ends next; None if nobody knows."""
-        return self._schedule.next_change()
-
-    def draw(self, port: int) -> Faults:
-        """Return what a new connection has for itself: healthy if it only shares what all have."""
-        draw, now, subject = self.hosts.draw, self.faults_now(), f"a connection to {self.name}"
-        endpoint = self.endpoints.get(port)
-        tls = endpoint is not None and endpoint.tls
-        if now.chance < 1:
-            drawn = now if draw.is_struck(now, subject) else HEALTHY
-        else:
-            drawn = draw.fault(self._kinds, subject, tls=tls) if now is HEALTHY else HEALTHY
-        if delays := drawn.delays(tls=tls):
-            self.hosts.note_fault(f"{subject} had {delays}")
-        return drawn
-
-    async def look_up(self) -> None:
-        """Take as long as a look-up of the name does; raise if it fails."""
-        if not self.is_moody:
-            return
-        draw, subject = self.hosts.draw, f"the look-up of {self.name}"
-        seconds = draw.seconds(self.faults_now().dns_latency, subject, "takes {}")
-        if seconds:
-            await asyncio.sleep(seconds)
-        if "dns" in self._kinds and draw.choose(2, subject, lambda lost: "fails" if lost else "is healthy"):
-            self.hosts.note_fault(f"{self.name} could not be looked up")
-            raise interception.no_answer()
-
-    async def set_out(self, port: int) -> Faults | None:
-        """Take as long as it takes to reach the host; return the fate of the connection."""
-        if not self.is_moody:
-            return None
-        fate = self.draw(port)
-        faults = self.faults_of(fate)
-        draw, subject = self.hosts.draw, f"a connection to {self.name}"
-        seconds = 2 * draw.seconds(faults.latency, subject)
-        seconds += draw.seconds(faults.connect_latency, subject, "takes {} longer to be made")
-        if seconds:
-            await asyncio.sleep(seconds)
-        while self.faults_now().partition:
-            await self._schedule.wait_for_change()
-        return fate
-
-    def _tell_relays(self) -> None:
-        for endpoint in self.endpoints.values():
-            if endpoint.relay is not None and interception.running_loop() is endpoint.loop:
-                endpoint.relay.changed()
-
-    # -- being served --------------------------------------------------------------------------------------------
-
-    @property
-    def is_started(self) -> bool:
-        """Whether any client has connected."""
-        return any(endpoint.loop is not None for endpoint in self.endpoints.values())
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that it is served in, once it is."""
-        return next((endpoint.loop for endpoint in self.endpoints.values() if endpoint.loop is not None), None)
-
-    def __repr__(self) -> str:
-        ports = ", ".join(f"{port} (TLS)" if e.tls else str(port) for port, e in self.endpoints.items())
-        return f"<host {self.name}, {'port' if len(self.endpoints) == 1 else 'ports'} {ports}>"
-
-    async def close(self) -> None:
-        """End its server."""
-        if not self.is_started:
-            return
-        for endpoint in self.endpoints.values():
-            await endpoint.close()
-        await self.served.close()
-        for endpoint in self.endpoints.values():
-            endpoint.drop()
 
 
 class Hosts:
@@ -576,15 +311,6 @@ def _split(text: str) -> tuple[str, int | None, bool | None]:
         raise ValueError(f"the port of {parts.scheme}:// is not known: say {text!r} with a port")
     default, tls = known or (None, False)
     return parts.hostname, parts.port or default, tls
-
-
-def _name_of_socket(sock: socket.socket) -> tuple[str, int]:
-    name: tuple[str, int] = sock.getsockname()[:2]
-    return name
-
-
-def _in_context(function: Callable[[], None], context: contextvars.Context) -> Callable[[], None]:
-    return lambda: context.copy().run(function)
 
 
 def iterate_names(active: list[Hosts]) -> Iterator[str]:

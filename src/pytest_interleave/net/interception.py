@@ -26,8 +26,10 @@ from pytest_interleave.net.refusal import Past
 from pytest_interleave.origins import lines_from
 
 if TYPE_CHECKING:
-    from pytest_interleave.net.faults import Faults
-    from pytest_interleave.net.hosts import Endpoint, Hosts, NamedHost
+    from pytest_interleave.net.endpoint import Endpoint
+    from pytest_interleave.net.hosts import Hosts
+    from pytest_interleave.net.named_host import NamedHost
+    from pytest_interleave.net.way import Fate
 
 _active: list[Hosts] = []
 #: Those that were entered in this context (``async with Hosts()``), the innermost first: they answer before others, so
@@ -41,7 +43,7 @@ _patches: list[tuple[Any, str, Any]] = []
 #: What servers of ours listen at.
 _listeners: WeakSet[socket.socket] = WeakSet()
 #: What was drawn for connections that are about to be made.
-_fates: WeakKeyDictionary[socket.socket, Faults] = WeakKeyDictionary()
+_fates: WeakKeyDictionary[socket.socket, Fate] = WeakKeyDictionary()
 _MISSING: Any = object()
 _BACKLOG = 1024
 _STREAM = socket.SOCK_STREAM
@@ -156,9 +158,7 @@ def _stand_in(name: Any, port: Any = None) -> str | None:
         return None
     found = _find(asked, port if isinstance(port, int) else None)
     if found is not None:
-        if found.faults_now().dns_failure:
-            found.hosts.note_fault(f"{asked} could not be looked up")
-            raise no_answer()
+        found.way.check_look_up(asked)
         return address_of(asked)
     if is_local_name(asked) or _is_allowed(asked):
         return None
@@ -255,7 +255,7 @@ def _redirect(sock: socket.socket, address: Any) -> Any:
     return redirect(address, is_stream=sock.type == _STREAM, fate=_fates.pop(sock, None))
 
 
-def redirect(address: Any, *, is_stream: bool = True, fate: Faults | None = None) -> Any:
+def redirect(address: Any, *, is_stream: bool = True, fate: Fate | None = None) -> Any:
     """Return the address that is really connected to. Raise if none may be."""
     if _is_real.get():
         return address
@@ -320,7 +320,7 @@ async def _getaddrinfo_of_loop(
         await asyncio.sleep(0)  # as after a thread's answer, others have had their turn
         found = _find(asked, port if isinstance(port, int) else None)
         if found is not None:
-            await found.look_up()
+            await found.way.look_up(asked)
         if found is not None or not _is_allowed(asked):
             return getaddrinfo(host, port, family, type, proto, flags)
     original = _original(loop, "getaddrinfo")
@@ -331,13 +331,13 @@ async def _sock_connect_of_loop(loop: Any, sock: socket.socket, address: Any) ->
     """Stand in for ``loop.sock_connect``, by which all connections of asyncio's are made."""
     if sock.type == _STREAM and isinstance(address, tuple) and len(address) == 2:
         host = _find_host(*address)
-        fate = None if host is None else await host.set_out(address[1])
+        fate = None if host is None else await host.way.set_out(tls=host.has_tls(address[1]))
         if fate is not None:
             _fates[sock] = fate
     await _original(loop, "sock_connect")(loop, sock, address)
 
 
-async def set_out(name: Any, port: Any) -> Faults | None:
+async def set_out(name: Any, port: Any) -> Fate | None:
     """Take as long as a connection to that name takes to be made; return its fate. For loops that do all else in C."""
     asked = plain(name)
     if _is_real.get():
@@ -347,8 +347,8 @@ async def set_out(name: Any, port: Any) -> Faults | None:
     else:
         host = _find(asked, port)
         if host is not None:
-            await host.look_up()
-    return None if host is None else await host.set_out(port)
+            await host.way.look_up(asked)
+    return None if host is None else await host.way.set_out(tls=host.has_tls(port))
 
 
 def _find_host(address: Any, port: Any) -> NamedHost | None:

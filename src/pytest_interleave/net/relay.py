@@ -13,10 +13,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.net.faults import HEALTHY, Faults
+from pytest_interleave.net.way import Fate
 from pytest_interleave.net.wire import GAP_SECONDS, reset_when_closed
 
 if TYPE_CHECKING:
-    from pytest_interleave.net.hosts import Endpoint
+    from pytest_interleave.net.endpoint import Endpoint
 
 #: More than this is not taken from the sender before the receiver has had some.
 _MOST_BYTES = 1 << 18
@@ -27,14 +28,17 @@ class Relay:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        #: Faults of the connections that were made and not accepted yet, in order.
-        self.fates: deque[Faults] = deque()
+        #: Of the connections that were made and not accepted yet, in order.
+        self.fates: deque[Fate] = deque()
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
 
     async def listen(self, listener: socket.socket) -> None:
         """Accept."""
         loop = asyncio.get_running_loop()
+        self._listener = listener
+        _pass_on(listener)
         self._server = await loop.create_server(lambda: ClientSide(self), sock=listener)
 
     def changed(self) -> None:
@@ -45,7 +49,8 @@ class Relay:
 
     async def close(self) -> None:
         """End all connections."""
-        if self._server is not None:
+        if self._server is not None and self._listener is not None:
+            _stop_passing_on(self._listener)
             self._server.close()
         for connection in list(self.connections):
             connection.abort()
@@ -55,7 +60,7 @@ class Relay:
 class Connection:
     """A client's connection to a host, through the relay."""
 
-    def __init__(self, relay: Relay, client: asyncio.Transport, fate: Faults) -> None:
+    def __init__(self, relay: Relay, client: asyncio.Transport, fate: Fate) -> None:
         self.relay = relay
         self.client = client
         self.server: asyncio.Transport | None = None
@@ -63,34 +68,19 @@ class Connection:
         self.sent = 0
         self.parts = 0
         self.ended = 0
-        self._fate = fate
-        self._drawn_for = HEALTHY
-        self._latency = 0.0
-        self.subject = f"a connection to {relay.endpoint.host.name}"
+        self.fate = fate
         self.up = Link(self, is_answer=False)
         self.down = Link(self, is_answer=True)
-        self.opening = asyncio.get_running_loop().create_task(self._open(), context=relay.endpoint.host.hosts.context)
+        self.opening = asyncio.get_running_loop().create_task(
+            self._open(), name=f"way to {relay.endpoint.host.name}", context=relay.endpoint.host.hosts.context
+        )
 
-    @property
-    def faults(self) -> Faults:
-        """What holds now."""
-        return self.relay.endpoint.host.faults_of(self._fate)
-
-    @property
-    def latency(self) -> float:
-        """How long a byte is under way now."""
-        faults = self.faults
-        if faults is not self._drawn_for:
-            self._drawn_for = faults
-            self._latency = self.relay.endpoint.host.hosts.draw.seconds(faults.latency, self.subject)
-        return self._latency
-
-    def tls_latency(self, faults: Faults) -> float:
+    def tls_latency(self) -> float:
         """Return how much later that part of the answers comes by which TLS is agreed upon: the first one."""
-        endpoint = self.relay.endpoint
-        if self.parts != 1 or not endpoint.tls:
+        if self.parts != 1 or not self.relay.endpoint.tls:
             return 0.0
-        return endpoint.host.hosts.draw.seconds(faults.tls_latency, self.subject, "takes {} longer to agree upon TLS")
+        way = self.fate.way
+        return way.hosts.draw.seconds(self.fate.faults.tls_latency, way.subject, "takes {} longer to agree upon TLS")
 
     def end(self) -> None:
         """Note that one direction has ended; with both, so does the connection."""
@@ -103,10 +93,17 @@ class Connection:
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
-        address, port = self.relay.endpoint.address
+        sock = socket.socket()
+        sock.setblocking(False)
+        _pass_on(sock)
         try:
-            await loop.create_connection(lambda: ServerSide(self), address, port)
-        except OSError:
+            await loop.sock_connect(sock, self.relay.endpoint.address)
+            await loop.create_connection(lambda: ServerSide(self), sock=sock)
+        except BaseException as error:
+            _stop_passing_on(sock)
+            sock.close()
+            if not isinstance(error, OSError):
+                raise
             self.abort()
         else:
             self.up.look()
@@ -149,14 +146,14 @@ class Link:
         if self._is_silent:
             return
         connection = self._connection
-        faults = connection.faults
+        faults = connection.fate.faults
         if data is not None and self._is_answer:
             data, strike = self._cut(data, faults)
         else:
             strike = ""
-        arrival = asyncio.get_running_loop().time() + connection.latency
+        arrival = asyncio.get_running_loop().time() + connection.fate.latency
         if self._is_answer:
-            arrival += connection.tls_latency(faults)
+            arrival += connection.tls_latency()
         for piece in faults.slice(data) if data else [data]:
             size = len(piece) if piece else 0
             due = max(self._last + (GAP_SECONDS if faults.is_sliced else 0), arrival)
@@ -186,8 +183,7 @@ class Link:
         """Let nothing come through any more, and end the connection as it is to be ended."""
         self._is_silent = True
         connection = self._connection
-        hosts = connection.relay.endpoint.host.hosts
-        hosts.note_fault(f"{connection.subject} {strike} after {connection.sent} bytes of its answers")
+        connection.fate.way.note_fault(f"{strike} after {connection.sent} bytes of its answers")
         moment = self._last + GAP_SECONDS
         if strike == "was reset":
             asyncio.get_running_loop().call_at(moment, connection.reset)
@@ -200,15 +196,15 @@ class Link:
             self._timer.cancel()
             self._timer = None
         loop = asyncio.get_running_loop()
-        host = self._connection.relay.endpoint.host
+        schedule = self._connection.fate.way.schedule
         is_first = True
         while self._queue:
             receiver = self._ends[1]
             if receiver is None:
                 return
             due, data, is_apart = self._queue[0]
-            if host.faults_now().partition:
-                healed = host.next_change()
+            if schedule.faults_now().partition:
+                healed = schedule.next_change()
                 if healed is not None:
                     self._timer = loop.call_at(healed, self.look)
                 return
@@ -245,8 +241,9 @@ class ClientSide(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """Begin a connection, with the faults that were drawn when the client made it."""
+        _pass_on(transport.get_extra_info("socket"))
         relay = self._relay
-        fate = relay.fates.popleft() if relay.fates else HEALTHY
+        fate = relay.fates.popleft() if relay.fates else Fate(relay.endpoint.host.way, HEALTHY)
         self._connection = Connection(relay, transport, fate)
         relay.connections.add(self._connection)
 
@@ -264,6 +261,7 @@ class ClientSide(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the other side."""
         assert self._connection is not None
+        _stop_passing_on(self._connection.client.get_extra_info("socket"))
         self._connection.abort()
 
 
@@ -288,5 +286,21 @@ class ServerSide(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let the client see how it ended."""
+        if self._connection.server is not None:
+            _stop_passing_on(self._connection.server.get_extra_info("socket"))
         if isinstance(exc, ConnectionResetError):
             self._connection.reset()
+
+
+def _pass_on(sock: Any) -> None:
+    """Tell a controlled loop that nothing happens at this socket but on the way from a client to its host."""
+    _passing_on().add(sock.fileno())
+
+
+def _stop_passing_on(sock: Any) -> None:
+    _passing_on().discard(sock.fileno())
+
+
+def _passing_on() -> set[int]:
+    passing_on: set[int] = getattr(asyncio.get_running_loop(), "passing_on", set())
+    return passing_on

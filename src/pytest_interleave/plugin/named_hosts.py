@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_interleave.net.refusal import Refusal
     from pytest_interleave.net.routes import Route, Unmatched
 
+_SECTION = ("call", "network faults")
+
 
 @pytest.fixture
 def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
@@ -40,7 +42,7 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
 
     def tell(text: str) -> None:
         if not is_searched:
-            item.add_report_section("call", "network faults", text)
+            _add_to_section(item, text)
 
     def report_unmatched(unmatched: Unmatched) -> None:
         if not is_searched:
@@ -65,6 +67,16 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
         _fail_run(config, item, declared)
     else:
         _report_unused(config, item, declared)
+
+
+def _add_to_section(item: pytest.Item, text: str) -> None:
+    """Add a line to what the test's report says of the network."""
+    sections = item._report_sections
+    for index, (when, name, lines) in enumerate(sections):
+        if (when, name) == _SECTION:
+            sections[index] = (when, name, f"{lines}\n{text}")
+            return
+    item.add_report_section(*_SECTION, text)
 
 
 def _fail_run(config: pytest.Config, item: pytest.Function, declared: Hosts) -> None:
