@@ -6,14 +6,18 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from typing import Any
 
+import aiohttp
 import grpc
 import grpc.aio
+import httpx
 import psycopg
 import psycopg2
 import pycares
 import pycurl
 import pytest
+from aiohttp import web
 
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import libraries
@@ -230,6 +234,28 @@ def test_uvloop_takes_ports_as_text() -> None:
     for port in ("80", "http"):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             assert runner.run(connect(port)) == b"hello"
+
+
+@pytest.mark.parametrize(
+    "faults", [{"dns_latency": 1e6}, {"connect_latency": 1e6}, {"latency": 1e5}, {"partition": True}]
+)
+def test_on_uvloop_too_a_way_may_be_long(faults: dict[str, Any]) -> None:
+    uvloop = import_module("uvloop")
+
+    async def ask() -> list[object]:
+        async with Hosts() as hosts:
+            hosts.serve("http://api.example.com", web.Application()).faults(**faults)
+            hosts.serve("http://near.example.com", web.Application())
+            timeout = aiohttp.ClientTimeout(total=0.3)
+            async with aiohttp.ClientSession(timeout=timeout) as session, httpx.AsyncClient(timeout=0.3) as client:
+                await session.get("http://near.example.com", timeout=None)  # what is slow the first time is over then
+                by_aiohttp, by_httpx = session.get("http://api.example.com"), client.get("http://api.example.com")
+                return await asyncio.gather(by_aiohttp, by_httpx, return_exceptions=True)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        errors = runner.run(ask())
+
+    assert [type(error) for error in errors] == [TimeoutError, httpx.ConnectTimeout]
 
 
 def test_uvloop_sends_no_datagrams_away() -> None:

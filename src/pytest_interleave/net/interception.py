@@ -319,8 +319,7 @@ async def _getaddrinfo_of_loop(
     if host is not None and as_address(asked := plain(host)) is None and not is_local_name(asked):
         await asyncio.sleep(0)  # as after a thread's answer, others have had their turn
         found = _find(asked, port if isinstance(port, int) else None)
-        if found is not None:
-            await found.way.look_up(asked)
+        await look_up(asked, port)
         if found is not None or not _is_allowed(asked):
             return getaddrinfo(host, port, family, type, proto, flags)
     original = _original(loop, "getaddrinfo")
@@ -329,26 +328,34 @@ async def _getaddrinfo_of_loop(
 
 async def _sock_connect_of_loop(loop: Any, sock: socket.socket, address: Any) -> None:
     """Stand in for ``loop.sock_connect``, by which all connections of asyncio's are made."""
+    await set_out_with(sock, address)
+    await _original(loop, "sock_connect")(loop, sock, address)
+
+
+async def set_out_with(sock: socket.socket, address: Any) -> None:
+    """Take as long as a connection to that address takes to be made, and keep its fate for when it is."""
     if sock.type == _STREAM and isinstance(address, tuple) and len(address) == 2:
         host = _find_host(*address)
         fate = None if host is None else await host.way.set_out(tls=host.has_tls(address[1]))
         if fate is not None:
             _fates[sock] = fate
-    await _original(loop, "sock_connect")(loop, sock, address)
 
 
 async def set_out(name: Any, port: Any) -> Fate | None:
     """Take as long as a connection to that name takes to be made; return its fate. For loops that do all else in C."""
+    await look_up(name, port)
     asked = plain(name)
-    if _is_real.get():
-        return None
-    if as_address(asked) is not None:
-        host = _find_host(asked, port)
-    else:
-        host = _find(asked, port)
-        if host is not None:
-            await host.way.look_up(asked)
+    host = _find(asked, port) if as_address(asked) is None else _find_host(asked, port)
     return None if host is None else await host.way.set_out(tls=host.has_tls(port))
+
+
+async def look_up(name: Any, port: Any) -> None:
+    """Take as long as a look-up of that name takes, if it is one of ours."""
+    if name is None or as_address(asked := plain(name)) is not None:
+        return
+    host = _find(asked, port if isinstance(port, int) else None)
+    if host is not None:
+        await host.way.look_up(asked)
 
 
 def _find_host(address: Any, port: Any) -> NamedHost | None:

@@ -93,8 +93,10 @@ def _lead_uvloop(module: Any, patch: Patch) -> None:
     """Uvloop resolves and connects in C; it is told where to instead."""
     create_connection = module.Loop.create_connection
     create_datagram_endpoint = module.Loop.create_datagram_endpoint
+    sock_connect = module.Loop.sock_connect
 
     async def getaddrinfo(loop: Any, host: Any, port: Any, **options: Any) -> Any:
+        await interception.look_up(host, port)
         return interception.getaddrinfo(host, port, **options)
 
     async def connect(loop: Any, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
@@ -106,6 +108,10 @@ def _lead_uvloop(module: Any, patch: Patch) -> None:
             host, port, *_ = interception.redirect((host, port), fate=fate)
         return await create_connection(loop, factory, host, port, **options)
 
+    async def connect_socket(loop: Any, sock: socket.socket, address: Any) -> None:
+        await interception.set_out_with(sock, address)
+        await sock_connect(loop, sock, address)
+
     async def open_datagrams(
         loop: Any, factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any
     ) -> Any:
@@ -115,6 +121,7 @@ def _lead_uvloop(module: Any, patch: Patch) -> None:
 
     patch(module.Loop, "getaddrinfo", getaddrinfo)
     patch(module.Loop, "create_connection", connect)
+    patch(module.Loop, "sock_connect", connect_socket)
     patch(module.Loop, "create_datagram_endpoint", open_datagrams)
 
 
