@@ -434,6 +434,26 @@ def test_a_search_tries_each_fault_alone(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=2)
 
 
+def test_a_host_that_has_no_faults_yet_may_fail(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        helpers=HELPERS,
+        test_it="""
+        from helpers import *
+
+        async def test_it(hosts):
+            host = hosts.serve("api.example.com", make_app())
+            host.faults()
+            host.may_fail("refused")
+            await fetch()
+        """,
+    )
+
+    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=20", "--interleave-seed=1")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["Fails if a connection to api.example.com is refused."])
+
+
 def test_what_struck_is_told_in_one_section(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         helpers=HELPERS,

@@ -101,6 +101,7 @@ class Faults:
         made = (
             self.bandwidth,
             self.piece,
+            self.pieces,
             self.reset_at,
             self.close_at,
             self.hang_at,
@@ -168,7 +169,7 @@ class Schedule:
     def add(self, faults: Faults, after: float, lasting: float) -> None:
         """Let these hold from ``after`` seconds on, so long, before those that were added earlier."""
         start = self._clock() + after
-        self._periods.append(Period(faults, start, start + lasting))
+        self._periods.append(Period(HEALTHY if faults == HEALTHY else faults, start, start + lasting))
         self._tell_of_change()
 
     def clear(self) -> None:
