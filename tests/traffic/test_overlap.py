@@ -209,6 +209,30 @@ def test_a_loop_is_told_by_its_lines() -> None:
     assert "Let them overlap: asyncio.gather(), or asyncio.TaskGroup." in text
 
 
+def test_a_library_s_coroutines_are_told_by_the_line_that_makes_tasks_of_them() -> None:
+    async def program() -> None:
+        limits = httpx.Limits(max_connections=2)
+        async with serving(1) as url, httpx.AsyncClient(limits=limits) as client:
+            with concurrently(at_least=3):
+                await asyncio.gather(*(client.get(url) for _ in range(3)))
+
+    text = failure_of(program)
+
+    assert text.count("AsyncClient.get |") == 3
+    assert text.count("| test_overlap.py:") == 3
+    assert "Held back by httpx's Limits(max_connections=) at test_overlap.py:" in text
+
+
+def test_a_loop_is_told_also_where_a_library_makes_tasks_for_it() -> None:
+    async def program() -> None:
+        async with by_httpx(0) as get:
+            with concurrently(at_least=3):
+                for _ in range(3):
+                    await get()
+
+    assert "One task does it all, one operation after the other:\n  test_overlap.py:" in failure_of(program)
+
+
 def test_long_lines_are_cut_at_a_hundred_columns() -> None:
     async def operation_with_quite_a_long_name_of_its_own(number: int) -> None:
         await asyncio.sleep({0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0, 4: 5.0, 5: 6.0, 6: 7.0, 7: 8.0, 8: 9.0}[number])

@@ -59,6 +59,8 @@ class Concurrency:
         #: At each look: the time, and for each task that waits then, by number, how, and where.
         self._looks: list[tuple[float, dict[int, str]]] = []
         self._places: list[Place | None] = []
+        #: Where the user's code made each task: of a library's coroutine, it is all that a reader knows.
+        self._made_at: list[Place | None] = []
         self._waits = 0
         #: The user's lines, outermost first, of what was in flight last.
         self._last: list[Place] = []
@@ -118,11 +120,13 @@ class Concurrency:
 
     def _note(self, task: asyncio.Task[Any]) -> None:
         if _current.get() is self:
-            maker = asyncio.current_task() if is_made_by_library(sys._getframe(1)) else None
-            self._take(task, self._tasks.index(maker) if maker in self._tasks else None)
+            frame = sys._getframe(1)
+            maker = asyncio.current_task() if is_made_by_library(frame) else None
+            self._take(task, self._tasks.index(maker) if maker in self._tasks else None, calling(frame))
 
-    def _take(self, task: asyncio.Task[Any], part_of: int | None = None) -> None:
+    def _take(self, task: asyncio.Task[Any], part_of: int | None = None, made_at: Place | None = None) -> None:
         self._part_of.append(part_of)
+        self._made_at.append(made_at)
         coroutine = task.get_coro()
         name = getattr(coroutine, "__qualname__", type(coroutine).__name__)
         self._tasks.append(task)
@@ -153,10 +157,15 @@ class Concurrency:
             return ""
         stack = standing.stack
         if standing.holder is not None:
-            self._held[standing.holder, at(best(stack))] += 1
+            where = best(stack)
+            known = where if where is not None and where.rank == 2 else self._made_at[number] or where
+            self._held[standing.holder, at(known)] += 1
             return HELD_BACK
         own = own_places(stack)
-        if own and self._names[number] != _BLOCK and rank(stack[0][0].f_code.co_filename) == 1:
+        made_at = self._made_at[number]
+        if made_at is not None and not any(line.rank == 2 for line in own):
+            own = [made_at]
+        elif own and self._names[number] != _BLOCK and rank(stack[0][0].f_code.co_filename) == 1:
             self._names[number] = own[0].function  # anyio's tasks begin in its own code
         self._places[number] = own[0] if own else self._places[number]
         self._last = own
@@ -213,11 +222,16 @@ class Concurrency:
             lines.append(
                 "Nothing was in flight at all: what the block calls never waits, like a mock that answers at once."
             )
-        elif self._waits and all(name == _BLOCK for name in self._names):
+        elif self._waits and self._is_one_by_one():
             lines.append("One task does it all, one operation after the other:")
             lines += [f"  {at(where)}" for where in self._last[:4]]
             lines.append("Let them overlap: asyncio.gather(), or asyncio.TaskGroup.")
         return lines
+
+    def _is_one_by_one(self) -> bool:
+        """Whether nobody was ever in flight but the block itself, and what libraries make on its behalf."""
+        waited = {number for _, states in self._looks for number in states}
+        return all(self._names[number] == _BLOCK or self._part_of[number] == 0 for number in waited)
 
 
 def concurrently(*, at_least: int | None = None, at_most: int | None = None) -> Concurrency:
