@@ -441,6 +441,45 @@ def test_a_deadline_far_off_is_not_reached_by_the_tests_own_short_sleeps(explore
     result.assert_outcomes(passed=5)
 
 
+def test_a_deadline_far_off_is_not_reached_where_orders_are_odd_either(explore: Any) -> None:
+    result = explore(
+        """
+        class Batch:
+            def __init__(self):
+                self.sent, self.items, self.sending = [], [], []
+
+            async def add(self, item):
+                done = asyncio.Event()
+                self.items.append((item, done))
+                if len(self.items) == 1:
+                    asyncio.get_running_loop().call_later(0.5, self.flush)
+                await done.wait()
+
+            def flush(self):
+                self.sending.append(asyncio.create_task(self.send()))
+
+            async def send(self):
+                items, self.items = self.items, []
+                self.sent.append([item for item, _ in items])
+                await asyncio.sleep(0.01)
+                for _, done in items:
+                    done.set()
+
+        async def test_what_comes_soon_goes_along():
+            batch = Batch()
+            first = asyncio.create_task(batch.add("a"))
+            await asyncio.sleep(0.1)
+            assert batch.sent == []
+            second = asyncio.create_task(batch.add("b"))
+            await asyncio.gather(first, second)
+            assert batch.sent == [["a", "b"]]
+        """,
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*order-only*")
+
+
 def test_a_deadline_near_the_tests_own_sleep_is_reached_with_it(explore: Any) -> None:
     result = explore(
         """

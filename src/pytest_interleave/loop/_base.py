@@ -81,8 +81,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.forced_deadlines = 0
         self._late_seconds = 0.0
         self._rests = 0
-        #: How long the trace was when work from outside came in last.
-        self._outside_work_at = 0
+        #: How long the trace was when work from outside came in last, and when a sleep in a task of the test's ended.
+        self._outside_work_at = self._nested_sleep_at = 0
         #: Deadlines of the user's that were not reached: origin, ordinal, the part of the trace in which they were set.
         self.unfired: list[tuple[int, int, int, int]] = []
         #: Descriptors of what only passes on, inside of this process, what comes: not when they do is chosen, but when
@@ -185,7 +185,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.forced_deadlines = 0
         self._late_seconds = 0.0
         self._rests = 0
-        self._outside_work_at = 0
+        self._outside_work_at = self._nested_sleep_at = 0
         self.unfired = []
         self.after_step = self.at_end = None
         self.interruptions, self.suspensions, self.strikes = [], {}, {}

@@ -9,7 +9,7 @@ from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop import threads
 from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._patience import RESOLUTION, PatientLoop
-from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, SCRIPT_SLEEP
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP
 
 #: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
 BUSY_TURNS = 1000
@@ -83,6 +83,8 @@ class DeliveringLoop(PatientLoop):
                     self._outside_work_at = len(self.trace) + 1
                 is_from_outside = is_from_outside or chosen.__class__ is not Timer or not chosen.is_given
             if chosen.__class__ is Timer:
+                if chosen.stands_for == NESTED_SLEEP:
+                    self._nested_sleep_at = len(self.trace) + 1
                 is_forced = chosen is not natural or bool(jobs or arrived)
                 if is_forced and chosen._when > self._now:
                     self._late_seconds += chosen._when - self._now

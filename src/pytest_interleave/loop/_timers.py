@@ -22,6 +22,8 @@ _GUARD_SECONDS = 5.0 - 1e-6  # sums of floats
 _OWN_GUARD_SECONDS = 10.0 - 1e-6
 #: Where the test's own sleeps alone take time, they take no more than this many times as long as they say.
 _MOST_STRETCH = 2
+#: Those in tasks of the test's own may stand for work as well as for when somebody comes.
+_MOST_STRETCH_OF_TASKS = 10
 
 
 class TimerLoop(SchedulingLoop):
@@ -110,8 +112,8 @@ class TimerLoop(SchedulingLoop):
             return timers
         is_odd = self.decider is not None and self.decider.holds_steps
         has_yields = bool(self._ready) and self._has_yields()
-        if not (is_odd or has_yields) and (natural is None or self._lasts_as_it_says(natural)):
-            timers = [timer for timer in timers if self._may_lag(timer) or self._is_near(timer, natural)]
+        if not has_yields and (natural is None or self._lasts_as_it_says(natural)):
+            timers = [timer for timer in timers if self._may_lag(timer, is_odd) or self._is_near(timer, natural)]
         if self._ready:
             timers = [
                 timer
@@ -133,9 +135,9 @@ class TimerLoop(SchedulingLoop):
         seconds = timer._when - timer.armed
         return timer.is_for_idle or seconds >= (_OWN_GUARD_SECONDS if is_own else _GUARD_SECONDS)
 
-    def _may_lag(self, timer: Timer) -> bool:
+    def _may_lag(self, timer: Timer, is_odd: bool) -> bool:
         """Whether what comes before that timer may take as long as you like."""
-        return self.stretch and timer.stands_for != DEADLINE
+        return (self.stretch or is_odd) and timer.stands_for != DEADLINE
 
     def _lasts_as_it_says(self, event: Any) -> bool:
         """Whether that event is a sleep which stands for nothing from outside."""
@@ -147,7 +149,11 @@ class TimerLoop(SchedulingLoop):
         if self._outside_work_at > timer.set_at:
             return True
         when = self._now if natural is None else natural._when
-        return timer._when - timer.armed <= (when - timer.armed) * _MOST_STRETCH
+        is_of_task = self._nested_sleep_at > timer.set_at or (
+            natural is not None and natural.stands_for == NESTED_SLEEP
+        )
+        most = _MOST_STRETCH_OF_TASKS if is_of_task else _MOST_STRETCH
+        return timer._when - timer.armed <= (when - timer.armed) * most
 
     def _has_yields(self) -> bool:
         """Whether a task is queued that has run before and gave way by ``sleep(0)``."""
