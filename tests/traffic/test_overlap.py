@@ -233,6 +233,19 @@ def test_a_loop_is_told_also_where_a_library_makes_tasks_for_it() -> None:
     assert "One task does it all, one operation after the other:\n  test_overlap.py:" in failure_of(program)
 
 
+@pytest.mark.parametrize("start", [asyncio.run, run], ids=["plain", "virtual"])
+def test_what_is_waited_for_in_real_time_does_not_block(start: Any) -> None:
+    async def program() -> None:
+        with concurrently(at_least=2):
+            await asyncio.to_thread(time.sleep, 0.2)
+
+    with pytest.raises(AssertionError) as failure:
+        start(program())
+
+    assert "One task does it all" in str(failure.value)
+    assert "Blocked" not in str(failure.value)
+
+
 def test_long_lines_are_cut_at_a_hundred_columns() -> None:
     async def operation_with_quite_a_long_name_of_its_own(number: int) -> None:
         await asyncio.sleep({0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0, 4: 5.0, 5: 6.0, 6: 7.0, 7: 8.0, 8: 9.0}[number])

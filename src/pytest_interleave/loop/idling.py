@@ -27,8 +27,8 @@ _active: dict[tuple[str, int], tuple[Listeners, _Undo]] = {}
 
 
 @contextmanager
-def looking(loop: Any, look: Callable[[], object]) -> Iterator[None]:
-    """Call ``look`` each time before the loop waits."""
+def looking(loop: Any, look: Callable[[float | None], object]) -> Iterator[None]:
+    """Call ``look`` with None each time before the loop waits, and with the seconds behind, where that is known."""
     with _listening("look", loop, _install_looks, look):
         yield
 
@@ -67,25 +67,35 @@ def _listening(
 
 
 def _install_looks(loop: Any, listeners: Listeners) -> _Undo:
-    def look() -> None:
+    def look(waited: float | None = None) -> None:
         for listener in list(listeners):
-            listener()
+            listener(waited)
 
-    if isinstance(loop, ControlledLoop):
-        loop.on_idle = look
-        return lambda: setattr(loop, "on_idle", None)
     selector = getattr(loop, "_selector", None)
     if selector is None:
         return _Timer(loop, look).stop
+    is_controlled = isinstance(loop, ControlledLoop)
+    if is_controlled:
+        loop.on_idle = look
     select = selector.select
 
     def look_and_select(timeout: float | None = None) -> Any:
-        if timeout is None or timeout > 0:
+        if timeout is not None and timeout <= 0:
+            return select(timeout)
+        if not is_controlled:
             look()
-        return select(timeout)
+        start = perf_counter()
+        found = select(timeout)
+        look(perf_counter() - start)
+        return found
+
+    def undo() -> None:
+        del selector.select  # the class's shows again
+        if is_controlled:
+            loop.on_idle = None
 
     selector.select = look_and_select
-    return lambda: delattr(selector, "select")  # the class's shows again
+    return undo
 
 
 class _Timer:

@@ -65,7 +65,8 @@ class Concurrency:
         #: The user's lines, outermost first, of what was in flight last.
         self._last: list[Place] = []
         self._stack = ExitStack()
-        self._woken = 0.0
+        #: When it was looked at last, and how long the loop has waited since.
+        self._woken = self._waited = 0.0
         self._loop: Any = None
 
     # -- the block -----------------------------------------------------------------------------------------------
@@ -133,7 +134,10 @@ class Concurrency:
         self._names.append(_BLOCK if task is self._own else name.rpartition("<locals>.")[2])
         self._places.append(None)
 
-    def _look(self) -> None:
+    def _look(self, waited: float | None) -> None:
+        if waited is not None:
+            self._waited += waited
+            return
         self._count_step()
         states: dict[int, str] = {}
         for number, task in enumerate(self._tasks):
@@ -148,7 +152,7 @@ class Concurrency:
         self._looks.append((self._loop.time(), states))
         count = sum(state == IN_FLIGHT for state in states.values())
         self.most = max(self.most, count)
-        self._woken = perf_counter()
+        self._woken, self._waited = perf_counter(), 0.0
 
     def _state_of(self, number: int, task: Any) -> str:
         """Return ``=`` for a task in flight, ``.`` for one that is held back, nothing for one that awaits others."""
@@ -174,7 +178,7 @@ class Concurrency:
 
     def _count_step(self) -> None:
         """Note how long the loop was kept from waiting."""
-        busy = perf_counter() - self._woken
+        busy = perf_counter() - self._woken - self._waited
         busy -= sum(real for real, _ in self._blocked[self._told :])
         if busy > _BLOCKING_SECONDS:
             self._blocked.append((busy, ""))
