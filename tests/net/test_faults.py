@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
@@ -452,6 +453,29 @@ def test_a_host_that_has_no_faults_yet_may_fail(pytester: pytest.Pytester) -> No
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Fails if a connection to api.example.com is refused."])
+
+
+def test_a_way_that_may_have_faults_adds_no_choice_points(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        helpers=HELPERS,
+        test_it="""
+        from helpers import *
+
+        @pytest.mark.parametrize("is_moody", [False, True])
+        async def test_it(hosts, is_moody):
+            host = hosts.serve("api.example.com", make_app())
+            if is_moody:
+                host.faults()
+            await fetch("https")
+            assert False
+        """,
+    )
+
+    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=1")
+
+    result.assert_outcomes(failed=2)
+    healthy, moody = map(int, re.findall(r"(\d+) choice points", result.stdout.str()))
+    assert 0 < moody <= healthy
 
 
 def test_what_struck_is_told_in_one_section(pytester: pytest.Pytester) -> None:

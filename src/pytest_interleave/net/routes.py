@@ -287,7 +287,7 @@ class Route:
     def may_fail(self, *kinds: str) -> Route:
         """Let a search choose, for each request, whether one of these strikes; none named: all. Returns the route.
 
-        ``reset``, ``closed``, ``slow``, ``short``. Plain runs stay healthy.
+        ``reset``, ``closed``, ``silent``, ``slow``, ``short``. Plain runs stay healthy.
         """
         self._kinds = check_kinds(kinds, CHOICES_OF_ROUTES)
         return self
