@@ -430,7 +430,7 @@ def test_a_search_tries_each_fault_alone(pytester: pytest.Pytester) -> None:
         """,
     )
 
-    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=100", "--interleave-seed=1")
+    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=200", "--interleave-seed=1")
 
     result.assert_outcomes(passed=2)
 
