@@ -8,7 +8,7 @@ It is asked five kinds of question:
 ``deliver``  between two turns of the loop: which outside event (I/O, a timer, a thread's result) comes in next, or
              ``None``: none, run what is queued. This is all that the world outside asyncio can choose.
 ``order``    which of the tasks that were started *together* takes its first step first.
-``hold``     how many turns a queued step stays behind (asyncio never does this: used for order-only findings).
+``hold``     how many turns each queued step stays behind (asyncio never does this: used for order-only findings).
 ``data``     a value that the test draws through ``pytest_interleave.choose``.
 ``cancel``   whether an operation under ``pytest_interleave.interrupt`` is cancelled at this suspension.
 """
@@ -79,8 +79,11 @@ class Decider(Protocol):
     def order(self, origins: Sequence[int]) -> int:
         """Choose which of the tasks that start together goes first; they are given in asyncio's order."""
 
-    def hold(self, origin: int, turns: int) -> int:
-        """Choose for how many turns, at most ``turns``, a queued step of the task ``origin`` stays behind."""
+    def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
+        """Choose for how many turns, at most ``turns``, each stays behind of the queued steps of those tasks.
+
+        None does if there is nothing in the answer.
+        """
 
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         """Choose one of that many values.
@@ -106,8 +109,8 @@ class Fifo:
     def order(self, origins: Sequence[int]) -> int:
         return 0
 
-    def hold(self, origin: int, turns: int) -> int:
-        return 0
+    def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
+        return ()
 
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         return 0
@@ -135,8 +138,8 @@ class Vector:
     def order(self, origins: Sequence[int]) -> int:
         return self._take()
 
-    def hold(self, origin: int, turns: int) -> int:
-        return self._take()
+    def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
+        return [self._take() for _ in origins]
 
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         return self._take()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_interleave.clock.instants import next_second
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
+from pytest_interleave.exploration.seeding import seed_random
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.loop.threads import ending_with_the_process, running_threads
@@ -17,13 +18,6 @@ from pytest_interleave.schedule import Decider, Fifo
 
 if TYPE_CHECKING:
     from pytest_interleave.clock.virtual import Clocks
-
-_SEEDED = random.Random(0).getstate()
-
-
-def seed_random() -> None:
-    """Do what ``random.seed(0)`` does, in half the time."""
-    random.setstate(_SEEDED)
 
 
 class Limits:

@@ -60,16 +60,18 @@ class Recorder:
         self._moved += [(1, (origin, origins[choice])) for origin in origins[:choice]]
         return choice
 
-    def hold(self, origin: int, turns: int) -> int:
-        choice = self.decider.hold(origin, turns)
-        self.widths.append(turns + 1)
-        if not 0 < choice <= turns:  # nearly always; the loop asks for each step
-            self.vector.append(0)
-            return 0
+    def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
+        choices = self.decider.hold(origins, turns)
+        self.widths += [turns + 1] * len(origins)
+        if not any(choices):
+            self.vector += [0] * len(origins)
+            return ()
+        choices = [choice if 0 <= choice <= turns else 0 for choice in choices]
+        self.vector += choices
         assert self._trace is not None
-        self.vector.append(choice)
-        self._moved.append((2, (origin, len(self._trace.entries))))
-        return choice
+        now = len(self._trace.entries)
+        self._moved += [(2, (origin, now)) for origin, choice in zip(origins, choices, strict=True) if choice]
+        return choices
 
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         self.points += 1

@@ -15,7 +15,7 @@ from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Jobs
 from pytest_interleave.loop.outside import Outside
 from pytest_interleave.loop.sleeps import is_local_to, is_started_beside
-from pytest_interleave.loop.tasks import ControlledFuture, ControlledTask, make_task
+from pytest_interleave.loop.tasks import ControlledFuture, ControlledTask, initialize, new_task
 from pytest_interleave.schedule import Decider
 
 _EAGER = getattr(asyncio, "eager_task_factory", None)
@@ -252,10 +252,15 @@ class BaseLoop(asyncio.SelectorEventLoop):
         number = self._enroll(name, coro)
         name = self.task_names[number]
         ready = self._ready
-        rank = number - self.first_number
-        task = make_task(number, rank, coro, loop=self, name=name, context=context, **options)
+        task = new_task(ControlledTask)
+        task.number = number
+        task.rank = number - self.first_number
+        if options:
+            initialize(task, coro, loop=self, name=name, context=context, **options)
+        else:
+            initialize(task, coro, loop=self, name=name, context=context)
         if task._source_traceback:
-            del task._source_traceback[-2:]
+            del task._source_traceback[-1]
         if self.decider is not None and ready:
             group = self._start_group(sys._getframe(1))
             if group is not None:
@@ -268,8 +273,11 @@ class BaseLoop(asyncio.SelectorEventLoop):
         name = self.task_names[number]
         origin, self._origin = self._origin, number
         try:
-            rank = number - self.first_number
-            return make_task(number, rank, coro, loop=self, name=name, context=context, eager_start=True)
+            task = new_task(ControlledTask)
+            task.number = number
+            task.rank = number - self.first_number
+            initialize(task, coro, loop=self, name=name, context=context, eager_start=True)
+            return task
         finally:
             self._origin = origin
 

@@ -28,6 +28,8 @@ from pytest_interleave.trace import Trace, repeating
 
 #: Tasks of a livelock that are named.
 _MOST_REPEATING = 3
+#: So long a step may be kept back.
+_MOST_TURNS = 4
 
 
 class TurnLoop(DeliveringLoop):
@@ -49,7 +51,7 @@ class TurnLoop(DeliveringLoop):
             or self._inbox
             or self._busy > BUSY_TURNS
             or self._signal_handlers
-            or (decider is not None and (len(threads.active) > 1 or self._jobs))
+            or (decider is not None and (len(threads.active) > 1 or self._jobs.letters))
         ):
             self._deliver()
         if self._starts:
@@ -94,7 +96,10 @@ class TurnLoop(DeliveringLoop):
             self._origin = origin
             try:
                 if is_plain:
-                    step._context.run(callback, *step._args)
+                    if args := step._args:
+                        step._context.run(callback, *args)
+                    else:
+                        step._context.run(callback)
                 elif is_timed:
                     self._run_timed(step)
                 else:
@@ -151,29 +156,31 @@ class TurnLoop(DeliveringLoop):
     def _hold_steps(self, decider: Decider) -> None:
         """Offer to keep steps of tasks back for some turns: schedules that asyncio does not make."""
         ready = self._ready
-        kept: list[Any] = []
         tasks = self._task_classes
-        hold = decider.hold
+        steps: list[Any] = []
+        origins: list[int] = []
         for step in ready:
             owner = getattr(step._callback, "__self__", None)
             if owner.__class__ in tasks and owner.number > 1 and not step._cancelled:
-                turns = hold(owner.number, 4)
-                if turns:
-                    self._held.append((self.turns + turns, step))
-                    continue
-            kept.append(step)
-        if len(kept) == len(ready):
-            return
-        if not kept:  # someone must go on
-            kept.append(self._held.pop()[1])
-        ready.clear()
-        ready.extend(kept)
+                steps.append(step)
+                origins.append(owner.number)
+        turns = decider.hold(origins, _MOST_TURNS) if steps else ()
+        for step, more in zip(steps, turns):  # noqa: B905 - no turns: nothing is kept back
+            if more:
+                if len(ready) == 1:  # someone must go on
+                    break
+                ready.remove(step)
+                self._held.append((self.turns + more, step))
 
     def _release_held(self) -> None:
-        due = [step for turn, step in self._held if turn <= self.turns or not self._ready]
-        if due:
-            self._held = [(turn, step) for turn, step in self._held if step not in due]
-            self._ready.extend(due)
+        held, self._held = self._held, []
+        ready, now = self._ready, self.turns
+        is_idle = not ready
+        for turn, step in held:
+            if is_idle or turn <= now:
+                ready.append(step)
+            else:
+                self._held.append((turn, step))
 
     def _describe_repeating(self) -> tuple[str, ...]:
         numbers = repeating(self.trace)

@@ -142,6 +142,8 @@ class ControlledLoop(TurnLoop):
                 self.run_until_complete(self.shutdown_asyncgens())
 
     def _leftovers(self, of_this_run: bool) -> list[asyncio.Task[object]]:
+        if not _plain.count_tasks():  # as after most runs
+            return []
         return [task for task in asyncio.all_tasks(self) if not of_this_run or self.is_of_this_run(task)]
 
     def clear_run(self) -> None:

@@ -56,12 +56,13 @@ class Jobs:
 
     def __init__(self) -> None:
         self._asked: dict[asyncio.Future[Any], Job] = {}
-        self._letters: dict[Any, deque[Job]] = {}
+        #: What was answered and not delivered, by sender; looked at in each turn of the loop.
+        self.letters: dict[Any, deque[Job]] = {}
         self._number = 0
         self._strangers: dict[int, tuple[int, int]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._asked or self._letters)
+        return bool(self._asked or self.letters)
 
     def are_asked(self) -> bool:
         """Whether a job has not answered yet."""
@@ -83,7 +84,7 @@ class Jobs:
         answered = self._asked.pop(args[0], None) if args and isinstance(args[0], asyncio.Future) else None
         if answered is not None:
             answered.handle = handle
-            self._letters.setdefault(answered.number, deque()).append(answered)
+            self.letters.setdefault(answered.number, deque()).append(answered)
             return
         for job in self._asked.values():
             if job.thread == sender:
@@ -94,18 +95,18 @@ class Jobs:
             letter = Job(0, 0, float("inf"))
             letter.thread = sender
         letter.handle = handle
-        self._letters.setdefault(sender if letter.number == float("inf") else letter.number, deque()).append(letter)
+        self.letters.setdefault(sender if letter.number == float("inf") else letter.number, deque()).append(letter)
 
     def has_letters(self) -> bool:
         """Whether anything could come in."""
-        return bool(self._letters)
+        return bool(self.letters)
 
     def heads(self) -> list[Job]:
         """Return what could come in next: of each sender its first message, the oldest job first.
 
         Threads that are no job's are numbered when their first message is asked for, in the order of their creation.
         """
-        letters = [queue[0] for queue in self._letters.values()]
+        letters = [queue[0] for queue in self.letters.values()]
         if len(letters) > 1:
             letters.sort(key=lambda job: (job.number, job.thread or 0))
         for letter in letters:
@@ -119,10 +120,10 @@ class Jobs:
     def take(self, letter: Job) -> None:
         """Remove a message that is being delivered."""
         key = letter.thread if letter.number == float("inf") else letter.number
-        queue = self._letters[key]
+        queue = self.letters[key]
         queue.popleft()
         if not queue:
-            del self._letters[key]
+            del self.letters[key]
 
     def threads(self) -> set[int]:
         """Return the threads whose results are awaited."""

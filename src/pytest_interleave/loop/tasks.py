@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 
@@ -22,13 +23,10 @@ class ControlledTask(asyncio.Task[Any]):
         return self.rank
 
 
-def make_task(number: int, rank: int, coro: Any, **options: Any) -> ControlledTask:
-    """Return a new task. It has its hash before asyncio puts it into a set, which it does as it initializes it."""
-    task = ControlledTask.__new__(ControlledTask)
-    task.number = number
-    task.rank = rank
-    task.__init__(coro, **options)  # type: ignore[misc]  # what calling the class does, but for a step in Python
-    return task
+# The two halves of calling the class: between them the task is given its hash, since asyncio puts it into a set as it
+# initializes it. An ``__init__`` in Python would be dear.
+new_task: Callable[[type[ControlledTask]], ControlledTask] = ControlledTask.__new__
+initialize: Callable[..., None] = asyncio.Task.__init__
 
 
 class ControlledFuture(asyncio.Future[Any]):

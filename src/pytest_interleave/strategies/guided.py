@@ -90,9 +90,10 @@ class Guided:
                 return index
         return 0
 
-    def hold(self, origin: int, turns: int) -> int:
-        condition = self.constraints.get(self._look().next_step(origin))
-        return 0 if condition is None or condition in self._happened else 1
+    def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
+        next_step = self._look().next_step
+        conditions = [self.constraints.get(next_step(origin)) for origin in origins]
+        return [int(condition is not None and condition not in self._happened) for condition in conditions]
 
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         condition = None if self._draws is None else self.constraints.get(self._draws.next())

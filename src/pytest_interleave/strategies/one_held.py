@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pytest_interleave.schedule import Fifo
 
 
@@ -15,6 +17,11 @@ class OneHeld(Fifo):
         self.turns = turns
         self.asked = 0
 
-    def hold(self, origin: int, turns: int) -> int:
-        self.asked += 1
-        return min(self.turns, turns) if self.asked - 1 == self.index else 0
+    def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
+        place = self.index - self.asked
+        self.asked += len(origins)
+        if not 0 <= place < len(origins):
+            return ()
+        choices = [0] * len(origins)
+        choices[place] = min(self.turns, turns)
+        return choices

@@ -25,10 +25,12 @@ class RandomOrder:
     def order(self, origins: Sequence[int]) -> int:
         return self.random.randrange(len(origins))
 
-    def hold(self, origin: int, turns: int) -> int:
-        if self.random.random() >= self.chance:
-            return 0
-        return self.random.randint(1, min(turns, self.turns))
+    def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
+        draw, chance = self.random.random, self.chance
+        choices = []
+        for _ in origins:
+            choices.append(0 if draw() >= chance else self.random.randint(1, min(turns, self.turns)))
+        return choices
 
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         return 0

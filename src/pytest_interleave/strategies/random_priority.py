@@ -65,8 +65,8 @@ class RandomPriority:
     def order(self, origins: Sequence[int]) -> int:
         return 0
 
-    def hold(self, origin: int, turns: int) -> int:
-        return 0
+    def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
+        return ()
 
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         # As often healthy as not: a test with ten connections must come to the last one, too.

@@ -18,9 +18,10 @@ import pytest
 from _pytest.logging import LogCaptureHandler, caplog_handler_key, caplog_records_key, catching_logs
 from _pytest.tmpdir import tmppath_result_key
 
-from pytest_interleave.exploration.execution import Limits, Stretchable, seed_random
+from pytest_interleave.exploration.execution import Limits, Stretchable
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
+from pytest_interleave.exploration.seeding import seed_random
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.cutting import Census, Cutting
 from pytest_interleave.loop.observe import Observer
