@@ -546,3 +546,28 @@ def test_no_reply_is_so_late_that_a_client_gives_up_which_waits_for_five_seconds
     result = pytester.runpytest_subprocess("--interleave", *options)
 
     result.assert_outcomes(passed=1)
+
+
+def test_a_deadline_twice_as_far_as_the_sleep_has_come_is_reached(explore: Any) -> None:
+    result = explore(
+        """
+        async def test_a_task_is_taken_in_time():
+            queue = asyncio.Queue()
+
+            async def take():
+                try:
+                    async with asyncio.timeout(0.1):
+                        return await queue.get()
+                except TimeoutError:
+                    return None
+
+            await asyncio.sleep(0.2)
+            taking = asyncio.create_task(take())
+            await asyncio.sleep(0.05)
+            queue.put_nowait("here")
+            assert await taking == "here"
+        """,
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["Fails if the timeout of 0.1 s (test_it.py:*) fires in the same loop iteration*"])

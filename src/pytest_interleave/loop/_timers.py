@@ -24,6 +24,7 @@ _OWN_GUARD_SECONDS = 10.0 - 1e-6
 _MOST_STRETCH = 2
 #: Those in tasks of the test's own may stand for work as well as for when somebody comes.
 _MOST_STRETCH_OF_TASKS = 10
+_ROUNDING = 1e-6  # sums of floats
 
 
 class TimerLoop(SchedulingLoop):
@@ -153,7 +154,7 @@ class TimerLoop(SchedulingLoop):
             natural is not None and natural.stands_for == NESTED_SLEEP
         )
         most = _MOST_STRETCH_OF_TASKS if is_of_task else _MOST_STRETCH
-        return timer._when - timer.armed <= (when - timer.armed) * most
+        return timer._when - timer.armed <= (when - timer.armed) * most + _ROUNDING
 
     def _has_yields(self) -> bool:
         """Whether a task is queued that has run before and gave way by ``sleep(0)``."""
