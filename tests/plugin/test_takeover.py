@@ -256,3 +256,33 @@ def test_suite_without_async_tests_does_not_import_asyncio(
     result = pytester.runpytest_subprocess("-p", "pytest_interleave.plugin")
 
     result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("order", [["pytest_interleave.plugin"], ["interleave", "pytest_interleave.plugin"]])
+def test_plugin_may_be_loaded_by_its_module_too(pytester: pytest.Pytester, order: list[str]) -> None:
+    pytester.makepyfile(SUITE)
+    result = pytester.runpytest_subprocess(*(f"-p{name}" for name in order))
+
+    result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("autoload", [True, False])
+def test_plugin_may_be_loaded_by_the_module_of_pytest_asyncio(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, autoload: bool
+) -> None:
+    if not autoload:
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(SUITE)
+    result = pytester.runpytest_subprocess("-p", "pytest_asyncio.plugin")
+
+    result.assert_outcomes(passed=2)
+
+
+def test_plugin_that_is_turned_off_stays_so(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("pytest_plugins = 'pytest_asyncio.plugin'")
+    pytester.makepyfile(
+        "import pytest\ndef test_it(request): assert not request.config.pluginmanager.has_plugin('asyncio')"
+    )
+    result = pytester.runpytest_subprocess("-p", "no:interleave")
+
+    result.assert_outcomes(passed=1)

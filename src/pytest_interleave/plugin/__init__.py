@@ -63,6 +63,8 @@ __all__ = [
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Take the place of pytest-asyncio."""
+    if takeover.is_turned_off(pluginmanager):
+        return
     takeover.take_over(parser, pluginmanager)
     add_explore_options(parser)
     add_detect_options(parser)

@@ -1,7 +1,8 @@
 """What ``pytest_asyncio.plugin`` offers to those who import from it, and the fixtures for unused ports.
 
 While we are active this module *is* ``pytest_asyncio.plugin``: suites replace ``_unused_port`` in it, so the port
-fixtures must look it up here. It has no hooks: ``pytest_plugins = "pytest_asyncio.plugin"`` may register it once more.
+fixtures must look it up here. It has no hooks, and loads those who have: ``-p pytest_asyncio.plugin`` and
+``pytest_plugins = "pytest_asyncio.plugin"`` may register it once more, or be all that is registered.
 
 PYTEST_DONT_REWRITE (it is imported by the time that a suite asks pytest to rewrite it under its other name)
 """
@@ -36,6 +37,8 @@ __all__ = [
     "fixture",
     "is_async_test",
 ]
+
+pytest_plugins = ("pytest_interleave.plugin",)
 
 
 class PytestAsyncioError(Exception):

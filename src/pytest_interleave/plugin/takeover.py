@@ -5,6 +5,7 @@ A second plugin with the same options and hook specification stops pytest at sta
 - ours first: the name "asyncio" is taken by a stand-in, and pytest does not load the entry point of that name;
 - theirs first: it is unregistered, and the options and the hook specification that it leaves behind are used;
 - ``-p asyncio`` without it registers the module asyncio of the standard library: that is replaced as well;
+- ``-p pytest_asyncio.plugin`` without it, and without our entry point, registers ``surface``, which loads us;
 - ``-p no:asyncio``: nobody runs asyncio tests, neither do we.
 
 The stand-in keeps ``has_plugin("asyncio")`` true for those who ask (anyio, pytest-asyncio-cooperative).
@@ -26,6 +27,8 @@ from pytest_interleave.plugin import surface
 from pytest_interleave.plugin.options import add_options
 
 NAME = "asyncio"
+#: Our entry point, and the module that it loads.
+_OWN_NAMES = ("interleave", "pytest_interleave.plugin")
 _PACKAGE = "pytest_asyncio"
 _ALIAS = Path(__file__).with_name("alias") / _PACKAGE / "__init__.py"
 _HOOK = "pytest_asyncio_loop_factories"
@@ -39,6 +42,10 @@ class StandIn:
         self.replaced = replaced
 
 
+class OwnName:
+    """Holds the other of our two names, for pytest ends in an error where it loads a plugin by both."""
+
+
 class HookSpecs:
     """The hook of pytest-asyncio that we call."""
 
@@ -49,8 +56,16 @@ class HookSpecs:
         """Return the event loop factories, by name, that an async test is to be run with."""
 
 
+def is_turned_off(manager: pytest.PytestPluginManager) -> bool:
+    """Whether the user does not want us, though something loads us: the name of pytest-asyncio in a conftest.py."""
+    return manager.is_blocked(_OWN_NAMES[0])
+
+
 def take_over(parser: pytest.Parser, manager: pytest.PytestPluginManager) -> None:
     """Become the plugin "asyncio", unless it is blocked."""
+    for name in _OWN_NAMES:
+        if not manager.has_plugin(name):
+            manager.register(OwnName(), name)
     if manager.is_blocked(NAME):
         return
     is_installed = _is_real_package_installed()
