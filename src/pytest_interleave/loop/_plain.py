@@ -316,6 +316,23 @@ class SpareLoop(asyncio.SelectorEventLoop):
         self._wake: _Wake | None = None
         super().__init__(IdleSelector() if spare is None else spare[1])
 
+    def _run_once(self) -> None:
+        # A turn of a fixture or of a test that waits for nothing: one callback is ready, and nothing is waited for that
+        # could make another one so. To ask the system all the same is a third of what the turn costs.
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        if len(ready) == 1 and not self._has_other_sources():
+            beat[0] = monotonic()
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+        else:
+            super()._run_once()  # type: ignore[misc]
+
+    def _has_other_sources(self) -> bool:
+        """Whether timers, files or signals may make callbacks ready, or debug mode wants to see each turn."""
+        loop: Any = self
+        return bool(loop._scheduled or loop._signal_handlers or loop._debug or len(loop._selector.get_map()) != 1)
+
     def _make_self_pipe(self) -> None:
         if self._spare is None:
             super()._make_self_pipe()  # type: ignore[misc]

@@ -210,7 +210,7 @@ class Host:
 
     async def _serve(self) -> None:
         __tracebackhide__ = True
-        loop = self.loop
+        loop, task = self.loop, asyncio.current_task()
         while True:
             while (job := self._job) is None:
                 self._wake = loop.create_future()
@@ -228,7 +228,7 @@ class Host:
             except BaseException as error:
                 self._error = error
             del job
-            if self._task is not asyncio.current_task():
+            if self._task is not task:
                 return  # abandoned meanwhile: another task serves
             self._end_job()
             if self._is_last:

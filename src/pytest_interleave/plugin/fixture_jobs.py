@@ -71,7 +71,7 @@ class FixtureJobs:
         awaitable = function(**arguments)
         if plan.kind is Kind.COROUTINE:
             return self._run_coroutine(awaitable, definition, context, host, item)
-        return self._start_async_generator(awaitable, definition, context, host, item)
+        return self._start_async_generator(awaitable, definition, context, open_host, item)
 
     def _run_coroutine(
         self, coroutine: Any, definition: pytest.FixtureDef[Any], context: JobContext, host: Host, item: pytest.Function
@@ -87,9 +87,15 @@ class FixtureJobs:
         return value
 
     def _start_async_generator(
-        self, generator: Any, definition: pytest.FixtureDef[Any], context: JobContext, host: Host, item: pytest.Function
+        self,
+        generator: Any,
+        definition: pytest.FixtureDef[Any],
+        context: JobContext,
+        open_host: OpenHost,
+        item: pytest.Function,
     ) -> Any:
         __tracebackhide__ = True
+        host = open_host.host
         try:
             value = _run(host, generator.__anext__(), context.context, item, definition)
         except StopAsyncIteration:
@@ -97,14 +103,17 @@ class FixtureJobs:
         host.suspended[definition] = generator
         published = context.publish()
         is_of_test = definition.scope == "function"
+        has_own_loop = self._hosting.ends_with_test(open_host)
 
         def finish() -> None:
             __tracebackhide__ = True
             if is_of_test:
                 context.take_ambient()
             self._hosting.interrupts.install()
+            # What else is suspended must end in the task in which it began.
+            is_last = has_own_loop and len(host.suspended) == 1
             try:
-                host.run(generator.__anext__(), context.context)
+                host.run(generator.__anext__(), context.context, is_last=is_last)
             except StopAsyncIteration:
                 return
             except BaseExceptionGroup as group:

@@ -94,6 +94,8 @@ class Hosting:
         #: Of the run of an explored test that pytest reports, everybody is told all the same.
         self.is_reported = False
         self._wide: list[OpenHost] = []  # those that outlive a test
+        #: One of those that are open, with its scope and the parent of the last item that it was looked up for.
+        self._recent: tuple[Any, str, OpenHost] | None = None
         self._context_owner: pytest.Function | None = None
         self._context: JobContext
         self._is_event_loop_overridden: bool | None = None
@@ -140,8 +142,8 @@ class Hosting:
         task = host.task
         before = self._tasks_before(open_host)
         cancellations = task.cancelling() if task is not None else 0
-        # No fixture has run in the test's own loop, so none will be torn down there. (Exploration keeps its tasks.)
-        is_last = task is None and open_host.scope == "function" and self.forced_factory is None
+        # No fixture waits in the test's own loop to be torn down there.
+        is_last = not host.suspended and self.ends_with_test(open_host)
         try:
             value = host.run(start(), context.context, may_be_cancelled=True, is_last=is_last)
             if value is not None and self.loop_findings is not None and not self.is_searched:
@@ -158,9 +160,13 @@ class Hosting:
                 self._note_new_tasks(host, before)
         host.forget_cancellations(cancellations)
 
+    def ends_with_test(self, open_host: OpenHost) -> bool:
+        """Whether the host is of one test, which is run once, so that its last job may end its task."""
+        return open_host.scope == "function" and self.forced_factory is None
+
     def _tasks_before(self, open_host: OpenHost) -> list[asyncio.Task[Any]] | None:
         """Return what runs already in a loop that outlives the test; None if nobody wants to know."""
-        if self.loop_findings is None or open_host.scope == "function" or not self._is_told:
+        if open_host.scope == "function" or self.loop_findings is None or not self._is_told:
             return None
         self.loop_findings.resume()
         return [] if 0 <= _plain.count_tasks() <= Host.open_hosts else open_host.host.tasks()
@@ -204,6 +210,9 @@ class Hosting:
             self._is_event_loop_overridden = is_defined_twice(item.session._fixturemanager, legacy_event_loop.NAME)
         if may_be_legacy and self._is_event_loop_overridden and legacy_event_loop.is_used_by(item):
             return self._legacy_host(item)
+        recent = self._recent
+        if recent is not None and recent[0] is item.parent and recent[1] == scope:
+            return recent[2]
         node = find_scope_node(item, scope)
         hosts = node.stash.get(_HOSTS, None)
         if hosts is None:
@@ -211,6 +220,8 @@ class Hosting:
         found = hosts.get(scope)
         if found is None:
             found = hosts[scope] = self._open(item, node, scope, hosts)
+        if node is not item:
+            self._recent = item.parent, scope, found
         return found
 
     def hosts_around(self, item: pytest.Function) -> Iterator[OpenHost]:
@@ -280,6 +291,7 @@ class Hosting:
                 del node.stash[_HOSTS]
             if not is_narrow:
                 self._wide.remove(open_host)
+                self._recent = None
                 if host.watcher is None and self.loop_findings is not None:  # it was opened while a test was searched
                     self.loop_findings.look_again()
             try:
