@@ -30,7 +30,7 @@ def test_a_failure_says_which_value_was_drawn_at_which_line_and_what_else_it_tak
 
     said = re.sub(r":\d+", "", " ".join(failure.text.partition("\n\n")[0].split()))
     assert """`choose(["stored", "kept", "lost"])` (test_choose.py, task call('put', 0.02)) gives `'lost'`""" in said
-    assert "the sleep of 0.01 s (test_choose.py, task call('get', 0.01)) ends after " in said
+    assert "the sleep of 0.02 s (test_choose.py, task call('put', 0.02)) ends before " in said
     assert " ◂ 'lost'\n" in failure.text
     assert failure.label == "latency"
     assert failure.constraints is not None
