@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_interleave.loop.places import place
 from pytest_interleave.origins import rank
 
 
@@ -33,3 +34,11 @@ def test_a_folder_that_is_not_on_the_path_is_the_users(tmp_path: Path) -> None:
     (tmp_path / "client-1.0.dist-info" / "RECORD").write_text("client/pool.py,sha256=x,1\n")
 
     assert rank(str(tmp_path / "client/pool.py")) == 2
+
+
+def test_equal_code_of_two_files_is_at_two_places() -> None:
+    source = "def wait():\n    pass\n"
+    one, other = (compile(source, file, "exec") for file in ("/app/store.py", "/app/helpers.py"))
+    assert one == other
+
+    assert [place(code, 2).file for code in (one, other)] == ["/app/store.py", "/app/helpers.py"]

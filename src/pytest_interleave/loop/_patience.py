@@ -63,7 +63,7 @@ class PatientLoop(TimerLoop):
             has_come = any(key.fd != self._self_pipe_fd for key, _ in found)
             if has_come and not is_parent:  # of two children that answer, one is only just the first
                 return True
-            if self._has_letters():  # others may be about to answer
+            if has_come or self._has_letters():  # others may be about to answer
                 end = min(end, start if self._is_hurried else start + self._least_patience())
             is_calm = (
                 not self._jobs.is_one_to_begin()

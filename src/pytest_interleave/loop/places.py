@@ -14,14 +14,19 @@ from pytest_interleave.origins import rank
 from pytest_interleave.trace import Place
 
 
-@cache
 def place(code: CodeType, line: int, offset: int = -1) -> Place:
     """Return the line as a value; ``offset`` is that of the instruction at which the frame stands."""
-    text = linecache.getline(code.co_filename, line).strip()
+    return _place(code.co_filename, code, line, offset)
+
+
+@cache
+def _place(file: str, code: CodeType, line: int, offset: int) -> Place:
+    # By its file too: two codes are equal if they do the same at the same line, whatever file they are of.
+    text = linecache.getline(file, line).strip()
     awaited = _awaited(code, offset) if offset >= 0 else ""
     local = set(code.co_varnames) - set(code.co_cellvars) - set(code.co_freevars)
     reads, writes = accesses(text, local.__contains__)
-    return Place(code.co_filename, line, code.co_name, text, awaited, reads, writes, rank(code.co_filename))
+    return Place(file, line, code.co_name, text, awaited, reads, writes, rank(file))
 
 
 def _awaited(code: CodeType, offset: int) -> str:
