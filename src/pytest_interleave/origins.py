@@ -15,7 +15,7 @@ from typing import NamedTuple
 PACKAGE = os.path.dirname(__file__)
 _STDLIB = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 _TYPED_IN = ("<stdin>", "<python-input", "<ipython-input", "<doctest")
-_INSTALLED = ("site-packages", "dist-packages")
+INSTALLED = ("site-packages", "dist-packages")
 
 
 @cache
@@ -23,7 +23,7 @@ def rank(filename: str) -> int:
     """Return 2 for the user's own files, 1 for installed packages, 0 for the standard library and for us."""
     if filename.startswith((PACKAGE, "<frozen")) or (filename.startswith("<") and not filename.startswith(_TYPED_IN)):
         return 0
-    if any(part in _INSTALLED for part in PurePath(filename).parts) or _is_in_target(Path(filename)):
+    if any(part in INSTALLED for part in PurePath(filename).parts) or _is_in_target(Path(filename)):
         return 1
     return 0 if filename.startswith(_STDLIB) else 2
 

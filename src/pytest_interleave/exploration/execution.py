@@ -119,14 +119,7 @@ class Execution(Stretchable):
                 raise
             except BaseException as raised:
                 error = raised
-            result = recorder.result(
-                error,
-                steps=loop.steps,
-                forced_deadlines=loop.forced_deadlines,
-                seconds=loop.lasted,
-                unfired=loop.unfired,
-                heeds_real_time=loop.heeds_real_time,
-            )
+            result = recorder.result(error, loop, steps=loop.steps)
             loop.clear()
         return result
 

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_interleave.exploration.result import RunResult
+from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.schedule import MEET, NESTED_SLEEP, SCRIPT_SLEEP, START, Decider, Event, EventId
 from pytest_interleave.strategies.guided import answer
 from pytest_interleave.trace import Draws, Reader, Trace
+
+#: What a choice has moved: an event came in, a task started, a step was kept back, a task was cancelled, sleeps met.
+_CAME_IN, _STARTED, _HELD, _CANCELLED, _MET = range(5)
 
 
 class Recorder:
@@ -51,13 +55,13 @@ class Recorder:
             event = options[choice] if options[choice] is not None else options[0]
             assert event is not None
             is_met = self.holds_steps and getattr(event, "stands_for", None) in (NESTED_SLEEP, SCRIPT_SLEEP)
-            self._moved.append((4 if is_met else 0, (event.kind, event.origin, event.ordinal)))
+            self._moved.append((_MET if is_met else _CAME_IN, (event.kind, event.origin, event.ordinal)))
         return choice
 
     def order(self, origins: Sequence[int]) -> int:
         self.starts += 1
         choice = self._note(self.decider.order(origins), len(origins))
-        self._moved += [(1, (origin, origins[choice])) for origin in origins[:choice]]
+        self._moved += [(_STARTED, (origin, origins[choice])) for origin in origins[:choice]]
         return choice
 
     def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
@@ -70,7 +74,7 @@ class Recorder:
         self.vector += choices
         assert self._trace is not None
         now = len(self._trace.entries)
-        self._moved += [(2, (origin, now)) for origin, choice in zip(origins, choices, strict=True) if choice]
+        self._moved += [(_HELD, (origin, now)) for origin, choice in zip(origins, choices, strict=True) if choice]
         return choices
 
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
@@ -87,7 +91,7 @@ class Recorder:
         self._suspensions.append((kind, origin, ordinal, alternatives))
         choice = self._note(self.decider.cancel(kind, origin, ordinal, alternatives), alternatives)
         if choice:
-            self._moved.append((3, (kind, origin, ordinal, choice)))
+            self._moved.append((_CANCELLED, (kind, origin, ordinal, choice)))
         return choice
 
     def suspensions(self) -> list[tuple[EventId, int]]:
@@ -99,16 +103,14 @@ class Recorder:
     def result(
         self,
         error: BaseException | None,
+        loop: ControlledLoop,
         *,
         steps: int,
-        forced_deadlines: int,
-        seconds: float,
-        unfired: Sequence[tuple[int, int, int, int]],
-        heeds_real_time: bool,
     ) -> RunResult:
-        """Return what the run came to."""
+        """Return what the run on that loop came to."""
         trace = self._trace
         assert trace is not None
+        unfired = loop.unfired  # the loop gets another list for its next run
         return RunResult(
             error=error,
             trace=trace,
@@ -119,12 +121,12 @@ class Recorder:
             points=self.points,
             starts=self.starts,
             steps=steps,
-            forced_deadlines=forced_deadlines,
-            seconds=seconds,
+            forced_deadlines=loop.forced_deadlines,
+            seconds=loop.lasted,
             unfired=lambda: [((trace.path(of), "timer", nth), begin, end) for of, nth, begin, end in unfired],
             draws=self._asked,
             has_drawn=bool(self._drawn),
-            heeds_real_time=heeds_real_time,
+            heeds_real_time=loop.heeds_real_time,
         )
 
     def constraints(self) -> dict[EventId, EventId]:
@@ -140,12 +142,12 @@ class Recorder:
                 first.setdefault(entry, index)
         found = dict(self._drawn)
         for kind, what in self._moved:
-            if kind in (0, 4):
+            if kind in (_CAME_IN, _MET):
                 index = first.get(what, -1)
-            elif kind == 1:
+            elif kind == _STARTED:
                 found[trace.path(what[0]), START, 1] = (trace.path(what[1]), START, 1)
                 continue
-            elif kind == 3:
+            elif kind == _CANCELLED:
                 found[trace.path(what[1]), what[0], what[2]] = answer(what[3])
                 continue
             else:
@@ -153,5 +155,5 @@ class Recorder:
                 index = next((i for i in range(position, len(entries)) if entries[i] == origin), -1)
             if index >= 0:
                 path, name, ordinal = names[index]
-                found[path, MEET if kind == 4 else name, ordinal] = names[index - 1] if index else ()
+                found[path, MEET if kind == _MET else name, ordinal] = names[index - 1] if index else ()
         return found

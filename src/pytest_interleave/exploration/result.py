@@ -12,10 +12,10 @@ from pathlib import PurePath
 from typing import TypeAlias
 
 from pytest_interleave.errors import RunEnded, StepLimit, TimeLimit
+from pytest_interleave.origins import PACKAGE
 from pytest_interleave.schedule import OUTSIDE, Decider, EventId
 from pytest_interleave.trace import Trace
 
-_OURS = str(PurePath(__file__).parent.parent)
 _ASYNCIO = str(PurePath(asyncio.__file__).parent)
 
 #: Where and how a run failed: two failures with the same signature count as one.
@@ -138,6 +138,6 @@ def place_of(error: BaseException) -> str:
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
-        if not name.startswith((_OURS, _ASYNCIO)):
+        if not name.startswith((PACKAGE, _ASYNCIO)):
             place = f"{name}:{line}"
     return place

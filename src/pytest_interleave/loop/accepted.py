@@ -17,10 +17,9 @@ from typing import Any
 from pytest_interleave.loop import _waits
 from pytest_interleave.loop.frames import frames
 from pytest_interleave.loop.places import calling
+from pytest_interleave.loop.unasked import MAY_BE, is_unasked
 from pytest_interleave.origins import rank
 from pytest_interleave.trace import Place
-
-_MAY_BE_FOREIGN = sys.version_info >= (3, 12)
 
 
 @dataclass(eq=False, slots=True)
@@ -147,9 +146,9 @@ class AcceptedConnections:
     def _look(self) -> list[Any]:
         """Remember how much there is; return the tasks that have come without a number."""
         self._before = len(self.loop.parents), len(self.transports)
-        if not _MAY_BE_FOREIGN:
+        if not MAY_BE:
             return []
-        new = [task for task in asyncio.all_tasks(self.loop) if type(task) is asyncio.Task]
+        new = [task for task in asyncio.all_tasks(self.loop) if is_unasked(task)]
         new = [task for task in new if task not in self._foreign]
         self._foreign.update(new)
         return new

@@ -11,7 +11,6 @@ import asyncio
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +21,7 @@ from typing import Any
 
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.frames import is_frame_of
-from pytest_interleave.loop.watchdog import EXCUSED, Spot
+from pytest_interleave.loop.watchdog import EXCUSED, START_OF_THREAD, Spot
 
 try:
     import resource
@@ -41,7 +40,6 @@ _MOST_CALLS = 500_000
 #: What these do for a line of the user's is asynchronous (``create_subprocess_exec``), or known to everybody
 #: (``logging``), or happens when something has failed and is to be shown; or it is ours, and of tests alone.
 _TRUSTED = frozenset(("asyncio", "linecache", "logging", "pytest_interleave", "traceback", "warnings"))
-_START_OF_THREAD = threading.Thread.start.__code__
 _FILES = (
     *("access", "chmod", "chown", "fsync", "link", "listdir", "lstat", "mkdir", "open", "readlink", "remove", "rename"),
     *("replace", "rmdir", "scandir", "stat", "statvfs", "symlink", "truncate", "unlink", "utime"),
@@ -151,7 +149,7 @@ class CallWatch:
                 return
             if is_frame_of(outer, EXCUSED):
                 return
-            if untrusted is None and (outer.f_code is _START_OF_THREAD or is_frame_of(outer, _TRUSTED)):
+            if untrusted is None and (outer.f_code is START_OF_THREAD or is_frame_of(outer, _TRUSTED)):
                 untrusted = len(spots)
             spots.append((outer.f_code, outer.f_lasti))
             outer = outer.f_back

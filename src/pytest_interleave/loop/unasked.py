@@ -17,7 +17,8 @@ from typing import Any
 from pytest_interleave.loop.requests import request_of
 from pytest_interleave.trace import ObservedStep, Path
 
-_MAY_BE = sys.version_info >= (3, 12)
+#: Whether Python can make such tasks.
+MAY_BE = sys.version_info >= (3, 12)
 #: Until the run is over, and all numbers of the loop's are known.
 _FIRST = 1 << 30
 
@@ -32,7 +33,7 @@ class UnaskedTasks:
 
     def number(self, task: Any, origin: int) -> int | None:
         """Return the number of a task whose step this is, if it is one of these; ``origin`` stands for its maker."""
-        if not _is_unasked(task):
+        if not is_unasked(task):
             return None
         if task not in self._numbers:
             self._numbers[task] = _FIRST + len(self._numbers)
@@ -45,10 +46,10 @@ class UnaskedTasks:
 
     def note_call(self, frame: FrameType) -> None:
         """Look, from a frame of the user's, for the request that the running task is for, once a task."""
-        if not _MAY_BE:
+        if not MAY_BE:
             return
         task = asyncio.current_task()
-        if task is None or task in self._requests or not _is_unasked(task):
+        if task is None or task in self._requests or not is_unasked(task):
             return
         self._requests[task] = ""
         code = getattr(task.get_coro(), "cr_code", None)
@@ -60,7 +61,7 @@ class UnaskedTasks:
     @staticmethod
     def working() -> Any:
         """Return the task that runs now, where that may be another than the one whose step it is."""
-        return asyncio.current_task() if _MAY_BE else None
+        return asyncio.current_task() if MAY_BE else None
 
     @staticmethod
     def guest(owner: Any, workers: Iterable[Any]) -> Any:
@@ -69,7 +70,7 @@ class UnaskedTasks:
         if len(seen) != 1:
             return None
         guest = seen.pop()
-        return guest if guest is not owner and _is_unasked(guest) else None
+        return guest if guest is not owner and is_unasked(guest) else None
 
     # -- once the run is over ------------------------------------------------------------------------------------
 
@@ -92,5 +93,6 @@ class UnaskedTasks:
         return [(*paths[origin], -1 - index) for index, origin in enumerate(self._origins)]
 
 
-def _is_unasked(task: Any) -> bool:
-    return _MAY_BE and type(task) is asyncio.Task
+def is_unasked(task: Any) -> bool:
+    """Whether the loop was not asked for the task."""
+    return MAY_BE and type(task) is asyncio.Task

@@ -38,6 +38,8 @@ _MOST_COMPUTING = 0.05
 EXCUSED = DEBUGGERS.union(
     ("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "_pytest", "pluggy")
 )
+#: Waits until the new thread has begun.
+START_OF_THREAD = threading.Thread.start.__code__
 _RUN_CALLBACK = _plain.RUN_CALLBACK
 _clock_of = getattr(time, "pthread_getcpuclockid", None)  # Unix, but not macOS
 

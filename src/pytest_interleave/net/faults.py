@@ -13,7 +13,7 @@ Seconds: TypeAlias = float | tuple[float, float] | Callable[[Random], float]
 
 #: Of these, nobody hears when they strike.
 _DELAYS = ("latency", "connect_latency", "tls_latency", "bandwidth", "piece", "pieces")
-#: What happens before a request says which route it is for.
+#: What happens before a request says which route it is for: while its connection is made.
 _BEFORE_ROUTES = ("refuse", "dns_failure", "dns_latency", "connect_latency", "tls_failure", "tls_latency")
 
 
@@ -96,19 +96,14 @@ class Faults:
         return self.piece is not None or self.pieces is not None
 
     @property
+    def shared(self) -> Faults:
+        """What holds for whoever has none of its own: of those with a chance, each has drawn for itself."""
+        return self if self.chance == 1 else HEALTHY
+
+    @property
     def is_of_connections(self) -> bool:
         """Whether any of these befalls a connection that is made already."""
-        made = (
-            self.bandwidth,
-            self.piece,
-            self.pieces,
-            self.reset_at,
-            self.close_at,
-            self.hang_at,
-            self.reset_part,
-            self.close_part,
-        )
-        return bool(self.latency) or self.partition or any(one is not None for one in made)
+        return not self._changed().keys() <= {*_BEFORE_ROUTES, "chance"}
 
     @property
     def is_of_tls(self) -> bool:

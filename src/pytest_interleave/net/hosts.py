@@ -23,6 +23,7 @@ from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import interception
 from pytest_interleave.net.draw import Draw, check_kinds
 from pytest_interleave.net.endpoint import Endpoint
+from pytest_interleave.net.faults import HEALTHY, Faults
 from pytest_interleave.net.named_host import NamedHost
 from pytest_interleave.net.refusal import Past, Refusal
 from pytest_interleave.net.served import as_served
@@ -182,6 +183,16 @@ class Hosts:
         self.struck.append(text)
         if self._on_fault is not None:
             self._on_fault(text)
+
+    def draw_own(self, now: Faults, kinds: tuple[str, ...], subject: str, *, tls: bool = False) -> Faults:
+        """Return what one connection, or one request, has for itself where these hold now, and note its delays."""
+        if now.chance < 1:
+            own = now if self.draw.is_struck(now, subject) else HEALTHY
+        else:
+            own = self.draw.fault(kinds, subject, tls=tls) if now is HEALTHY else HEALTHY
+        if delays := own.delays(tls=tls):
+            self.note_fault(f"{subject} had {delays}")
+        return own
 
     def note_unmatched(self, unmatched: Unmatched) -> None:
         """Note a request that none of what is mocked could answer."""

@@ -318,9 +318,7 @@ async def _getaddrinfo_of_loop(
         return await loop.run_in_executor(None, ask)
     if host is not None and as_address(asked := plain(host)) is None and not is_local_name(asked):
         await asyncio.sleep(0)  # as after a thread's answer, others have had their turn
-        found = _find(asked, port if isinstance(port, int) else None)
-        await look_up(asked, port)
-        if found is not None or not _is_allowed(asked):
+        if await look_up(asked, port) is not None or not _is_allowed(asked):
             return getaddrinfo(host, port, family, type, proto, flags)
     original = _original(loop, "getaddrinfo")
     return await original(loop, host, port, family=family, type=type, proto=proto, flags=flags)
@@ -343,19 +341,20 @@ async def set_out_with(sock: socket.socket, address: Any) -> None:
 
 async def set_out(name: Any, port: Any) -> Fate | None:
     """Take as long as a connection to that name takes to be made; return its fate. For loops that do all else in C."""
-    await look_up(name, port)
-    asked = plain(name)
-    host = _find(asked, port) if as_address(asked) is None else _find_host(asked, port)
+    host = await look_up(name, port)
+    if host is None and as_address(asked := plain(name)) is not None:
+        host = _find_host(asked, port)
     return None if host is None else await host.way.set_out(tls=host.has_tls(port))
 
 
-async def look_up(name: Any, port: Any) -> None:
-    """Take as long as a look-up of that name takes, if it is one of ours."""
+async def look_up(name: Any, port: Any) -> NamedHost | None:
+    """Take as long as a look-up of that name takes, if it is one of ours; return its host."""
     if name is None or as_address(asked := plain(name)) is not None:
-        return
+        return None
     host = _find(asked, port if isinstance(port, int) else None)
     if host is not None:
         await host.way.look_up(asked)
+    return host
 
 
 def _find_host(address: Any, port: Any) -> NamedHost | None:

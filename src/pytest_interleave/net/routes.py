@@ -300,14 +300,9 @@ class Route:
 
     def _draw(self, subject: str) -> Faults:
         """Return what the next request has for itself."""
-        hosts, now = self._owner.hosts, self._schedule.faults_now()
-        if now is HEALTHY:
-            drawn = hosts.draw.fault(self._kinds, subject)
-        else:
-            drawn = now if hosts.draw.is_struck(now, subject) else HEALTHY
-        if drawn.delays() and (now is HEALTHY or now.chance < 1):
-            hosts.note_fault(f"{subject} had {drawn.delays()}")
-        return drawn
+        now = self._schedule.faults_now()
+        own = self._owner.hosts.draw_own(now, self._kinds, subject)
+        return now.shared if own is HEALTHY else own
 
     async def set_out(self, request: web.Request) -> None:
         """Take as long as the request takes to come; prepare the way back."""

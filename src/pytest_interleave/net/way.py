@@ -44,14 +44,7 @@ class Way:
 
     def draw(self, *, tls: bool) -> Fate:
         """Return what a new connection has for itself: nothing if it only shares what all have."""
-        draw, now = self.hosts.draw, self.schedule.faults_now()
-        if now.chance < 1:
-            own = now if draw.is_struck(now, self.subject) else HEALTHY
-        else:
-            own = draw.fault(self._kinds, self.subject, tls=tls) if now is HEALTHY else HEALTHY
-        if delays := own.delays(tls=tls):
-            self.note_fault(f"had {delays}")
-        return Fate(self, own)
+        return Fate(self, self.hosts.draw_own(self.schedule.faults_now(), self._kinds, self.subject, tls=tls))
 
     def check_look_up(self, name: str) -> None:
         """Raise if the name cannot be looked up."""
@@ -102,8 +95,7 @@ class Fate:
         """What holds now: its own faults, or else those that all have."""
         if self._own is not HEALTHY:
             return self._own
-        now = self.way.schedule.faults_now()
-        return now if now.chance == 1 else HEALTHY  # those with a chance were drawn when it was made
+        return self.way.schedule.faults_now().shared
 
     @property
     def latency(self) -> float:

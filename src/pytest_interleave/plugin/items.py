@@ -15,10 +15,10 @@ from typing import Any, ClassVar, TypeGuard
 import pytest
 from _pytest._code import TracebackEntry, filter_traceback
 
+from pytest_interleave.origins import PACKAGE
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE, ScopeName
 from pytest_interleave.plugin.session import hosting_of
 
-_FOLDER = Path(__file__).parent.parent
 _NO_PARAMETERS = SimpleNamespace(params=())
 ASYNC_GENERATOR_TEXT = "Tests based on asynchronous generators are not supported. {name} will be ignored."
 
@@ -147,7 +147,7 @@ def _mix(item_class: type[PytestAsyncioFunction], current: type[pytest.Function]
 
 
 def _is_ours(entry: TracebackEntry) -> bool:
-    return Path(entry.path).is_relative_to(_FOLDER)
+    return Path(entry.path).is_relative_to(PACKAGE)
 
 
 def _is_of_user(entry: TracebackEntry) -> bool:

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import PurePath
 
+from pytest_interleave.origins import INSTALLED
 from pytest_interleave.schedule import EventId
 from pytest_interleave.trace import Drawn, Observation, ObservedStep, OutsideEvent, Place
 
 #: The number of the task that runs the test.
 TEST = 1
-_INSTALLED = ("site-packages", "dist-packages")
 _STDLIB = re.compile(r"python3\.\d+t?$")
 _COMMON_NAMES = frozenset({"__init__.py", "__main__.py", "conftest.py", "base.py", "main.py", "utils.py"})
 
@@ -27,9 +27,7 @@ def file_name(place: Place) -> str:
 def library_of(place: Place) -> str:
     """Return the name of the library whose line that is: ``uvicorn``, ``asyncio``."""
     parts = PurePath(place.file).with_suffix("").parts
-    start = max(
-        (index + 1 for index, part in enumerate(parts) if part in _INSTALLED or _STDLIB.match(part)), default=-1
-    )
+    start = max((index + 1 for index, part in enumerate(parts) if part in INSTALLED or _STDLIB.match(part)), default=-1)
     return parts[start] if start < len(parts) else parts[-1]
 
 

@@ -103,8 +103,13 @@ def _position(event: EventId, condition: EventId, failing: Reading) -> int:
     if event[1] == START:
         event = condition[0], STEP, 1
     elif event[1] == MEET:
-        event = event[0], "timer", event[2]
+        event = _sleep_of(event)
     return failing.positions.get(event, len(failing.seen.events))
+
+
+def _sleep_of(event: EventId) -> EventId:
+    """Return the end of the sleep which meets another."""
+    return event[0], "timer", event[2]
 
 
 def _order(event: EventId, condition: EventId, failing: Reading, passing: Reading) -> Order:
@@ -115,7 +120,7 @@ def _order(event: EventId, condition: EventId, failing: Reading, passing: Readin
     if event[1] == DRAW:
         return _drawn(event, failing)
     if event[1] == MEET:
-        event = event[0], "timer", event[2]
+        event = _sleep_of(event)
     here = failing.positions.get(event)
     phrase = _phrase(event, failing, passing)
     if here is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import linecache
-import threading
 from types import CodeType
 from typing import Any
 
@@ -13,15 +12,13 @@ import pytest
 
 from pytest_interleave.detectors.findings import Finding, Level
 from pytest_interleave.loop.host import Host
-from pytest_interleave.loop.watchdog import LongStep, Spot, Watchdog
+from pytest_interleave.loop.watchdog import START_OF_THREAD, LongStep, Spot, Watchdog
 from pytest_interleave.origins import PACKAGE, rank
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
 from pytest_interleave.plugin.detecting.options import DETECT_MARK
 
 BLOCKED_LOOP = "blocked-loop"
 _SHARE_OF_A_CALL = 0.8
-#: Waits until the new thread has begun.
-_START_OF_THREAD = threading.Thread.start.__code__
 
 
 class BlockedLoops:
@@ -61,7 +58,7 @@ class BlockedLoops:
         self._findings.sightings.append(functools.partial(self._tell, step))
 
     def _tell(self, step: LongStep) -> None:
-        if any(code is _START_OF_THREAD for code, _ in step.longest):
+        if any(code is START_OF_THREAD for code, _ in step.longest):
             return  # on a busy machine, and asyncio.to_thread does it, too
         finding = blocked_loop(step, self._findings.settings.blocked_seconds)
         if not self._findings.has_taken(step.owner, finding):

@@ -188,16 +188,7 @@ class ItemExecution(Stretchable):
     def result(self, error: BaseException | None) -> RunResult:
         """Return what the last run came to."""
         assert self._recorder is not None
-        pool = self.pool
-        loop = pool.loop
-        return self._recorder.result(
-            error,
-            steps=pool.steps,
-            forced_deadlines=loop.forced_deadlines,
-            seconds=loop.lasted,
-            unfired=loop.unfired,
-            heeds_real_time=loop.heeds_real_time,
-        )
+        return self._recorder.result(error, self.pool.loop, steps=self.pool.steps)
 
     def forget(self) -> None:
         """Leave the item as pytest expects it before its own protocol."""
