@@ -215,6 +215,19 @@ def test_the_page_has_a_row_for_each_kind() -> None:
     assert re.findall(r"^\| (.*) \| told \| told(?: from 0\.2 s on)? \|$", page, re.MULTILINE) == list(KINDS)
 
 
+def test_what_was_computed_before_a_call_that_waits_is_not_the_calls(pytester: pytest.Pytester) -> None:
+    body = """
+        async def test_it():
+            end = time.process_time() + 0.035
+            while time.process_time() < end:
+                pass
+            time.sleep(0.6)
+    """
+    result = run(pytester, body)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines("blocked-loop: time.sleep(0.6) waited for 0.? s, *")
+
+
 def test_a_callback_in_c_is_named_and_the_test_fails_where_it_is_told_to(pytester: pytest.Pytester) -> None:
     body = """
         async def test_it():

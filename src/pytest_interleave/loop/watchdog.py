@@ -161,6 +161,8 @@ class _Look:
         self._computing = 0.0
         #: For how long the innermost instruction has been the same, and what of it was computing and was counted.
         self._stand_seconds = self._stand_computing = self._stand_counted = 0.0
+        #: What was computed since the last count, but before it came to that instruction.
+        self._computed_before = 0.0
 
     def again(self, owner: Any) -> None:
         """Count the time since the last look."""
@@ -189,6 +191,7 @@ class _Look:
         is_first = not self._spots
         if self._clock is not None and spots[:1] != self._spots[:1]:
             self._stand_seconds = self._stand_computing = self._stand_counted = 0.0
+            self._computed_before = self._computing
             is_still = False
         else:
             is_still = True
@@ -199,8 +202,9 @@ class _Look:
 
     def _count(self, waiting: float, now: float, owner: Any) -> None:
         computing = min(self._computing, now - self._counted_until)
+        before = min(self._computed_before, computing)
         self._counted_until = now
-        self._computing = 0.0
+        self._computing = self._computed_before = 0.0
         step = self._step
         if step is None:
             callback = self._callback
@@ -209,11 +213,11 @@ class _Look:
         was_short = step.seconds < self._threshold
         # Who waits does not compute. On a busy machine a call that computes stands still for long, too, but uses some
         # of the processor meanwhile; of that one only the processor's time counts.
-        self._stand_seconds += max(waiting, computing)
-        self._stand_computing += computing
+        self._stand_seconds += max(waiting, computing) - before
+        self._stand_computing += computing - before
         is_waiting = self._stand_computing <= _MOST_COMPUTING * self._stand_seconds
         counted = self._stand_seconds if is_waiting or self._clock is None else self._stand_computing
-        seconds, self._stand_counted = counted - self._stand_counted, counted
+        seconds, self._stand_counted = before + counted - self._stand_counted, counted
         step.seconds += seconds
         step.computing_seconds += computing
         step.spots[self._spots] = step.spots.get(self._spots, 0.0) + seconds
