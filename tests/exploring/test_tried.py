@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -292,6 +293,23 @@ def test_nothing_is_left_open(program: Program) -> None:
     while threading.active_count() > before[1] and time.monotonic() < given_up_at:
         time.sleep(0.01)  # threads that were told to end take a moment
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+
+
+def test_a_deadlock_is_one_beside_a_thread_that_only_waits_for_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_SECONDS", 600.0)  # the test would take as long if that thread owed an answer
+    work: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def serve() -> None:
+        while work.get():
+            pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        assert str(find(locks_in_two_orders).tried) == "same"
+    finally:
+        work.put(False)
+        thread.join()
 
 
 def test_under_pytest_with_fixtures_in_the_report_and_in_json(explore, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+import math
 import selectors
 from collections.abc import Iterator, Sequence
 from time import perf_counter, sleep
@@ -236,7 +237,11 @@ class DelayedLoop(ControlledLoop):
     def _look_whether_blocked(self) -> None:
         if self._ready or self._stopping or any(isinstance(timer, HeldTimer) for timer in self._scheduled):
             return
-        if self._jobs or threads.are_there(self.resting_threads) or (self._is_watching() and self._owes()):
+        if self._jobs or threads.are_there(self.resting_threads):
+            # One that a library keeps for itself only rests.
+            self._settle(self.real_limit - self._clock(), math.inf)
+            self._let_threads_in()
+        if self._ready or (self._is_watching() and self._owes()):
             return
         if not self._poll():
             raise Blocked(self.time(), self.steps)
