@@ -166,6 +166,19 @@ def test_several_constraints_are_joined() -> None:
     assert text.endswith(", and 1 more order differs")
 
 
+def test_what_reads_alike_is_said_once() -> None:
+    draws = [(PATHS[ANN], DRAW, number) for number in range(1, 6)]
+    whats = ["a connection to cache", "a connection to db", "a connection to cache", "one to a", "one to b"]
+    drawn = tuple(
+        Drawn(number, draw, what, "is refused") for number, (draw, what) in enumerate(zip(draws, whats, strict=True))
+    )
+
+    assert say({draw: answer(1) for draw in draws}, replace(observation(), draws=drawn), observation()) == (
+        "fails if a connection to cache is refused (2 times), a connection to db is refused, one to a is refused, "
+        "and 1 more order differs"
+    )
+
+
 def test_a_held_step_is_an_order_that_asyncio_never_makes() -> None:
     passing = observation(step(ANN, line(1, "a = 1"), is_first=True), step(BOB, SHOW, is_first=True))
     failing = observation(step(BOB, SHOW, is_first=True), step(ANN, line(1, "a = 1"), is_first=True))

@@ -7,6 +7,7 @@ sentence names the line that touches what X's task touches, if there is one; els
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
@@ -57,9 +58,11 @@ def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
         return f"{verb} in asyncio's own order, with nothing changed"
     orders = read_orders(explanation)
     never = any(event[1] in (STEP, START) for event in constraints)
-    parts = [_clause(order) for order in orders[:_MOST_CONSTRAINTS]]
-    if len(constraints) > _MOST_CONSTRAINTS:
-        rest = len(constraints) - _MOST_CONSTRAINTS
+    # A thread's second answer for a line reads like the first.
+    clauses = list(Counter(map(_clause, orders)).items())[:_MOST_CONSTRAINTS]
+    parts = [clause if times == 1 else f"{clause} ({times} times)" for clause, times in clauses]
+    rest = len(constraints) - sum(times for _, times in clauses)
+    if rest:
         parts.append(f"{rest} more {'orders differ' if rest > 1 else 'order differs'}")
     text = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
     if never:
