@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import sys
 import threading
@@ -30,7 +31,8 @@ class Silence:
         self._saved: list[tuple[Any, str, Any]] = []
         self._handlers: list[logging.Handler] = []
         self._catch: warnings.catch_warnings[Any] | None = None
-        self._is_frozen = False
+        self._freezes: bool | None = None
+        self._promotions = math.nan
 
     @property
     def is_on(self) -> bool:
@@ -56,13 +58,15 @@ class Silence:
             self._replace(sys.modules["pdb"], "set_trace", _drop)
         # What the runs leave is collected here and not in the next test, which it would warn; without a look at
         # everything else that is alive.
-        self._is_frozen = not is_frozen()
-        if self._is_frozen:
+        if self._freezes is None:
+            self._freezes = not is_frozen()  # asked once a session: Python counts all that is frozen
+        if self._freezes:
             gc.freeze()
+        self._promotions = _promotions()
 
     def __exit__(self, *exc: object) -> None:
-        gc.collect()
-        if self._is_frozen:
+        gc.collect(1 if self._promotions == _promotions() else 2)
+        if self._freezes:
             gc.unfreeze()
         while self._saved:
             owner, name, value = self._saved.pop()
@@ -129,3 +133,14 @@ def _drop(*args: object, **kwargs: object) -> None:
 
 def _refuse(record: logging.LogRecord) -> bool:
     return False
+
+
+def _promotions() -> float:
+    """Count how often the collector made all objects old; not a number, which equals none, where it does at once.
+
+    What is made between two equal counts is not old yet, and a look at what is not old finds all garbage of that time.
+    """
+    if sys.version_info >= (3, 14):
+        return math.nan
+    _, middle, old = (generation["collections"] for generation in gc.get_stats())
+    return float(middle + old)
