@@ -3,7 +3,7 @@
 A run of the controlled loop asks its ``Decider`` at every *choice point*. Each answer is a small integer, and **0 is
 always what asyncio itself would do**, so a run that answers nothing but zeros is asyncio's own.
 
-It is asked five kinds of question:
+It is asked six kinds of question:
 
 ``deliver``  between two turns of the loop: which outside event (I/O, a timer, a thread's result) comes in next, or
              ``None``: none, run what is queued. This is all that the world outside asyncio can choose.
@@ -11,6 +11,7 @@ It is asked five kinds of question:
 ``hold``     how many turns each queued step stays behind (asyncio never does this: used for order-only findings).
 ``data``     a value that the test draws through ``pytest_interleave.choose``.
 ``cancel``   whether an operation under ``pytest_interleave.interrupt`` is cancelled at this suspension.
+``split``    whether what has come over a connection is read in two pieces.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ CANCEL, AGAIN, CUT, GONE = "cancel", "again", "cut", "gone"
 CUTS = (CUT, GONE)
 CANCELLATIONS = (CANCEL, AGAIN, *CUTS)
 
+#: The kind of data that is read in two pieces: a stream has no messages. It ends after one byte, in the middle, or one
+#: byte short.
+SPLIT = "split"
+MIDDLE, FIRST_BYTE, LAST_BYTE = SPLITS = (1, 2, 3)
+
 #: The kind of what is drawn: a value of ``choose``, a fault of the network.
 DRAW = "draw"
 
@@ -72,6 +78,8 @@ class Decider(Protocol):
     #: Ask ``hold`` for queued steps, and let the test's own sleeps meet? Only then is the loop's order more than
     #: asyncio's own.
     holds_steps: bool
+    #: Ask ``split`` for what has come over connections?
+    splits: bool
 
     def deliver(self, options: Sequence[Event | None]) -> int:
         """Choose what comes in next; ``options[0]`` is asyncio's choice, ``None`` runs what is queued."""
@@ -97,11 +105,15 @@ class Decider(Protocol):
         ``kind``: ``cancel``, or ``again`` for an operation that is being cancelled already.
         """
 
+    def split(self, origin: int, ordinal: int) -> int:
+        """Choose whether the data of that arrival is read in two pieces: 0 (not), or one of ``SPLITS``."""
+
 
 class Fifo:
     """Asyncio's own choices."""
 
     holds_steps = False
+    splits = False
 
     def deliver(self, options: Sequence[Event | None]) -> int:
         return 0
@@ -118,9 +130,15 @@ class Fifo:
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
         return 0
 
+    def split(self, origin: int, ordinal: int) -> int:
+        return 0
+
 
 class Vector:
     """Repeats recorded answers, then goes on as asyncio would: the exact form of a schedule."""
+
+    #: A split is always said as a constraint.
+    splits = False
 
     def __init__(self, choices: Sequence[int], *, holds_steps: bool = False) -> None:
         self.choices = choices
@@ -146,3 +164,6 @@ class Vector:
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
         return self._take()
+
+    def split(self, origin: int, ordinal: int) -> int:
+        return 0

@@ -160,6 +160,15 @@ class ObservedStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Pieces:
+    """How data was read in two pieces, the first so many bytes of ``size``. ``event`` is the choice."""
+
+    event: EventId
+    first: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutsideEvent:
     """An outside event that came in."""
 
@@ -175,6 +184,7 @@ class OutsideEvent:
     #: Of a cancellation: what was cancelled, and whether what it waited for had come already.
     subject: str = ""
     is_late: bool = False
+    pieces: Pieces | None = None
 
 
 @dataclass(frozen=True, slots=True)

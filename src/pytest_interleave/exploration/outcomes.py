@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pytest_interleave.detectors.deadlock import Deadlock
 from pytest_interleave.exploration.result import RunResult, Signature
-from pytest_interleave.schedule import EventId
+from pytest_interleave.schedule import SPLIT, EventId
 from pytest_interleave.trace import Observation
 
 
@@ -68,6 +68,11 @@ class Failure:
     def is_own_order(self) -> bool:
         """Whether asyncio's own order failed, without a search."""
         return self.constraints == {} and not self.vector
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it takes data that is read in two pieces."""
+        return any(event[1] == SPLIT for event in self.constraints or self.result.constraints())
 
     def __str__(self) -> str:
         kind, place = self.signature

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
-from pytest_interleave.schedule import MEET, NESTED_SLEEP, SCRIPT_SLEEP, START, Decider, Event, EventId
+from pytest_interleave.schedule import MEET, NESTED_SLEEP, SCRIPT_SLEEP, SPLIT, START, Decider, Event, EventId
 from pytest_interleave.strategies.guided import answer
 from pytest_interleave.trace import Draws, Reader, Trace
 
@@ -21,6 +21,7 @@ class Recorder:
     def __init__(self, decider: Decider) -> None:
         self.decider = decider
         self.holds_steps = decider.holds_steps
+        self.splits = decider.splits
         self.vector: list[int] = []
         self.widths: list[int] = []
         self.points = 0
@@ -92,6 +93,12 @@ class Recorder:
         choice = self._note(self.decider.cancel(kind, origin, ordinal, alternatives), alternatives)
         if choice:
             self._moved.append((_CANCELLED, (kind, origin, ordinal, choice)))
+        return choice
+
+    def split(self, origin: int, ordinal: int) -> int:
+        choice = self.decider.split(origin, ordinal)
+        if choice:
+            self._moved.append((_CANCELLED, (SPLIT, origin, ordinal, choice)))
         return choice
 
     def suspensions(self) -> list[tuple[EventId, int]]:

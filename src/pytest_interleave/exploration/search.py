@@ -40,6 +40,7 @@ from pytest_interleave.schedule import (
     GONE,
     ODD,
     OUTSIDE,
+    SPLITS,
     STEP,
     WAITING,
     Decider,
@@ -49,6 +50,7 @@ from pytest_interleave.schedule import (
     are_held,
 )
 from pytest_interleave.strategies.guided import Guided, answer, repeat
+from pytest_interleave.strategies.in_pieces import InPieces
 from pytest_interleave.strategies.latency import Latency
 from pytest_interleave.strategies.pct import Pct
 from pytest_interleave.strategies.pos import Pos
@@ -148,6 +150,8 @@ class Search:
     def _run(self, decider: Decider) -> RunResult:
         self.exploration.runs += 1
         result = self.execute(decider)
+        if decider.splits:  # another way to read, not another order
+            return result
         fingerprint = result.trace.fingerprint()
         self._recent_new.append(fingerprint not in self._orders)
         self._orders.add(fingerprint)
@@ -188,6 +192,8 @@ class Search:
             return "failed"
         if self.cancel and not done.points + done.suspensions and done.mode in ("stock", "realistic"):
             return "exhausted" if done.cuts_tried == done.cuts else "sampled"
+        if done.mode == "portable" and self._split_everything(first):
+            return "failed"
         orders_share = 0.85 if done.mode in ("stock", "realistic") else 0.3
         if done.suspensions:
             if self._cancel_everywhere(first, orders_share):
@@ -279,6 +285,20 @@ class Search:
                 if result.failed and isinstance(result.error, LeftBehind) and not self._found(result):
                     return True
             done.cuts_tried += 1
+        return False
+
+    def _split_everything(self, first: RunResult) -> bool:
+        """Have all that comes over connections read in two pieces, in each way. True: that ends the search."""
+        if not _reads(first):
+            return False
+        for way in SPLITS:
+            pieces = InPieces(way)
+            if not self._has_budget():
+                return False
+            if self._try(pieces):
+                return True
+            if not pieces.asked or self.exploration.notes:
+                return False
         return False
 
     def _extremes(self, first: RunResult) -> Iterator[Decider]:
@@ -427,14 +447,22 @@ class Search:
         return len(self._recent_new) > most and not any(recent) and not self._has_drawn
 
     def _has_odd_failure(self, first: RunResult) -> bool:
-        """Look for notes on a test that leaves nothing to choose, if it has tasks enough."""
-        return has_several_tasks(first) and self._look_for_notes(first, _ODD_SHARE)
+        """Look for notes on a test that leaves nothing to choose, in odd orders if it has tasks enough."""
+        if has_several_tasks(first):
+            return self._look_for_notes(first, _ODD_SHARE)
+        return self.order_only != "off" and self._has_note_on_pieces(first)
+
+    def _has_note_on_pieces(self, first: RunResult) -> bool:
+        """Look for a reader that takes what it reads for a message. It may be a double of the test's, hence a note."""
+        return self.exploration.mode == "realistic" and self._split_everything(first)
 
     def _look_for_notes(self, first: RunResult, share: float = 1.0) -> bool:
-        """Try orders that asyncio never makes, with that share of the budget. True: one of them is a failure."""
+        """Try what gives a note, with that share of the budget. True: one of them is a failure."""
         done = self.exploration
         if done.notes or self.order_only == "off":
             return False
+        if self._has_note_on_pieces(first):
+            return True
         most = done.runs + self.budget.runs * share
         turns = 3 if done.mode == "portable" else 4
         for decider in odd_orders(first, self.random, turns):
@@ -479,7 +507,9 @@ class Search:
             failure.reproduced += self.execute(repeat(failure)).signature == signature
         if label is None:
             failure.label = label_for(failure, done.mode, self.unstretched)
-        is_note = failure.label == "order-only" and done.mode != "permissive"
+        is_note = (failure.label == "order-only" and done.mode != "permissive") or (
+            done.mode == "realistic" and failure.is_split
+        )
         (done.notes if is_note else done.failures).append(failure)
         return is_note
 
@@ -523,6 +553,10 @@ class Search:
         return None, vector, best
 
 
+def _reads(result: RunResult) -> bool:
+    return any(entry.__class__ is tuple and entry[0] == "read" for entry in result.trace.entries)
+
+
 def guesses(constraints: dict[EventId, EventId]) -> Iterator[dict[EventId, EventId]]:
     """Yield what may be all that a failure takes, where ddmin may miss it among many.
 
@@ -540,6 +574,8 @@ def guesses(constraints: dict[EventId, EventId]) -> Iterator[dict[EventId, Event
 def label_for(failure: Failure, mode: str, unstretched: Execute | None) -> str:
     """Say which schedules show the failure; ``unstretched`` makes a run in which all lasts as long as it says."""
     constraints = failure.constraints
+    if failure.is_split:
+        return "latency"
     if failure.holds_steps if constraints is None else any(x[1] in ODD for x in constraints):
         return "version-fragile" if mode == "portable" else "order-only"
     if mode == "stock" or (constraints and all(event[1] in CANCELLATIONS for event in constraints)):

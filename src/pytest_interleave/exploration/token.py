@@ -32,6 +32,7 @@ _KINDS = (
     "gone",
     "draw",
     "meet",
+    "split",
 )
 
 

@@ -88,6 +88,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         #: Descriptors of what only passes on, inside of this process, what comes: not when they do is chosen, but when
         #: that arrives behind them.
         self.passing_on: set[int] = set()
+        #: Transports of which only a piece is read in this turn.
+        self._read_short: list[Any] = []
         self.decider: Decider | None = None
         self.is_in_real_time = False
         self._real_start = 0.0

@@ -6,10 +6,10 @@ from time import perf_counter
 from typing import Any
 
 from pytest_interleave.errors import TimeLimit
-from pytest_interleave.loop import threads
+from pytest_interleave.loop import pieces, threads
 from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._patience import RESOLUTION, PatientLoop
-from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, Decider
 
 #: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
 BUSY_TURNS = 1000
@@ -21,6 +21,8 @@ class DeliveringLoop(PatientLoop):
 
     def _deliver(self) -> None:
         """Let outside events in: asyncio's way, or as the decider says."""
+        if self._read_short:
+            self._read_all_again()
         ready = self._ready
         decider = self.decider
         is_watching = self._is_watching()
@@ -118,10 +120,37 @@ class DeliveringLoop(PatientLoop):
         return [watch for watch in arrived if watch not in passed], True
 
     def _take(self, watch: Watch) -> None:
+        decider = self.decider
+        if decider is not None and decider.splits and watch.kind == "read":
+            self._split(watch, decider)
         self.trace.append((watch.kind, watch.origin, watch.ordinal))
         watch.arrivals += 1
         watch.here_since = None
         self._ready.append(watch.handle)
+
+    def _split(self, watch: Watch, decider: Decider) -> None:
+        """Let the decider say whether only a part is read of what has come over a connection or a pipe."""
+        if watch.is_rest:
+            watch.is_rest = False
+            watch.rests += 1
+            return
+        handle: Any = watch.handle
+        transport: Any = getattr(handle._callback, "__self__", None)
+        size = pieces.waiting(transport, watch.fd)
+        way = decider.split(watch.origin, watch.whole_ordinal) if size > 1 else 0
+        if way:
+            watch.is_rest = True
+            first = pieces.size_of_first(way, size)
+            transport.max_size = first
+            self._read_short.append(transport)
+            if self.observer is not None:
+                self.observer.came_in_pieces(watch, first, size)
+
+    def _read_all_again(self) -> None:
+        """Let the next reads take all there is."""
+        for transport in self._read_short:
+            del transport.max_size
+        self._read_short.clear()
 
     def _deliver_what_is_here(self) -> None:
         """Let everything in that has come; the loop was told to stop before it ran, and asyncio runs one turn then."""

@@ -72,7 +72,18 @@ class Timer(asyncio.TimerHandle):
 class Watch:
     """A file descriptor that is watched in one direction; the arrival of an event on it is an outside event."""
 
-    __slots__ = ("arrivals", "fd", "handle", "here_since", "kind", "number", "origin", "watch_ordinal")
+    __slots__ = (
+        "arrivals",
+        "fd",
+        "handle",
+        "here_since",
+        "is_rest",
+        "kind",
+        "number",
+        "origin",
+        "rests",
+        "watch_ordinal",
+    )
 
     def __init__(self, fd: int, kind: str, number: int, origin: int, ordinal: int, handle: Step) -> None:
         self.fd = fd
@@ -83,7 +94,15 @@ class Watch:
         self.handle = handle
         self.arrivals = 0
         self.here_since: float | None = None
+        #: Only a piece was read when it came in last.
+        self.is_rest = False
+        self.rests = 0
 
     @property
     def ordinal(self) -> int:
         return self.watch_ordinal * 10_000 + self.arrivals + 1
+
+    @property
+    def whole_ordinal(self) -> int:
+        """The ordinal that it would have if nothing before had been read in pieces."""
+        return self.ordinal - self.rests

@@ -19,6 +19,7 @@ from typing import Any
 
 from pytest_interleave.detectors import deadlock
 from pytest_interleave.loop import _waits
+from pytest_interleave.loop._events import Watch
 from pytest_interleave.loop.ownership import Ownership
 from pytest_interleave.loop.places import calling, expression, own_frames, place, raising, standing
 from pytest_interleave.loop.requests import request_of
@@ -26,13 +27,14 @@ from pytest_interleave.loop.snapshot import take
 from pytest_interleave.loop.tasks import ControlledTask
 from pytest_interleave.loop.unasked import UnaskedTasks
 from pytest_interleave.origins import rank
-from pytest_interleave.schedule import CODE_SLEEP, EventId
+from pytest_interleave.schedule import CODE_SLEEP, SPLIT, EventId
 from pytest_interleave.trace import (
     Drawn,
     Draws,
     Observation,
     ObservedStep,
     OutsideEvent,
+    Pieces,
     Place,
     Reader,
     Snapshot,
@@ -69,6 +71,7 @@ class _Run:
     steps: list[ObservedStep] = field(default_factory=list)
     outside: list[OutsideEvent] = field(default_factory=list)
     drawn: list[Drawn] = field(default_factory=list)
+    pieces: dict[EventId, Pieces] = field(default_factory=dict)
     #: By the ``id`` of a queued callback: the entries that queued it, and the callback itself, to keep it alive.
     causes: dict[int, tuple[Any, list[int]]] = field(default_factory=dict)
     timers: dict[EventId, _Started] = field(default_factory=dict)
@@ -226,6 +229,13 @@ class Observer:
         """Note what goes wrong between a client and a named host, as was drawn just now."""
         self._note_drawn(subject, value, None)
 
+    def came_in_pieces(self, watch: Watch, first: int, size: int) -> None:
+        """Note that of the data that comes in now, only so many bytes are read at first."""
+        run = self._run
+        if run is not None:
+            path = run.trace.path(watch.origin)
+            run.pieces[path, watch.kind, watch.ordinal] = Pieces((path, SPLIT, watch.whole_ordinal), first, size)
+
     def _note_drawn(self, what: str, value: str, where: Place | None, verb: str = "") -> None:
         run = self._run
         if run is not None:
@@ -332,7 +342,8 @@ class Observer:
         elif handle is not None and _waits.purpose(handle) == "connection":
             what = "connection"
         time, turn = run.loop.time() - run.start, run.loop.turns
-        run.outside.append(OutsideEvent(index, event, what, time, turn, seconds, where))
+        pieces = run.pieces.get(event)
+        run.outside.append(OutsideEvent(index, event, what, time, turn, seconds, where, pieces=pieces))
 
     @staticmethod
     def _note_timers(run: _Run, stopped: Place | None) -> None:

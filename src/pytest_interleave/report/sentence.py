@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.reading import TEST, Reading, cut, library_of, lines_of, location, meets, seconds
-from pytest_interleave.schedule import CANCELLATIONS, DRAW, MEET, START, STEP, EventId
+from pytest_interleave.schedule import CANCELLATIONS, DRAW, MEET, SPLIT, START, STEP, EventId
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
 _CODE_WIDTH = 64
@@ -107,12 +107,19 @@ def _position(event: EventId, condition: EventId, failing: Reading) -> int:
         event = condition[0], STEP, 1
     elif event[1] == MEET:
         event = _sleep_of(event)
+    elif event[1] == SPLIT:
+        return next((seen.index for seen in _split_arrivals(event, failing)), len(failing.seen.events))
     return failing.positions.get(event, len(failing.seen.events))
 
 
 def _sleep_of(event: EventId) -> EventId:
     """Return the end of the sleep which meets another."""
     return event[0], "timer", event[2]
+
+
+def _split_arrivals(event: EventId, failing: Reading) -> list[OutsideEvent]:
+    """Return the arrival of which that choice has made two."""
+    return [seen for seen in failing.outside.values() if seen.pieces is not None and seen.pieces.event == event]
 
 
 def _order(event: EventId, condition: EventId, failing: Reading, passing: Reading) -> Order:
@@ -122,6 +129,8 @@ def _order(event: EventId, condition: EventId, failing: Reading, passing: Readin
         return _cancellation(event, failing)
     if event[1] == DRAW:
         return _drawn(event, failing)
+    if event[1] == SPLIT:
+        return _split(event, failing, passing)
     if event[1] == MEET:
         event = _sleep_of(event)
     here = failing.positions.get(event)
@@ -154,6 +163,17 @@ def _order(event: EventId, condition: EventId, failing: Reading, passing: Readin
     phrase = _connection(here, tasks, failing) or phrase
     paths = tuple(dict.fromkeys(failing.seen.events[index][0] for index in overtaken_by))
     return Order(event, phrase, "after", met, (here, *entries), paths, tasks)
+
+
+def _split(event: EventId, failing: Reading, passing: Reading) -> Order:
+    # Half a request starts no handler: what it is for shows where it came as a whole, and has the name of the choice.
+    subject = _phrase((event[0], "read", event[2]), passing, failing).subject
+    seen = next(iter(_split_arrivals(event, failing)), None)
+    if seen is None or seen.pieces is None:
+        return Order(event, Phrase(subject, "arrives in two pieces"), "alone", None)
+    first, rest = seen.pieces.first, seen.pieces.size - seen.pieces.first
+    how = f"arrives in two pieces, {first} byte{'s' * (first != 1)} and {rest}"
+    return Order(event, Phrase(subject, how), "alone", None, (seen.index,))
 
 
 def _cancellation(event: EventId, failing: Reading) -> Order:

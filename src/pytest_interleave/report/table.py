@@ -186,6 +186,8 @@ def _gap(skipped: Sequence[ObservedStep]) -> list[Row]:
 def _event_text(event: OutsideEvent, mark: str, reading: Reading) -> str:
     if event.what == "cancellation":
         return f"─ {event.subject} {'(what it waited for is here)' if event.is_late else ''}".rstrip()
+    if event.pieces is not None:
+        return f"─ {event.pieces.first} of {event.pieces.size} bytes arrive {mark}".rstrip()
     request = as_request(event, reading) if event.what == "data" else None
     if request is not None:
         return f"─ {request} {mark}".rstrip()

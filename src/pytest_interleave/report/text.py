@@ -18,6 +18,9 @@ _LABELS = {
     "order-only": "asyncio itself never makes this order",
 }
 
+#: Said of data that is read in two pieces.
+_NO_MESSAGES = "a connection has no messages, and a network may hand on in pieces what was sent at once"
+
 #: How a test says that two callers are independent, for notes.
 _TWO_CALLERS = """\
 async def arrives(call):           # beside the test, not inside it
@@ -40,6 +43,8 @@ def render_failure(failure: Failure, exploration: Exploration, *, replay_command
     meaning = _LABELS.get(failure.label, "")
     if failure.label == "order-only" and needs_held_up_loop(failure.constraints or {}):
         meaning = "asyncio makes this order only while a step holds the loop up"
+    if failure.is_split:
+        meaning = _NO_MESSAGES
     parts = [
         wrap(_capital(sentence_of(failure)) + "."),
         wrap(f"{failure.label}: {meaning}. {_reproduced(failure)}"),
@@ -101,6 +106,16 @@ def render_note(failure: Failure, exploration: Exploration, *, replay_command: s
     where = ""
     if failure.explanation is not None and failure.explanation.failing.error_places:
         where = f" ({location(failure.explanation.failing.error_places[-1])})"
+    if failure.is_split:
+        text = sentence_of(failure).partition(" if ")[2]
+        parts = [
+            wrap(
+                f"latency: fails with {kind}{where} if {text}: {_NO_MESSAGES}. A bug if what reads there meets a "
+                "network in production: it should read a line (readline), a known number of bytes (readexactly), or on "
+                "until its message is complete. None if it is only a double of the test's."
+            )
+        ]
+        return "\n\n".join([*parts, *([f"See it:  {replay_command}"] if replay_command else [])])
     text = sentence_of(failure).partition(": ")[2] or "another order of steps"
     fails = f"order-only: fails with {kind}{where}"
     if needs_held_up_loop(failure.constraints or {}):

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pytest_interleave.schedule import CUTS, DRAW, MEET, START, Decider, Event, EventId, Vector, are_held
+from pytest_interleave.schedule import CUTS, DRAW, MEET, SPLIT, START, Decider, Event, EventId, Vector, are_held
 from pytest_interleave.trace import Draws, Reader, Trace
 
 
 def answer(choice: int) -> EventId:
-    """Return what stands as the condition of a ``cancel`` or a ``draw``: how it strikes, which value it gives."""
+    """Return what stands as the condition of a ``cancel``, a ``draw`` or a ``split``: how it is answered."""
     return (), "way", choice
 
 
@@ -26,9 +26,9 @@ class Guided:
     """Lets each named event happen as soon as its condition has happened, and not before.
 
     An outside event that is named comes in at the first chance after its condition; a step is kept back until then; a
-    first step (``start``) goes behind that of its sibling; a ``cancel`` strikes in the way, and a ``draw`` gives the
-    value, that its condition names. If nothing else can run, an event whose condition did not happen comes in all the
-    same.
+    first step (``start``) goes behind that of its sibling; a ``cancel`` strikes in the way, a ``draw`` gives the value,
+    and a ``split`` happens where its condition says. If nothing else can run, an event whose condition did not happen
+    comes in all the same.
     """
 
     def __init__(self, constraints: Mapping[EventId, EventId], *, is_cut: bool = False) -> None:
@@ -36,6 +36,7 @@ class Guided:
         #: Whether any task may be cancelled in this run (``--interleave-cancel``).
         self.is_cut = is_cut or any(event[1] in CUTS for event in constraints)
         self.holds_steps = are_held(constraints)
+        self.splits = any(event[1] == SPLIT for event in constraints)
         self._delivers = any(how(condition) == 0 for condition in constraints.values())
         self._has_draws = any(event[1] == DRAW for event in constraints)
         self._reader: Reader | None = None
@@ -100,6 +101,12 @@ class Guided:
         return 0 if condition is None else how(condition)
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
+        return self._way(kind, origin, ordinal)
+
+    def split(self, origin: int, ordinal: int) -> int:
+        return self._way(SPLIT, origin, ordinal)
+
+    def _way(self, kind: str, origin: int, ordinal: int) -> int:
         assert self._reader is not None
         condition = self.constraints.get((self._reader.trace.path(origin), kind, ordinal))
         return 0 if condition is None else how(condition)

@@ -12,6 +12,7 @@ class RandomOrder:
     """What comes from outside stays in asyncio's order; the steps do not."""
 
     holds_steps = True
+    splits = False
 
     def __init__(self, random: Random, *, holds: bool = True, turns: int = 4) -> None:
         self.random = random
@@ -36,4 +37,7 @@ class RandomOrder:
         return 0
 
     def cancel(self, kind: str, origin: int, ordinal: int, alternatives: int) -> int:
+        return 0
+
+    def split(self, origin: int, ordinal: int) -> int:
         return 0

@@ -18,6 +18,7 @@ class RandomPriority:
     """Common part: weigh what could come in now against running what is queued."""
 
     holds_steps = False
+    splits = False
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -76,3 +77,6 @@ class RandomPriority:
         if self._cancels is None:  # drawn late: the other choices of a seed do not depend on it
             self._cancels = self.random.choice((0.0, 0.05, 0.2))
         return self.random.randrange(1, alternatives) if self.random.random() < self._cancels else 0
+
+    def split(self, origin: int, ordinal: int) -> int:
+        return 0
