@@ -571,3 +571,78 @@ def test_a_deadline_twice_as_far_as_the_sleep_has_come_is_reached(explore: Any) 
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Fails if the timeout of 0.1 s (test_it.py:*) fires in the same loop iteration*"])
+
+
+def test_who_looks_again_and_again_sees_the_answer_of_a_thread_in_the_end(explore: Any) -> None:
+    result = explore(
+        """
+        async def test_start_up_is_waited_for():
+            state = {"started": False}
+
+            async def serve():
+                await asyncio.to_thread(int)
+                state["started"] = True
+
+            serving = asyncio.create_task(serve())
+            for _ in range(100):
+                if state["started"]:
+                    break
+                await asyncio.sleep(0.05)
+            assert state["started"]
+            await serving
+        """,
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 explored in * runs*"])
+
+
+def test_ticks_of_a_server_do_not_hold_a_request_back_until_its_connection_was_idle_too_long(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        service="""
+        import asyncio
+
+        class Server:
+            async def serve(self, connected):
+                server = await asyncio.start_server(self.answer, "127.0.0.1")
+                connected.set_result(server.sockets[0].getsockname())
+                self.is_closing = False
+                while not self.is_closing:
+                    await asyncio.sleep(0.1)
+                server.close()
+
+            async def answer(self, reader, writer):
+                loop = asyncio.get_running_loop()
+                while line := await reader.readline():
+                    writer.write(line)
+                    idle = loop.call_later(5, writer.close)
+                    line = await reader.readline()
+                    idle.cancel()
+                    writer.write(line)
+                writer.close()
+        """,
+        test_it="""
+        import asyncio
+
+        from service import Server
+
+        async def test_two_requests():
+            server = Server()
+            connected = asyncio.get_running_loop().create_future()
+            serving = asyncio.create_task(server.serve(connected))
+            reader, writer = await asyncio.open_connection(*await connected)
+            for line in (b"one\\n", b"two\\n"):
+                writer.write(line)
+                assert await reader.readline() == line
+            writer.close()
+            server.is_closing = True
+            await serving
+        """,
+    )
+
+    result = pytester.runpytest("--interleave", "--interleave-time=60", "-o", "asyncio_mode=auto")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 explored in 200 runs*"])

@@ -78,3 +78,25 @@ def test_one_late_event_is_all_that_is_kept_where_few_replays_are_allowed(monkey
 
 async def _work(seconds: float) -> None:
     await asyncio.sleep(seconds)
+
+
+def test_what_many_ticks_overtake_is_said_as_one_late_event() -> None:
+    async def program() -> None:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while ticks < 8:
+                await asyncio.sleep(0.1)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        await asyncio.to_thread(int)
+        assert ticks < 5
+        await ticking
+
+    [failure] = explore(program, seed=1, runs=500).failures
+
+    assert failure.constraints is not None
+    assert len(failure.constraints) == 1
+    assert failure.text.lower().startswith("fails if `await asyncio.to_thread(int)` (")

@@ -113,3 +113,28 @@ def test_a_thread_that_answers_while_the_loop_looks_gets_ahead_of_no_other():
         loop.finish()
 
     assert answers == ["first", "second"]
+
+
+def test_a_server_at_all_addresses_has_them_in_one_order_whatever_its_port():
+    """asyncio makes a set of the addresses, which are tuples with the port."""
+    traces = set()
+
+    async def connect():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), None, port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await reader.read()
+        writer.close()
+        server.close()
+
+    for _ in range(30):
+        loop = ControlledLoop()
+        trace = loop.begin(Fifo(), script=None, stretch=False, limits=Limits())
+        loop.run_until_complete(connect())
+        loop.clear()
+        loop.close()
+        traces.add(tuple(trace.events()))
+
+    assert len(traces) == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.schedule import MEET, NESTED_SLEEP, SCRIPT_SLEEP, SPLIT, START, Decider, Event, EventId
-from pytest_interleave.strategies.guided import answer
+from pytest_interleave.strategies.guided import NEVER, answer
 from pytest_interleave.trace import Draws, Reader, Trace
 
 #: What a choice has moved: an event came in, a task started, a step was kept back, a task was cancelled, sleeps met.
@@ -28,6 +29,8 @@ class Recorder:
         self.starts = 0
         self._suspensions: list[tuple[str, int, int, int]] = []
         self._moved: list[tuple[int, Any]] = []
+        #: What asyncio would have let in, and how often something else came first.
+        self._passed: Counter[Any] = Counter()
         #: Values that were drawn and are not the first.
         self._drawn: dict[EventId, EventId] = {}
         #: All that was drawn, and how many values each could have.
@@ -55,6 +58,9 @@ class Recorder:
         if choice:
             event = options[choice] if options[choice] is not None else options[0]
             assert event is not None
+            natural = options[0]
+            if event is not natural and natural is not None:
+                self._passed[natural.kind, natural.origin, natural.ordinal] += 1
             is_met = self.holds_steps and getattr(event, "stands_for", None) in (NESTED_SLEEP, SCRIPT_SLEEP)
             self._moved.append((_MET if is_met else _CAME_IN, (event.kind, event.origin, event.ordinal)))
         return choice
@@ -124,6 +130,7 @@ class Recorder:
             vector=self.vector,
             widths=self.widths,
             constraints=self.constraints,
+            late=self.late,
             suspensions=self.suspensions,
             points=self.points,
             starts=self.starts,
@@ -143,10 +150,7 @@ class Recorder:
             return {}
         names = Reader(trace).read()
         entries = trace.entries
-        first: dict[Any, int] = {}
-        for index, entry in enumerate(entries):
-            if entry.__class__ is tuple:
-                first.setdefault(entry, index)
+        first = _first_places(trace)
         found = dict(self._drawn)
         for kind, what in self._moved:
             if kind in (_CAME_IN, _MET):
@@ -164,3 +168,27 @@ class Recorder:
                 path, name, ordinal = names[index]
                 found[path, MEET if kind == _MET else name, ordinal] = names[index - 1] if index else ()
         return found
+
+    def late(self) -> dict[EventId, EventId]:
+        """Return what others overtook as constraints, the most overtaken first: it waits for what came just before it.
+
+        That says in one what ``constraints`` says of each that came before it.
+        """
+        trace = self._trace
+        if trace is None:
+            return {}
+        names = Reader(trace).read()
+        first = _first_places(trace)
+        found: dict[EventId, EventId] = {}
+        for (kind, origin, ordinal), _ in self._passed.most_common():
+            index = first.get((kind, origin, ordinal), 0)
+            found[trace.path(origin), kind, ordinal] = names[index - 1] if index else NEVER
+        return found
+
+
+def _first_places(trace: Trace) -> dict[Any, int]:
+    first: dict[Any, int] = {}
+    for index, entry in enumerate(trace.entries):
+        if entry.__class__ is tuple:
+            first.setdefault(entry, index)
+    return first

@@ -32,6 +32,8 @@ class RunResult:
     widths: list[int]
     #: Says the run as ordering constraints.
     constraints: Callable[[], dict[EventId, EventId]] = dict
+    #: Says what others overtook as ordering constraints.
+    late: Callable[[], dict[EventId, EventId]] = dict
     #: Says where an operation under ``interrupt`` could have been cancelled, and in how many ways.
     suspensions: Callable[[], list[tuple[EventId, int]]] = list
     #: Choice points, those of ``suspensions`` not counted.

@@ -49,7 +49,7 @@ from pytest_interleave.schedule import (
     Vector,
     are_held,
 )
-from pytest_interleave.strategies.guided import Guided, answer, repeat
+from pytest_interleave.strategies.guided import NEVER, Guided, answer, repeat
 from pytest_interleave.strategies.in_pieces import InPieces
 from pytest_interleave.strategies.latency import Latency
 from pytest_interleave.strategies.pct import Pct
@@ -63,10 +63,10 @@ _SHRINK_REAL_SECONDS = 5.0
 _REPEATS = 5
 #: More constraints than this are not left to ddmin alone.
 _MANY = 3
+#: So many events that were overtaken are tried as all that it takes.
+_MOST_LATE = 10
 #: A run that fails in virtual time is repeated in real time, but not without need where that takes longer.
 _LONG_SECONDS = 10.0
-#: A condition that does not come true: the event waits until nothing else is left.
-NEVER: EventId = ((), "never", 0)
 #: A tree of choices is walked whole if it may be this small.
 _SMALL_TREE = 6
 #: So many of the user's deadlines that are not reached in asyncio's own order are let in at each turn.
@@ -535,10 +535,21 @@ class Search:
                 return True
             return False
 
+        def find_late(constraints: dict[EventId, EventId]) -> dict[EventId, EventId] | None:
+            """Say the same with one late event, and whatever else is no matter of when something comes in."""
+            others = {event: condition for event, condition in constraints.items() if event[1] not in OUTSIDE}
+            for event, condition in islice(best.late().items(), _MOST_LATE):
+                guess = {**others, event: condition}
+                if len(guess) < len(constraints) and fails(Guided(guess)):
+                    return guess
+            return None
+
         constraints = result.constraints()
         known: dict[EventId, EventId] | None = None
         with suppress(Spent):
             if len(constraints) > _MANY:
+                known = find_late(constraints)
+            if known is None and len(constraints) > _MANY:
                 guess = next((guess for guess in guesses(constraints) if fails(Guided(guess))), None)
                 if guess is not None:
                     constraints = best.constraints()
@@ -547,7 +558,11 @@ class Search:
             if known is None and fails(Guided(constraints)):
                 known = constraints
         if known is not None:
-            return dict(ddmin(list(known.items()), lambda part: fails(Guided(dict(part))))), best.vector, best
+            least = dict(ddmin(list(known.items()), lambda part: fails(Guided(dict(part)))))
+            if len(least) > 1:
+                with suppress(Spent):
+                    least = find_late(least) or least
+            return least, best.vector, best
         holds = are_held(constraints)
         vector = shrink_vector(best.vector, lambda part: fails(Vector(part, holds_steps=holds)))
         return None, vector, best

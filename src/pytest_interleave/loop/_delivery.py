@@ -88,6 +88,8 @@ class DeliveringLoop(PatientLoop):
                 if chosen.stands_for == NESTED_SLEEP:
                     self._nested_sleep_at = len(self.trace) + 1
                 is_forced = chosen is not natural or bool(jobs or arrived)
+                if decider is not None and natural is not None and chosen is not natural:
+                    natural.overtaken += chosen.armed > natural.here_since
                 if is_forced and chosen._when > self._now:
                     self._late_seconds += chosen._when - self._now
                 if chosen.stands_for == DEADLINE:
@@ -126,6 +128,7 @@ class DeliveringLoop(PatientLoop):
         self.trace.append((watch.kind, watch.origin, watch.ordinal))
         watch.arrivals += 1
         watch.here_since = None
+        watch.overtaken = 0
         self._ready.append(watch.handle)
 
     def _split(self, watch: Watch, decider: Decider) -> None:

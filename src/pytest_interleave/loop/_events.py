@@ -29,12 +29,14 @@ class Timer(asyncio.TimerHandle):
 
     __slots__ = (
         "armed",
+        "here_since",
         "is_for_idle",
         "is_given",
         "kind",
         "late_before",
         "ordinal",
         "origin",
+        "overtaken",
         "place",
         "rests_before",
         "set_at",
@@ -54,6 +56,9 @@ class Timer(asyncio.TimerHandle):
     #: Set in a coroutine of the test's own that code under test has started.
     is_given: bool
     place: tuple[str, int] | None
+    #: As of a `Watch`.
+    here_since: float | None
+    overtaken: int
     #: When it was set, and by how much events had been late in this run until then.
     armed: float
     late_before: float
@@ -81,6 +86,7 @@ class Watch:
         "kind",
         "number",
         "origin",
+        "overtaken",
         "rests",
         "watch_ordinal",
     )
@@ -93,7 +99,9 @@ class Watch:
         self.watch_ordinal = ordinal
         self.handle = handle
         self.arrivals = 0
+        #: When the loop could first have let it in, and by how many timers it was overtaken that were set since.
         self.here_since: float | None = None
+        self.overtaken = 0
         #: Only a piece was read when it came in last.
         self.is_rest = False
         self.rests = 0

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, cast
 
+from pytest_interleave.loop import ordered
 from pytest_interleave.loop._base import BaseLoop
 from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Job
@@ -105,6 +106,8 @@ class SchedulingLoop(BaseLoop):
         timer.late_before = self._late_seconds
         timer.rests_before = self._rests
         timer.set_at = len(self.trace)
+        timer.here_since = None
+        timer.overtaken = 0
         timer.is_for_idle = timer.is_given = False
         setter = sys._getframe(1)
         classify(timer, callback, setter.f_back if setter.f_globals is globals() else setter, self)
@@ -184,6 +187,9 @@ class SchedulingLoop(BaseLoop):
         if len(found) > 1:
             found.sort(key=lambda watch: watch.number)
         return found
+
+    async def _ensure_resolved(self, *args: Any, **options: Any) -> list[ordered.Resolved]:
+        return [ordered.Resolved(info) for info in await cast(Any, super())._ensure_resolved(*args, **options)]
 
     def _make_subprocess_transport(self, *args: Any, **options: Any) -> Any:
         self._outside.is_parent = True

@@ -21,7 +21,20 @@ _MESSAGES = 10_000
 class Job:
     """Work in a thread, or a message from one, as an outside event that may not have happened yet."""
 
-    __slots__ = ("executor", "future", "gate", "handle", "kind", "messages", "number", "ordinal", "origin", "thread")
+    __slots__ = (
+        "executor",
+        "future",
+        "gate",
+        "handle",
+        "here_since",
+        "kind",
+        "messages",
+        "number",
+        "ordinal",
+        "origin",
+        "overtaken",
+        "thread",
+    )
 
     def __init__(self, origin: int, ordinal: int, number: float = 0) -> None:
         self.kind = "thread"
@@ -33,6 +46,9 @@ class Job:
         self.future: asyncio.Future[Any] | None = None
         self.handle: Any = None
         self.gate: threading.Event | None = None
+        #: When the loop could first have let it in, and by how many timers it was overtaken that were set since.
+        self.here_since: float | None = None
+        self.overtaken = 0
         #: Its native number, once the work has begun.
         self.thread: int | None = None
 

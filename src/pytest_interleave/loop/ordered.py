@@ -1,6 +1,6 @@
-"""What iterates a set of things that hash by their address, made to go through them in an order that can be repeated.
+"""What iterates a set of things that hash differently in each run, made to go through them in one order.
 
-Tasks of the controlled loop hash by their number, but these two have sets of something else.
+Tasks of the controlled loop hash by their number, but these have sets of something else.
 """
 
 from __future__ import annotations
@@ -47,6 +47,18 @@ def order_as_completed(loop_class: type[asyncio.AbstractEventLoop]) -> None:
 
     replacement: Any = as_completed_lazily if inspect.isgeneratorfunction(_as_completed) else as_completed
     asyncio.as_completed = asyncio.tasks.as_completed = replacement
+
+
+class Resolved(tuple[Any, ...]):
+    """An address to listen at or to connect to.
+
+    asyncio's ``create_server`` makes a set of them, in which their order would depend on the port.
+    """
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return int(self[0])
 
 
 class InsertionOrdered(set[Any]):

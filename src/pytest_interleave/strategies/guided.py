@@ -11,6 +11,9 @@ from typing import Protocol
 from pytest_interleave.schedule import CUTS, DRAW, MEET, SPLIT, START, Decider, Event, EventId, Vector, are_held
 from pytest_interleave.trace import Draws, Reader, Trace
 
+#: A condition that does not come true: the event waits until nothing else is left.
+NEVER: EventId = ((), "never", 0)
+
 
 def answer(choice: int) -> EventId:
     """Return what stands as the condition of a ``cancel``, a ``draw`` or a ``split``: how it is answered."""
