@@ -28,8 +28,10 @@ EventId: TypeAlias = tuple[Hashable, ...]
 #: sleep in the test's own frame, and one in the first frame of a task whose code stands in the test.
 DEADLINE, CODE_SLEEP, SCRIPT_SLEEP, NESTED_SLEEP = range(4)
 
-#: Kinds of events that come in from outside.
+#: Kinds of events that come in from outside, and may come at another time.
 OUTSIDE = ("timer", "read", "write", "thread")
+#: The kind of a timer by which a library looks again and again whether there is anything to do, and finds nothing.
+TICK = "tick"
 
 #: Kinds of constraints that asyncio does not fulfil by itself: a step is kept back, a task starts behind its sibling,
 #: or a sleep of the test's own ends before the work that one before it has led to.

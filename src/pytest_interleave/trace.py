@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_interleave.schedule import DRAW, STEP, EventId
+from pytest_interleave.schedule import DRAW, STEP, TICK, EventId
 
 Path = tuple[int, ...]
 
@@ -71,7 +71,7 @@ def repeating(entries: Sequence[Any]) -> list[int]:
     half = len(entries) // 2
     outside = {entry[0] for entry in entries[half:] if isinstance(entry, tuple)}
     later = {entry for entry in entries[half:] if isinstance(entry, int)}
-    if outside - {"timer"} or not later <= set(entries[:half]):
+    if outside - {"timer", TICK} or not later <= set(entries[:half]):
         return []
     return sorted(entry for entry in later if entry > 0)
 

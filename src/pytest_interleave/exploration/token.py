@@ -33,6 +33,7 @@ _KINDS = (
     "draw",
     "meet",
     "split",
+    "tick",
 )
 
 

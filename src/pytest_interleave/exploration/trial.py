@@ -16,7 +16,7 @@ from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.outcomes import Failure, Trial
 from pytest_interleave.exploration.result import signature_of
 from pytest_interleave.loop._delayed import DelayedLoop
-from pytest_interleave.schedule import CANCELLATIONS, DRAW, OUTSIDE, EventId
+from pytest_interleave.schedule import CANCELLATIONS, DRAW, OUTSIDE, TICK, EventId
 from pytest_interleave.strategies.guided import Guided
 
 #: Makes one run on that loop, closes it, and returns how the run failed.
@@ -53,7 +53,7 @@ def try_on_plain_loop(on_loop: OnLoop, failure: Failure, *, reason: str = "") ->
 
 
 def _try(on_loop: OnLoop, failure: Failure, speed: float, seconds: float) -> Trial:
-    order = failure.result.trace.events()
+    order = [(path, "timer" if kind == TICK else kind, nth) for path, kind, nth in failure.result.trace.events()]
     draws = {event: value for event, value in _constraints(failure).items() if event[1] == DRAW}
     loop = DelayedLoop(
         order, speed=speed, decider=Guided(draws) if draws else None, limits=Limits(real_seconds=seconds)

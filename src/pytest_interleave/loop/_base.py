@@ -88,6 +88,9 @@ class BaseLoop(asyncio.SelectorEventLoop):
         #: Descriptors of what only passes on, inside of this process, what comes: not when they do is chosen, but when
         #: that arrives behind them.
         self.passing_on: set[int] = set()
+        #: The last sleep that a library set, by who set it; those that were taken for ticks in this turn.
+        self._library_sleeps: dict[int, Timer] = {}
+        self._new_ticks: list[Timer] = []
         #: Transports of which only a piece is read in this turn.
         self._read_short: list[Any] = []
         self.decider: Decider | None = None
@@ -192,6 +195,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.after_step = self.at_end = None
         self.interruptions, self.suspensions, self.strikes = [], {}, {}
         self._is_hurried = self._has_waited = False
+        self._library_sleeps, self._new_ticks = {}, []
         self._outside.reset()
         ordered.order_cancel_scopes()
         if not self._jobs:

@@ -9,7 +9,7 @@ from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop import pieces, threads
 from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._patience import RESOLUTION, PatientLoop
-from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, Decider
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, TICK, Decider
 
 #: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
 BUSY_TURNS = 1000
@@ -30,6 +30,8 @@ class DeliveringLoop(PatientLoop):
         if is_creeping:
             self._creep()
         arrived = self._poll() if is_watching or self._inbox else []
+        if self._new_ticks:
+            self._look_at_ticks(bool(arrived))
         is_there = bool(ready or arrived or ((self._inbox or self._jobs) and self._has_letters()))
         if (
             is_there
@@ -65,9 +67,12 @@ class DeliveringLoop(PatientLoop):
                 # No connection is idle for which there is data, although asyncio looks for that in the next turn only.
                 natural = None if is_data_here and timers[0].is_for_idle else timers[0]
             chosen = natural
-            if decider is not None and not self._is_overdue(natural):
+            is_tick = natural.__class__ is Timer and natural.kind == TICK
+            if decider is not None and not is_tick and not self._is_overdue(natural):
                 options: list[Any] = [natural]
                 is_work_internal = bool(ready) and not (arrived or jobs or delivered)
+                if timers and timers[0].kind == TICK:
+                    del timers[0]
                 reachable = self._in_reach(timers, natural, is_work_internal)
                 if delivered and not is_from_outside:  # work of the test's own: its script waits for that
                     reachable = [timer for timer in reachable if timer.stands_for != SCRIPT_SLEEP]
@@ -79,7 +84,7 @@ class DeliveringLoop(PatientLoop):
             if chosen is None:
                 return
             self._busy = 0
-            if chosen.__class__ is not Timer or chosen.stands_for == CODE_SLEEP:
+            if chosen.__class__ is not Timer or (chosen.stands_for == CODE_SLEEP and not is_tick):
                 delivered = True
                 if self.stretch or chosen.__class__ is not Timer:
                     self._outside_work_at = len(self.trace) + 1
@@ -110,6 +115,13 @@ class DeliveringLoop(PatientLoop):
                 self._jobs.take(chosen)
                 jobs = self._jobs.heads()
                 ready.append(chosen.handle)
+
+    def _look_at_ticks(self, has_sent: bool) -> None:
+        """Take what was taken for ticks for timers after all if they have sent something."""
+        if has_sent:
+            for timer in self._new_ticks:
+                timer.kind = "timer"
+        self._new_ticks.clear()
 
     def _without_passing_on(self, arrived: list[Watch]) -> tuple[list[Watch], bool]:
         """Let in what has come for those that only pass it on; return the rest, and whether there was any."""

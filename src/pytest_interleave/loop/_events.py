@@ -29,6 +29,7 @@ class Timer(asyncio.TimerHandle):
 
     __slots__ = (
         "armed",
+        "fired_at",
         "here_since",
         "is_for_idle",
         "is_given",
@@ -53,6 +54,8 @@ class Timer(asyncio.TimerHandle):
     stands_for: int
     #: A library waits so long for itself, and no less than ``_IDLE_SECONDS``.
     is_for_idle: bool
+    #: How many entries the trace had when it fired; -1 before.
+    fired_at: int
     #: Set in a coroutine of the test's own that code under test has started.
     is_given: bool
     place: tuple[str, int] | None

@@ -18,9 +18,10 @@ from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Job
 from pytest_interleave.loop.sleeps import classify
 from pytest_interleave.origins import rank
-from pytest_interleave.schedule import DEADLINE
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, TICK
 
 _NEVER = float("inf")
+_ROUNDING = 1e-6  # sums of floats
 
 make_step: Callable[[type[Step]], Step] = Step.__new__
 
@@ -108,9 +109,13 @@ class SchedulingLoop(BaseLoop):
         timer.set_at = len(self.trace)
         timer.here_since = None
         timer.overtaken = 0
+        timer.fired_at = -1
         timer.is_for_idle = timer.is_given = False
         setter = sys._getframe(1)
         classify(timer, callback, setter.f_back if setter.f_globals is globals() else setter, self)
+        is_explored = self.decider is not None
+        if is_explored and timer.stands_for == CODE_SLEEP and timer.place is not None and rank(timer.place[0]) < 2:
+            self._note_library_sleep(timer)
         timers = self._timers
         if when == _NEVER:
             timer._scheduled = False
@@ -119,6 +124,24 @@ class SchedulingLoop(BaseLoop):
         else:
             insort(timers, timer)
         return timer
+
+    def _note_library_sleep(self, timer: Timer) -> None:
+        """Tell a tick: the sleep of a library after one like it, between which it did nothing, as far as can be seen.
+
+        It has queued nothing, and taken a single step. Whether it has sent anything shows in what comes in next.
+        """
+        last = self._library_sleeps.get(timer.origin)
+        self._library_sleeps[timer.origin] = timer
+        if (
+            last is not None
+            and last.place == timer.place
+            and last.fired_at >= 0
+            and abs((timer.when() - timer.armed) - (last.when() - last.armed)) < _ROUNDING
+            and self.trace[last.fired_at :].count(timer.origin) == 1
+            and not any(step.origin == timer.origin for step in self._ready)
+        ):
+            timer.kind = TICK
+            self._new_ticks.append(timer)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         if not handle._scheduled:  # type: ignore[attr-defined]

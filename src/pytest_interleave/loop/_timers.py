@@ -11,7 +11,7 @@ from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._scheduling import SchedulingLoop
 from pytest_interleave.loop.jobs import Job
-from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, TICK
 
 #: More alternatives at one choice point than this are not offered.
 _MOST_TIMERS = 32
@@ -41,7 +41,8 @@ class TimerLoop(SchedulingLoop):
             if timer._when > self.time_limit:
                 raise TimeLimit("something", self._now, is_real=False)
             self._now = timer._when
-        self.trace.append(("timer", timer.origin, timer.ordinal))
+        timer.fired_at = len(self.trace)
+        self.trace.append((timer.kind, timer.origin, timer.ordinal))
         step = cast(Any, timer)
         self._ready.append(step)
 
@@ -73,6 +74,10 @@ class TimerLoop(SchedulingLoop):
         nested = given = False
         for timer in timers:
             if timer._cancelled:
+                continue
+            if timer.kind == TICK:  # never but as asyncio does
+                if not options:
+                    options.append(timer)
                 continue
             stands_for = timer.stands_for
             if given and stands_for == SCRIPT_SLEEP:

@@ -27,7 +27,7 @@ from pytest_interleave.loop.snapshot import take
 from pytest_interleave.loop.tasks import ControlledTask
 from pytest_interleave.loop.unasked import UnaskedTasks
 from pytest_interleave.origins import rank
-from pytest_interleave.schedule import CODE_SLEEP, SPLIT, EventId
+from pytest_interleave.schedule import CODE_SLEEP, SPLIT, TICK, EventId
 from pytest_interleave.trace import (
     Drawn,
     Draws,
@@ -45,6 +45,8 @@ from pytest_interleave.trace import (
 _MOST_LINES = 400
 _MOST_TIMES = 3
 _THE_TEST = "the test"
+#: What comes in, by its kind where they are not called the same.
+_WHAT = {"read": "data", "write": "writable", TICK: "timer"}
 #: Ends of files that ask for the text of values when an assertion fails.
 _SHOWS = tuple(os.path.join("_pytest", *parts) for parts in (("_io", "saferepr.py"), ("assertion", "util.py")))
 
@@ -334,9 +336,9 @@ class Observer:
     def _note_outside(run: _Run, index: int, handle: Any) -> None:
         event = run.events[index]
         kind = str(event[1])
-        seconds, what, where = None, {"read": "data", "write": "writable"}.get(kind, kind), None
-        if kind == "timer":
-            started = run.timers.get(event)
+        seconds, what, where = None, _WHAT.get(kind, kind), None
+        if kind in ("timer", TICK):
+            started = run.timers.get((event[0], "timer", event[2]))
             if started is not None:
                 seconds, what, where = started.seconds, started.what, started.place
         elif handle is not None and _waits.purpose(handle) == "connection":
