@@ -260,4 +260,6 @@ class Observation:
     error: str = ""
     #: The user's lines of the traceback, outermost first.
     error_places: tuple[Place, ...] = ()
+    #: The number of the task that runs the test.
+    test: int = 1
     draws: tuple[Drawn, ...] = ()

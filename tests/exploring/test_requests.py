@@ -143,3 +143,42 @@ def test_a_lost_update_behind_a_server_is_told_and_shown_in_the_users_own_lines(
     table = rest[rest.index("time ") :]
     assert "POST /b" in table.splitlines()[0]
     assert len(re.findall(r"self\.stock = stock", table)) == 2
+
+
+def test_tasks_of_anyio_have_their_functions_names_and_its_runner_is_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import anyio
+        import pytest
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.anyio
+        async def test_a_lost_update():
+            state = {"n": 0}
+
+            async def add(after):
+                await anyio.sleep(after)
+                n = state["n"]
+                await charge()
+                state["n"] = n + 1
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(add, 0)
+                group.start_soon(add, 0.05, name="late.add")
+            assert state["n"] == 2
+
+        async def charge():
+            await anyio.sleep(0.01)
+        """
+    )
+
+    result = pytester.runpytest("--interleave", "--interleave-seed=1")
+
+    result.assert_outcomes(failed=1)
+    text = " ".join(result.stdout.str().split())
+    assert fnmatch(text, '*Fails if the sleep of 0.05 s (*, task add #2) ends before `state["n"] = n + 1` (*')
+    result.stdout.fnmatch_lines(["time     the test               add #1                 add #2"])
+    result.stdout.no_fnmatch_line("*_asyncio.py*")

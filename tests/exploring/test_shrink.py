@@ -100,3 +100,37 @@ def test_what_many_ticks_overtake_is_said_as_one_late_event() -> None:
     assert failure.constraints is not None
     assert len(failure.constraints) == 1
     assert failure.text.lower().startswith("fails if `await asyncio.to_thread(int)` (")
+
+
+def test_what_does_not_come_in_at_all_is_one_late_event_too_and_can_be_replayed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_it="""
+        import asyncio
+
+        async def test_an_answer_comes_within_five_ticks():
+            answers = []
+
+            async def ask():
+                answers.append(await asyncio.to_thread(int))
+
+            asking = asyncio.create_task(ask())
+            for _ in range(5):
+                if answers:
+                    break
+                await asyncio.sleep(0.1)
+            assert answers
+            await asking
+        """
+    )
+
+    result = pytester.runpytest("--interleave", "--interleave-seed=1", "-o", "asyncio_mode=auto")
+
+    result.assert_outcomes(failed=1)
+    text = " ".join(result.stdout.str().split())
+    assert (
+        "Fails if the thread's answer for `await asyncio.to_thread(int)` (test_it.py:7, task ask) arrives after "
+        "the sleep of 0.1 s (test_it.py:13) ends." in text
+    )
+    token = text.partition("--interleave-replay=")[2].split()[0]
+    again = pytester.runpytest(f"--interleave-replay={token}", "-o", "asyncio_mode=auto")
+    again.assert_outcomes(failed=1)

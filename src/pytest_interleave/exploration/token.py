@@ -34,6 +34,7 @@ _KINDS = (
     "meet",
     "split",
     "tick",
+    "never",
 )
 
 

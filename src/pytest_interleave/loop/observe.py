@@ -45,6 +45,8 @@ from pytest_interleave.trace import (
 _MOST_LINES = 400
 _MOST_TIMES = 3
 _THE_TEST = "the test"
+_UNNAMED = "Task-"
+_RUNNER_OF_ANYIO = "TestRunner._run_tests_and_fixtures"
 #: What comes in, by its kind where they are not called the same.
 _WHAT = {"read": "data", "write": "writable", TICK: "timer"}
 #: Ends of files that ask for the text of values when an assertion fails.
@@ -140,6 +142,7 @@ class Observer:
             outside=tuple(run.outside),
             draws=tuple(run.drawn),
             names=_names(run),
+            test=next((number for number, name in run.names.items() if name == _THE_TEST), 1),
             paths=(*paths, *run.unasked.paths(paths)),
             end=run.end,
             idle=run.idle,
@@ -450,13 +453,21 @@ def _is_for_show(frame: FrameType) -> bool:
 
 
 def _own_name(task: Any) -> str:
-    # A task that the loop only adopted is a runner's, and stands for the test.
-    return str(task.get_name()) if isinstance(task, ControlledTask) else _THE_TEST
+    # A task that the loop only adopted is a runner's, and stands for the test; so does that of anyio's plugin.
+    coroutine = task.get_coro()
+    if not isinstance(task, ControlledTask) or getattr(coroutine, "__qualname__", "") == _RUNNER_OF_ANYIO:
+        return _THE_TEST
+    name = str(task.get_name())
+    # anyio wraps what a task group starts, and names it in full: "test_it.test_seats.<locals>.arrive".
+    frame = getattr(coroutine, "cr_frame", None)
+    if frame is not None and frame.f_globals.get("__name__", "").startswith("anyio."):
+        return name.rpartition(".")[2]
+    return name
 
 
 def _plain_name(run: _Run, number: int) -> str:
-    name = run.names.get(number, "Task-")
-    if name.startswith("Task-") and run.requests.get(number):
+    name = run.names.get(number, _UNNAMED)
+    if name.startswith(_UNNAMED) and run.requests.get(number):
         return run.requests[number]
     # `create_task(…, name=…)` names the task after it is made (CPython 3.11), so the trace does not know.
-    return run.trace.name_of(run.trace.path(number)) if name.startswith("Task-") else name
+    return run.trace.name_of(run.trace.path(number)) if name.startswith(_UNNAMED) else name

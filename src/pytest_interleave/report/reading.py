@@ -12,8 +12,6 @@ from pytest_interleave.origins import INSTALLED
 from pytest_interleave.schedule import EventId
 from pytest_interleave.trace import Drawn, Observation, ObservedStep, OutsideEvent, Place
 
-#: The number of the task that runs the test.
-TEST = 1
 _STDLIB = re.compile(r"python3\.\d+t?$")
 _COMMON_NAMES = frozenset({"__init__.py", "__main__.py", "conftest.py", "base.py", "main.py", "utils.py"})
 
@@ -105,7 +103,7 @@ class Reading:
         path = () if task is None else self.seen.paths[task]
         while len(path) > 1:
             number = self.number(path)
-            if number is None or number <= TEST:
+            if number is None or number <= self.seen.test:
                 return None
             stood = [step.stopped for step in self.seen.steps if step.task == number and step.index < index]
             own = [place for place in stood if place is not None and place.rank == 2]

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from pytest_interleave.exploration.outcomes import Explanation
-from pytest_interleave.report.reading import TEST, Reading, cut, library_of, lines_of, location, meets, seconds
+from pytest_interleave.report.reading import Reading, cut, library_of, lines_of, location, meets, seconds
 from pytest_interleave.schedule import CANCELLATIONS, DRAW, MEET, SPLIT, START, STEP, EventId
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
@@ -335,7 +335,7 @@ def _twin(
     best: tuple[tuple[int, bool, int], ObservedStep, Place, tuple[int, ...]] | None = None
     for position, index in enumerate(indices):
         step = where.steps.get(index)
-        if step is None or step.task is None or step.task == TEST:
+        if step is None or step.task is None or step.task == where.seen.test:
             continue
         for line in step.lines:
             key = line.file, line.line
@@ -486,7 +486,7 @@ def _quoted(place: Place, task: int | None, reading: Reading) -> str:
 
 def _where(place: Place | None, task: int | None, reading: Reading) -> str:
     parts = [] if place is None else [location(place)]
-    if task is not None and task > TEST:
+    if task is not None and task > reading.seen.test:
         parts.append(f"task {reading.name(task)}")
     return f" ({', '.join(parts)})" if parts else ""
 

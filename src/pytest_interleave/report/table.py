@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_interleave.exploration.outcomes import Explanation
-from pytest_interleave.report.reading import TEST, Reading, cut, file_name, seconds
+from pytest_interleave.report.reading import Reading, cut, file_name, seconds
 from pytest_interleave.report.sentence import Order, as_request
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
@@ -45,7 +45,7 @@ def table(explanation: Explanation, orders: Sequence[Order], *, width: int = WID
     reading = Reading(explanation.failing)
     tasks = involved(reading, orders)
     writes = writes_behind_failure(reading, tasks)
-    tasks = sorted({*tasks, *(reading.steps[index].task or TEST for index in writes)})
+    tasks = sorted({*tasks, *(reading.steps[index].task or reading.seen.test for index in writes)})
     rows = select_rows(reading, orders, tasks, writes)
     return render(rows, [(task, reading.name(task)) for task in tasks], width=width) if rows else ""
 
@@ -73,7 +73,7 @@ def involved(reading: Reading, orders: Sequence[Order]) -> list[int]:
     for path in [path for order in orders for path in (order.event[0], *order.paths)]:
         if len(found) < 3:
             add(reading.number(path))
-    add(TEST if len(reading.seen.paths) > TEST else None)
+    add(reading.seen.test if len(reading.seen.paths) > reading.seen.test else None)
     return sorted(found[:_MOST_TASKS])
 
 
@@ -131,7 +131,8 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int],
         elif index in kept_steps:
             rows += _gap(skipped)
             skipped = []
-            lines = _step_lines(step, main_file, marks.get(index, ""), _values(reading, index))
+            is_test = step.task == reading.seen.test
+            lines = _step_lines(step, main_file, marks.get(index, ""), _values(reading, index), is_test=is_test)
             if failing is not None and index == failing.index and step.ended != "raised" and reading.seen.error:
                 lines = (*lines, f"→ raises {reading.seen.error}")  # a task that outlives the test, such as a runner's
             rows.append(Row(step.task, step.time, lines))
@@ -216,19 +217,21 @@ def _values(reading: Reading, index: int) -> dict[tuple[str, int], str]:
 
 
 def _step_lines(
-    step: ObservedStep, main_file: str, mark: str, values: Mapping[tuple[str, int], str]
+    step: ObservedStep, main_file: str, mark: str, values: Mapping[tuple[str, int], str], *, is_test: bool
 ) -> tuple[str, ...]:
     lines = list(step.lines)
     if not lines and step.went_on is not None:
         lines = [step.went_on]
     at = step.stopped if step.ended == "suspended" else None
+    if at is not None and at.rank < 2 and any(line.rank == 2 for line in lines):
+        at = None  # a runner's own, behind the end of the test
     if at is not None and (not lines or (lines[-1].file, lines[-1].line) != (at.file, at.line)):
         lines.append(replace(at, awaited=""))
     # Where it went on stands above, as the line where it stopped. Only a value that is awaited is worth a second row.
     lines = [line for line in lines if not (line.awaited and line.text.startswith("await"))] or lines
     lines = [line for line in lines if not _is_noise(line)] or lines[-1:]
     lines = [line for line, last in zip(lines, [None, *lines], strict=False) if line != last]
-    if step.task == TEST and (step.is_first or (step.went_on is None and len(lines) > _MOST_FIRST_LINES)):
+    if is_test and (step.is_first or (step.went_on is None and len(lines) > _MOST_FIRST_LINES)):
         # What the test builds first is no interleaving yet.
         lines = [line for line in lines[:-1] if (line.file, line.line) in values] + lines[-1:]
     if len(lines) > _MOST_LINES:
