@@ -179,6 +179,6 @@ def test_tasks_of_anyio_have_their_functions_names_and_its_runner_is_the_test(py
 
     result.assert_outcomes(failed=1)
     text = " ".join(result.stdout.str().split())
-    assert fnmatch(text, '*Fails if the sleep of 0.05 s (*, task add #2) ends before `state["n"] = n + 1` (*')
+    assert fnmatch(text, '*Fails if the sleep of 0.05 s (*, task add #2) ends before `state?"n"? = n + 1` (*')
     result.stdout.fnmatch_lines(["time     the test               add #1                 add #2"])
     result.stdout.no_fnmatch_line("*_asyncio.py*")
