@@ -30,6 +30,20 @@ async def a_timeout_is_longer_than_three_turns() -> None:
     await ends_within_three_turns(1)
 
 
+async def five_seconds_of_work_are_done_before_five_and_a_half_are_over() -> None:
+    done = []
+
+    async def work() -> None:
+        for number in range(5):
+            await service(1)
+            done.append(number)
+
+    worker = asyncio.create_task(work())
+    await asyncio.sleep(5.5)
+    worker.cancel()
+    assert len(done) == 5
+
+
 def find(program: object, *, mode: str = "realistic") -> Failure:
     [failure] = explore(program, seed=1, mode=mode).failures  # type: ignore[arg-type]
     return failure
@@ -40,6 +54,7 @@ def find(program: object, *, mode: str = "realistic") -> Failure:
     [
         (answers_of_two_services_come_in_order, "stock"),
         (the_short_sleep_ends_first, "latency"),
+        (five_seconds_of_work_are_done_before_five_and_a_half_are_over, "latency"),
         (a_timeout_is_longer_than_three_turns, "stock"),
     ],
 )

@@ -108,3 +108,61 @@ def test_the_script_waits_for_what_it_gave_to_code_under_test(explore: Any, pyte
     )
 
     result.assert_outcomes(passed=1)
+
+
+#: A service with a heart, and with a worker whose sleep stands for work.
+SERVICE = """
+import asyncio
+from contextlib import asynccontextmanager
+
+class Service:
+    beats = 0
+
+    def __init__(self):
+        self.jobs = asyncio.Queue()
+        self.done = []
+
+    async def beat(self):
+        while True:
+            await asyncio.sleep(1)
+            self.beats += 1
+
+    async def work(self):
+        while True:
+            job = await self.jobs.get()
+            await asyncio.sleep(1)
+            self.done.append(job)
+
+    @asynccontextmanager
+    async def running(self):
+        tasks = [asyncio.ensure_future(self.beat()), asyncio.ensure_future(self.work())]
+        yield self
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+"""
+
+
+def test_a_heart_beats_in_time_with_the_sleeps_of_the_test(explore: Any) -> None:
+    result = explore(f"""{SERVICE}
+async def test_five_beats():
+    async with Service().running() as service:
+        await asyncio.sleep(5.5)
+    assert service.beats == 5
+""")
+
+    result.assert_outcomes(passed=1)
+
+
+def test_work_that_is_done_again_and_again_may_be_late(explore: Any) -> None:
+    result = explore(f"""{SERVICE}
+async def test_five_jobs():
+    async with Service().running() as service:
+        for number in range(5):
+            service.jobs.put_nowait(number)
+        await asyncio.sleep(5.5)
+    assert len(service.done) == 5
+""")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["latency: *"])

@@ -28,6 +28,8 @@ _OWN_GUARD_SECONDS = 10.0 - 1e-6
 _MOST_STRETCH = 2
 #: Those in tasks of the test's own may stand for work as well as for when somebody comes.
 _MOST_STRETCH_OF_TASKS = 10
+#: Where every sleep takes as long as it says, steps hold the loop up for so long at most.
+_MOST_HELD_UP_SECONDS = 0.1
 _ROUNDING = 1e-6  # sums of floats
 
 
@@ -161,6 +163,8 @@ class TimerLoop(SchedulingLoop):
             natural is not None and natural.stands_for == NESTED_SLEEP
         )
         most = _MOST_STRETCH_OF_TASKS if is_of_task else _MOST_STRETCH
+        if not self.stretch and timer._when - when > _MOST_HELD_UP_SECONDS:
+            return False
         return timer._when - timer.armed <= (when - timer.armed) * most + _ROUNDING
 
     def _has_yields(self) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dis import get_instructions
+from functools import cache
+from itertools import pairwise
 from pathlib import PurePath
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -51,6 +54,30 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
             is_first = caller is None or caller.f_code is script or not is_user_code(caller.f_code.co_filename)
             timer.is_given = is_first and loop.is_origin_given
             timer.stands_for = NESTED_SLEEP if is_first and not timer.is_given else CODE_SLEEP
+            return
+    if is_beat(code, frame.f_lasti) and (frame.f_back is None or not is_user_code(frame.f_back.f_code.co_filename)):
+        # A task that does something every second does not wait for anything from outside.
+        timer.stands_for = NESTED_SLEEP
+
+
+@cache
+def is_beat(code: CodeType, offset: int) -> bool:
+    """Whether the await at that offset is the only one in a ``while`` loop."""
+    steps = list(get_instructions(code))
+    loops = [
+        (step.offset - step.argval, step.argval, step.offset)
+        for before, step in pairwise(steps)
+        if step.opname.startswith(("JUMP_BACKWARD", "POP_JUMP_BACKWARD"))
+        # Those belong to an await, not to a loop.
+        and step.opname != "JUMP_BACKWARD_NO_INTERRUPT"
+        and before.opname != "CLEANUP_THROW"
+        and step.argval <= offset < step.offset
+    ]
+    if not loops:
+        return False
+    _, begin, end = min(loops)
+    body = [step.opname for step in steps if begin <= step.offset <= end]
+    return body[0] != "FOR_ITER" and body.count("GET_AWAITABLE") == 1
 
 
 def is_local_to(code: CodeType | None, script: CodeType | None) -> bool:
