@@ -418,3 +418,29 @@ def test_a_thread_that_a_failing_test_leaves_behind_does_not_keep_the_session(py
     )
     result = pytester.runpytest_subprocess("--interleave", timeout=60)
     result.assert_outcomes(failed=1)
+
+
+def test_a_livelock_that_begins_late_is_shown_where_it_begins(explore):
+    result = explore(
+        """
+        async def test_ready():
+            state = {"ready": False, "asked": False}
+            async def service():
+                await asyncio.sleep(0.01)
+            async def get_ready():
+                await service()
+                state["ready"] = not state["asked"]
+            async def ask():
+                await asyncio.sleep(0.03)
+                state["asked"] = True
+                while not state["ready"]:
+                    await asyncio.sleep(0)
+            await asyncio.gather(get_ready(), ask())
+        """
+    )
+
+    text = result.stdout.str()
+    result.assert_outcomes(failed=1)
+    assert "Livelock" in text
+    assert "◂ late" in text
+    assert "no table" not in text

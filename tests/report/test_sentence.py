@@ -71,6 +71,17 @@ def test_a_sleep_moved_forward_names_what_it_overtook() -> None:
     )
 
 
+def test_one_order_is_said_once_though_both_of_it_are_named() -> None:
+    nap, other = arrival(ANN, "sleep", 0.02, NAP), arrival(BOB, "sleep", 0.01, line(5, "await asyncio.sleep(0.01)"))
+    passing = observation(other, step(BOB, line(6, "x = 1"), cause=0), nap, step(ANN, line(10, "y = 2"), cause=2))
+    failing = observation(nap, other, step(ANN, line(10, "y = 2"), cause=0), step(BOB, line(6, "x = 1"), cause=1))
+    moved = {nap.event: ((1,), "step", 1), other.event: nap.event}
+
+    assert say(moved, failing, passing) == (
+        "fails if the sleep of 0.02 s (shop.py:9, task ann) ends before the sleep of 0.01 s (shop.py:5, task bob) ends"
+    )
+
+
 def test_a_timeout_that_asyncio_cancels_in_time_names_what_it_guards() -> None:
     reply, timeout = arrival(ANN, "data"), arrival(ANN, "timeout", 0.5, GUARD)
     asked = step(ANN, GUARD, READ)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol
 
 from pytest_interleave.detectors import deadlock
-from pytest_interleave.errors import Blocked
+from pytest_interleave.errors import Blocked, StepLimit
+from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.loop.observe import Observer
@@ -14,14 +14,28 @@ from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import repeat
 from pytest_interleave.trace import Observation
 
-#: Makes one run under the given decider while ``observer.watching`` is on.
-ExecuteObserved: TypeAlias = Callable[[Decider, Observer], RunResult]
+#: What is enough of a livelock once it repeats itself: a close look is slow, and all rounds are alike.
+_STEPS_OF_LIVELOCK = 2_000
 
 
-def explain(execute_observed: ExecuteObserved, failure: Failure, exploration: Exploration) -> Explanation:
+class Observable(Protocol):
+    """Makes one run under the given decider while ``observer.watching`` is on."""
+
+    limits: Limits
+
+    def __call__(self, decider: Decider, observer: Observer) -> RunResult:
+        """Make it."""
+
+
+def explain(execute_observed: Observable, failure: Failure, exploration: Exploration) -> Explanation:
     """Run the failure, and asyncio's own order beside it, each once under an observer."""
     observer = Observer()
-    result = execute_observed(repeat(failure), observer)
+    limits = execute_observed.limits
+    execute_observed.limits = _limits_of_close_look(failure, limits)
+    try:
+        result = execute_observed(repeat(failure), observer)
+    finally:
+        execute_observed.limits = limits
     failing = observer.result(result.error)
     constraints = failure.constraints if failure.constraints is not None else result.constraints()
     passing = None
@@ -35,6 +49,14 @@ def explain(execute_observed: ExecuteObserved, failure: Failure, exploration: Ex
         deadlock=_deadlock(failing, is_global=isinstance(result.error, Blocked)),
         is_same=result.signature == failure.signature,
     )
+
+
+def _limits_of_close_look(failure: Failure, limits: Limits) -> Limits:
+    if not isinstance(failure.error, StepLimit):
+        return limits
+    entries = failure.result.trace.entries[: failure.error.steps]  # and not what cleaned up
+    begins = next((index for index in range(len(entries), 0, -1) if isinstance(entries[index - 1], tuple)), 0)
+    return Limits(begins + _STEPS_OF_LIVELOCK, limits.virtual_seconds, limits.real_seconds)
 
 
 def _deadlock(seen: Observation, *, is_global: bool) -> deadlock.Deadlock | None:

@@ -57,11 +57,13 @@ def sentence(explanation: Explanation, *, verb: str = "fails") -> str:
     if not constraints:
         return f"{verb} in asyncio's own order, with nothing changed"
     orders = read_orders(explanation)
+    told_twice = [order for place, order in enumerate(orders) if any(_mirrors(order, one) for one in orders[:place])]
+    orders = [order for order in orders if order not in told_twice]
     never = any(event[1] in (STEP, START) for event in constraints)
     # A thread's second answer for a line reads like the first.
     clauses = list(Counter(map(_clause, orders)).items())[:_MOST_CONSTRAINTS]
     parts = [clause if times == 1 else f"{clause} ({times} times)" for clause, times in clauses]
-    rest = len(constraints) - sum(times for _, times in clauses)
+    rest = len(constraints) - len(told_twice) - sum(times for _, times in clauses)
     if rest:
         parts.append(f"{rest} more {'orders differ' if rest > 1 else 'order differs'}")
     text = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
@@ -76,6 +78,15 @@ def needs_held_up_loop(constraints: Iterable[EventId]) -> bool:
     """Whether all that is odd about the order is that sleeps of the test's own meet."""
     kinds = {event[1] for event in constraints}
     return MEET in kinds and not kinds & {STEP, START}
+
+
+def _mirrors(order: Order, other: Order) -> bool:
+    """Whether "B ends after A" says what "A ends before B" has said."""
+    return (
+        {order.relation, other.relation} == {"before", "after"}
+        and order.other == other.phrase
+        and other.other == order.phrase
+    )
 
 
 def _clause(order: Order) -> str:

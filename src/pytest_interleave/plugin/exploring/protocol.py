@@ -16,7 +16,7 @@ from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.errors import ClocksUnavailable, LeftBehind, StepLimit
+from pytest_interleave.errors import ClocksUnavailable, LeftBehind
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
@@ -51,7 +51,6 @@ from pytest_interleave.plugin.virtual_options import read_mark as read_virtual_m
 from pytest_interleave.schedule import Fifo
 from pytest_interleave.strategies.guided import repeat
 
-_STEPS_OF_LIVELOCK = 2_000
 _WIDER = ("class", "module", "package", "session")
 
 
@@ -256,13 +255,7 @@ class Explorer:
         if failure is None and settings.order_only == "fail":
             failure = next(iter(exploration.notes), None)
         found = failure or next(iter(exploration.notes), None)
-        limits = execution.limits
-        if found is not None and isinstance(found.error, StepLimit):
-            execution.limits = Limits(steps=_STEPS_OF_LIVELOCK)  # a close look is slow, and all rounds are alike
-        try:
-            explanation = explain(execution, found, exploration) if found is not None else None
-        finally:
-            execution.limits = limits
+        explanation = explain(execution, found, exploration) if found is not None else None
         return Explored(
             exploration,
             failure=failure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pytest_interleave.errors import LeftBehind
+from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
@@ -19,6 +20,8 @@ from pytest_interleave.strategies.guided import repeat
 
 class Runs(Protocol):
     """Makes the runs of one test."""
+
+    limits: Limits
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         """Make one run, observed or not."""
