@@ -12,6 +12,9 @@ for name in (
     "concurrent.futures.process",
     "hypothesis",
     "pytest_interleave.net.hosts",
+    "pytest_interleave.net.real_host",
+    "pytest_interleave.net.recording",
     "pytest_interleave.plugin.exploring.reports",
+    "yaml",
 ):
     import_module(name)

@@ -163,7 +163,7 @@ async def test_api(hosts, mock_session):
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-W", "error", "--interleave-strict", *arguments)
+    return pytester.runpytest_inprocess("-W", "error", "--interleave-strict", *arguments)
 
 
 def entries(pytester: pytest.Pytester) -> list[Any]:
@@ -753,7 +753,8 @@ def test_the_real_host_is_reached_by_tls(pytester: pytest.Pytester) -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SSL_CERT_FILE", str(pytester.path / "authority.pem"))
-            run(pytester, RECORD).assert_outcomes(passed=1)
+            # aiohttp reads it when it is imported
+            pytester.runpytest_subprocess(RECORD).assert_outcomes(passed=1)
     finally:
         real_host.close()
     run(pytester).assert_outcomes(passed=1)
