@@ -646,3 +646,25 @@ def test_ticks_of_a_server_do_not_hold_a_request_back_until_its_connection_was_i
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["1 explored in 200 runs*"])
+
+
+def test_a_timer_without_a_delay_fires_in_the_next_turn(explore: Any) -> None:
+    result = explore(
+        """
+        async def test_what_is_called_later_by_nothing():
+            called = []
+
+            async def call():
+                await asyncio.sleep(0)
+                asyncio.get_running_loop().call_later(0, called.append, "here")
+
+            await asyncio.gather(call(), asyncio.to_thread(int))
+            await asyncio.gather(call())
+            await asyncio.sleep(0)
+            assert called == ["here", "here"]
+        """,
+        "--interleave-order-only=off",
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 explored in * runs*"])

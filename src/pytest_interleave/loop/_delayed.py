@@ -38,10 +38,12 @@ _GRACE = 0.1
 class HeldTimer(asyncio.TimerHandle):
     """A timer of asyncio's that knows its name."""
 
-    __slots__ = ("ordinal", "origin")
+    __slots__ = ("is_noted", "ordinal", "origin")
 
     origin: int
     ordinal: int
+    #: The trace has it.
+    is_noted: bool
 
     def _run(self) -> None:
         cast(Any, self)._loop.begin_step(self)
@@ -99,7 +101,8 @@ class DelayedLoop(ControlledLoop):
         counters = self._counters[self._origin]
         counters[0] += 1
         timer.origin, timer.ordinal = self._origin, counters[0]
-        if self._is_steering:
+        timer.is_noted = False
+        if self._is_steering and when > self.time():  # else it is due in the next turn, whatever else is late
             self._parked[self._name(timer.origin, "timer", timer.ordinal)] = timer
         else:
             self._schedule(timer)
@@ -137,6 +140,8 @@ class DelayedLoop(ControlledLoop):
             self.trace.append(self._origin)
         else:
             self._origin = step.origin
+            if isinstance(step, HeldTimer) and not step.is_noted:
+                self.trace.append(("timer", step.origin, step.ordinal))
             self.trace.append(-self._origin - 1)
 
     # -- delays --------------------------------------------------------------------------------------------------
@@ -207,6 +212,7 @@ class DelayedLoop(ControlledLoop):
         self.trace.append((name[1], event.origin, event.ordinal))
         if isinstance(event, HeldTimer):
             del self._parked[name]
+            event.is_noted = True
             self._ready.append(event)
             return
         if isinstance(event, Watch):

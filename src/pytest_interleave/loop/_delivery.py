@@ -68,7 +68,8 @@ class DeliveringLoop(PatientLoop):
                 natural = None if is_data_here and timers[0].is_for_idle else timers[0]
             chosen = natural
             is_tick = natural.__class__ is Timer and natural.kind == TICK
-            if decider is not None and not is_tick and not self._is_overdue(natural):
+            is_certain = is_tick or (natural.__class__ is Timer and natural._when <= natural.armed)
+            if decider is not None and not is_certain and not self._is_overdue(natural):
                 options: list[Any] = [natural]
                 is_work_internal = bool(ready) and not (arrived or jobs or delivered)
                 if timers and timers[0].kind == TICK:
@@ -82,6 +83,8 @@ class DeliveringLoop(PatientLoop):
                 if len(options) > 1:
                     chosen = options[decider.deliver(options)]
             if chosen is None:
+                if natural is not None:
+                    self._fire_what_has_no_delay()
                 return
             self._busy = 0
             if chosen.__class__ is not Timer or (chosen.stands_for == CODE_SLEEP and not is_tick):
@@ -115,6 +118,14 @@ class DeliveringLoop(PatientLoop):
                 self._jobs.take(chosen)
                 jobs = self._jobs.heads()
                 ready.append(chosen.handle)
+
+    def _fire_what_has_no_delay(self) -> None:
+        """Let in what asyncio fires in its next turn whatever the time: its clock has reached those timers."""
+        for timer in list(self._timers):
+            if timer._when > self._now:
+                break
+            if timer._when <= timer.armed and not timer._cancelled:
+                self._fire(timer)
 
     def _look_at_ticks(self, has_sent: bool) -> None:
         """Take what was taken for ticks for timers after all if they have sent something."""

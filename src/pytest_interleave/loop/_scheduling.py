@@ -211,8 +211,9 @@ class SchedulingLoop(BaseLoop):
             found.sort(key=lambda watch: watch.number)
         return found
 
-    async def _ensure_resolved(self, *args: Any, **options: Any) -> list[ordered.Resolved]:
-        return [ordered.Resolved(info) for info in await cast(Any, super())._ensure_resolved(*args, **options)]
+    async def _ensure_resolved(self, *args: Any, **options: Any) -> Any:
+        infos = await cast(Any, super())._ensure_resolved(*args, **options)
+        return [ordered.Resolved(info) for info in infos] if infos else infos
 
     def _make_subprocess_transport(self, *args: Any, **options: Any) -> Any:
         self._outside.is_parent = True
