@@ -10,6 +10,7 @@ pytest_plugins = ["pytester"]
 for name in (
     "aiohttp.test_utils",
     "concurrent.futures.process",
+    "httpcore",
     "hypothesis",
     "pytest_interleave.net.hosts",
     "pytest_interleave.net.real_host",

@@ -242,7 +242,7 @@ def test_faults_in_virtual_time(pytester: pytest.Pytester, options: list[str]) -
     pytester.makepyfile(helpers=HELPERS, test_it=IN_VIRTUAL_TIME)
 
     # One run, in asyncio's own order: in others, deadlines pass early, and figures differ.
-    result = pytester.runpytest_subprocess(
+    result = pytester.runpytest_inprocess(
         "-W", "error", "--interleave", "--interleave-runs=1", "--interleave-strict", *options
     )
 
@@ -255,7 +255,7 @@ def test_faults_in_virtual_time(pytester: pytest.Pytester, options: list[str]) -
 def test_what_clients_see(pytester: pytest.Pytester, options: list[str]) -> None:
     pytester.makepyfile(helpers=HELPERS, test_it=IN_ANY_TIME)
 
-    result = pytester.runpytest_subprocess("-W", "error", "--interleave-strict", *options)
+    result = pytester.runpytest_inprocess("-W", "error", "--interleave-strict", *options)
 
     result.assert_outcomes(passed=11)
 
@@ -290,8 +290,8 @@ async def test_nobody_pays_twice(hosts):
 def test_a_search_finds_the_fault_that_matters_and_repeats_it(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(helpers=HELPERS, test_it=PAYS_TWICE)
 
-    assert pytester.runpytest_subprocess().ret == 0
-    found = pytester.runpytest_subprocess("--interleave", "--interleave-runs=200", "--interleave-seed=1")
+    assert pytester.runpytest_inprocess().ret == 0
+    found = pytester.runpytest_inprocess("--interleave", "--interleave-runs=200", "--interleave-seed=1")
 
     found.assert_outcomes(failed=1)
     found.stdout.fnmatch_lines(
@@ -303,7 +303,7 @@ def test_a_search_finds_the_fault_that_matters_and_repeats_it(pytester: pytest.P
         ]
     )
     token = next(line.split("--interleave-replay=")[1] for line in found.outlines if "--interleave-replay=" in line)
-    again = pytester.runpytest_subprocess(f"--interleave-replay={token}")
+    again = pytester.runpytest_inprocess(f"--interleave-replay={token}")
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["*assert [[]5, 5] in ([[]], [[]5])*"])
 
@@ -362,7 +362,7 @@ async def test_it(hosts):
 def test_whatever_is_random_is_a_choice_of_the_search(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(helpers=HELPERS, test_it=RANDOM)
 
-    result = pytester.runpytest_subprocess(
+    result = pytester.runpytest_inprocess(
         "--interleave", "--interleave-runs=40", "--interleave-limit=100000", "--interleave-seed=1"
     )
 
@@ -385,7 +385,7 @@ def test_whatever_is_random_is_a_choice_of_the_search(pytester: pytest.Pytester)
 def test_a_report_says_what_struck(pytester: pytest.Pytester, kind: str, sentence: str, section: str) -> None:
     pytester.makepyfile(helpers=HELPERS, test_it=STRUCK.format(kind))
 
-    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=60", "--interleave-seed=1")
+    result = pytester.runpytest_inprocess("--interleave", "--interleave-runs=60", "--interleave-seed=1")
 
     result.assert_outcomes(failed=1)
     who = "a connection to api.example.com"
@@ -397,7 +397,7 @@ def test_a_report_says_what_struck(pytester: pytest.Pytester, kind: str, sentenc
 def test_a_report_says_that_a_name_was_not_found(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(helpers=HELPERS, test_it=STRUCK.format("dns"))
 
-    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=60", "--interleave-seed=1")
+    result = pytester.runpytest_inprocess("--interleave", "--interleave-runs=60", "--interleave-seed=1")
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -430,7 +430,7 @@ def test_a_search_tries_each_fault_alone(pytester: pytest.Pytester) -> None:
         """,
     )
 
-    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=200", "--interleave-seed=1")
+    result = pytester.runpytest_inprocess("--interleave", "--interleave-runs=200", "--interleave-seed=1")
 
     result.assert_outcomes(passed=2)
 
@@ -449,7 +449,7 @@ def test_a_host_that_has_no_faults_yet_may_fail(pytester: pytest.Pytester) -> No
         """,
     )
 
-    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=20", "--interleave-seed=1")
+    result = pytester.runpytest_inprocess("--interleave", "--interleave-runs=20", "--interleave-seed=1")
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Fails if a connection to api.example.com is refused."])
@@ -471,7 +471,7 @@ def test_a_way_that_may_have_faults_adds_no_choice_points(pytester: pytest.Pytes
         """,
     )
 
-    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=1")
+    result = pytester.runpytest_inprocess("--interleave", "--interleave-runs=1")
 
     result.assert_outcomes(failed=2)
     healthy, moody = map(int, re.findall(r"(\d+) choice points", result.stdout.str()))
@@ -493,7 +493,7 @@ def test_what_struck_is_told_in_one_section(pytester: pytest.Pytester) -> None:
         """,
     )
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(failed=1)
     struck = "a connection to api.example.com was refused"
@@ -515,7 +515,7 @@ def test_plain_runs_stay_healthy_where_a_search_may_choose(pytester: pytest.Pyte
         """,
     )
 
-    pytester.runpytest_subprocess().assert_outcomes(passed=5)
+    pytester.runpytest_inprocess().assert_outcomes(passed=5)
 
 
 @pytest.mark.parametrize(
@@ -681,7 +681,7 @@ async def test_bad_kinds(api):
 def test_faults_of_routes(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(helpers=HELPERS, test_it=ROUTES)
 
-    result = pytester.runpytest_subprocess("-W", "error", "--interleave", "--interleave-runs=1", "--interleave-strict")
+    result = pytester.runpytest_inprocess("-W", "error", "--interleave", "--interleave-runs=1", "--interleave-strict")
 
     result.assert_outcomes(passed=13)
 
@@ -712,9 +712,9 @@ def test_a_search_finds_the_answer_that_is_lost(pytester: pytest.Pytester) -> No
             assert len(pay.calls) == 1
         """,
     )
-    assert pytester.runpytest_subprocess().ret == 0
+    assert pytester.runpytest_inprocess().ret == 0
 
-    found = pytester.runpytest_subprocess("--interleave", "--interleave-runs=100", "--interleave-seed=1")
+    found = pytester.runpytest_inprocess("--interleave", "--interleave-runs=100", "--interleave-seed=1")
 
     found.assert_outcomes(failed=1)
     found.stdout.fnmatch_lines(
@@ -733,7 +733,7 @@ def test_the_mark_says_what_may_strike(pytester: pytest.Pytester, faults: str) -
     test = PAYS_TWICE.replace('    hosts.may_fail("refused", "reset")\n', "").replace("async def test_nobody", mark)
     pytester.makepyfile(helpers=HELPERS, test_it=test)
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["a connection to bank.example.com * after * bytes of its answers"])
@@ -758,7 +758,7 @@ def test_a_wrong_mark_gives_one_line(pytester: pytest.Pytester, faults: str, fix
             pass
         """
     )
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*::test_it: {message}"])
@@ -789,13 +789,13 @@ LATE = """
 def test_faults_come_and_go_on_the_schedule_of_a_load(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(LATE.format(first="host.faults()"))
 
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    pytester.runpytest_inprocess().assert_outcomes(passed=1)
 
 
 def test_faults_that_would_spare_a_connection_are_refused(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(LATE.format(first=""))
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(

@@ -38,7 +38,7 @@ def counted(text: str) -> int:
 def test_unmodified_clients_find_what_is_declared(pytester: pytest.Pytester, options: list[str]) -> None:
     pytester.makepyfile(test_probes=PROBES)
 
-    result = pytester.runpytest_subprocess("-W", "error", "--interleave-strict", *options)
+    result = pytester.runpytest_inprocess("-W", "error", "--interleave-strict", *options)
 
     result.assert_outcomes(passed=counted(PROBES))
     assert "does not repeat" not in result.stdout.str()
@@ -65,7 +65,7 @@ SWALLOWED = """
 def test_a_refusal_that_the_program_swallows_fails_the_test(pytester: pytest.Pytester, options: list[str]) -> None:
     pytester.makepyfile(SWALLOWED)
 
-    result = pytester.runpytest_subprocess(*options)
+    result = pytester.runpytest_inprocess(*options)
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -80,7 +80,7 @@ def test_a_refusal_that_the_program_swallows_fails_the_test(pytester: pytest.Pyt
 def test_the_level_of_refusals_is_a_setting(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SWALLOWED)
 
-    result = pytester.runpytest_subprocess("--interleave-detect=undeclared-host=report")
+    result = pytester.runpytest_inprocess("--interleave-detect=undeclared-host=report")
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*undeclared-host: api.exmaple.com:80 is no host*"])
@@ -104,7 +104,7 @@ def test_an_application_that_does_not_start_shows_why(pytester: pytest.Pytester)
                     await session.get("http://api.example.com")
     """)
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["E  *LookupError: no database"])
@@ -185,7 +185,7 @@ def test_anyio_finds_named_hosts_too(pytester: pytest.Pytester) -> None:
     """)
 
     for options in ([], ["--interleave", "--interleave-runs=3"]):
-        result = pytester.runpytest_subprocess("-W", "error", *options)
+        result = pytester.runpytest_inprocess("-W", "error", *options)
 
         result.assert_outcomes(passed=1)
 
@@ -211,7 +211,7 @@ def test_a_fixture_may_be_sync_and_declare_for_all(pytester: pytest.Pytester) ->
             asyncio.run(test_it())
     """)
 
-    result = pytester.runpytest_subprocess("-W", "error")
+    result = pytester.runpytest_inprocess("-W", "error")
 
     result.assert_outcomes(passed=2)
 
@@ -264,7 +264,7 @@ def test_uvloop_finds_named_hosts_too(pytester: pytest.Pytester) -> None:
     )
     pytester.makepyfile(test_probes=PROBES)
 
-    result = pytester.runpytest_subprocess("-W", "error", "--deselect=test_probes.py::test_hosts_of_a_block")
+    result = pytester.runpytest_inprocess("-W", "error", "--deselect=test_probes.py::test_hosts_of_a_block")
 
     result.assert_outcomes(passed=counted(PROBES) - 1, deselected=1)
 

@@ -17,7 +17,7 @@ WIRE = Path(__file__).with_name("wire.py").read_text()
 def test_real_clients_see_a_real_server(pytester: pytest.Pytester, options: list[str]) -> None:
     pytester.makepyfile(test_wire=WIRE)
 
-    result = pytester.runpytest_subprocess("-W", "error", "--interleave-strict", *options)
+    result = pytester.runpytest_inprocess("-W", "error", "--interleave-strict", *options)
 
     result.assert_outcomes(passed=WIRE.count("\nasync def test_"))
 
@@ -41,7 +41,7 @@ def test_requests_under_gather_are_the_same_run_each_time(pytester: pytest.Pytes
         """
     )
 
-    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=8", "--interleave-time=60")
+    result = pytester.runpytest_inprocess("--interleave", "--interleave-runs=8", "--interleave-time=60")
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_users: 8 runs, * sampled"])
@@ -65,7 +65,7 @@ UNMATCHED = """
 def test_a_request_that_fits_no_route_fails_the_test(pytester: pytest.Pytester, options: list[str]) -> None:
     pytester.makepyfile(UNMATCHED)
 
-    result = pytester.runpytest_subprocess(*options)
+    result = pytester.runpytest_inprocess(*options)
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*GET http://api.example.com/users/1?page=1 fits no route*"])
@@ -84,7 +84,7 @@ def test_a_request_that_fits_no_route_is_told_beside_the_failure_that_it_leads_t
         """
     )
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*501, message=*", "unmatched-request: GET */users fits no route*"])
@@ -93,7 +93,7 @@ def test_a_request_that_fits_no_route_is_told_beside_the_failure_that_it_leads_t
 def test_what_the_nearest_route_wants_is_shown(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(UNMATCHED)
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.stdout.fnmatch_lines(
         [
@@ -141,7 +141,7 @@ UNUSED = """
 def test_an_unused_route_fails_a_test_that_passed(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(UNUSED)
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(passed=2, failed=1, skipped=1, errors=1)
     result.stdout.fnmatch_lines(["unused-route: no request came to GET /a of api.example.com  (*.py:5)"])
@@ -151,7 +151,7 @@ def test_an_unused_route_fails_a_test_that_passed(pytester: pytest.Pytester) -> 
 def test_unused_routes_may_be_let_pass(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(UNUSED)
 
-    result = pytester.runpytest_subprocess("--interleave-detect=unused-route=off")
+    result = pytester.runpytest_inprocess("--interleave-detect=unused-route=off")
 
     result.assert_outcomes(passed=2, failed=1, skipped=1)
 
@@ -172,7 +172,7 @@ def test_an_exception_of_a_handler_is_that_of_the_test(pytester: pytest.Pytester
         """
     )
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["E *ZeroDivisionError: in the handler"])
@@ -195,6 +195,6 @@ def test_wrong_declarations_are_refused(pytester: pytest.Pytester) -> None:
         """
     )
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(passed=1)
