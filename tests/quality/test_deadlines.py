@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -46,3 +47,46 @@ def test_the_one_turn_at_which_it_does_harm_is_found(seed: int) -> None:
     exploration = explore(_long_read_that_may_take_too_long, seed=seed, runs=400)
 
     assert exploration.verdict == "failed"
+
+
+class _Pool:
+    """One connection, which is lost if its user is cancelled."""
+
+    def __init__(self) -> None:
+        self._free: asyncio.Queue[str] = asyncio.Queue()
+        self._free.put_nowait("connection")
+
+    async def query(self, what: str) -> str:
+        connection = await self._free.get()
+        await remote(what)
+        self._free.put_nowait(connection)
+        return f"{what} by {connection}"
+
+
+async def _a_guard_ends_what_would_wait_for_ever() -> None:
+    pool = _Pool()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(pool.query("long"), timeout=2)
+    async with asyncio.timeout(4):  # so that the test does not hang
+        await pool.query("short")
+
+
+async def _a_guard_ends_what_is_only_late() -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(remote("long"), timeout=2)
+    async with asyncio.timeout(4):
+        await remote("short")
+
+
+def test_a_timeout_that_nothing_could_have_kept_from_firing_is_a_failure_as_a_deadlock_is() -> None:
+    [failure] = explore(_a_guard_ends_what_would_wait_for_ever, seed=1).failures
+
+    assert isinstance(failure.error, TimeoutError)
+    assert failure.result.has_hung
+    assert failure.reproduced == failure.repeats
+
+
+def test_a_timeout_that_something_late_would_have_kept_from_firing_is_none() -> None:
+    done = explore(_a_guard_ends_what_is_only_late, seed=1)
+
+    assert not done.failures

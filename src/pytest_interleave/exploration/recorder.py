@@ -136,6 +136,7 @@ class Recorder:
             starts=self.starts,
             steps=steps,
             forced_deadlines=loop.forced_deadlines,
+            has_hung=loop.has_hung,
             seconds=loop.lasted,
             unfired=lambda: [((trace.path(of), "timer", nth), begin, end) for of, nth, begin, end in unfired],
             draws=self._asked,

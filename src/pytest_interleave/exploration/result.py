@@ -42,6 +42,8 @@ class RunResult:
     steps: int = 0
     #: A timeout fired although what it was to guard was only late: then a TimeoutError says nothing.
     forced_deadlines: int = 0
+    #: The last one ended what would have waited for ever: then a TimeoutError says as much as a deadlock.
+    has_hung: bool = False
     #: Says which deadlines of the user's were not reached, and between which events each was set.
     unfired: Callable[[], list[tuple[EventId, int, int]]] = list
     #: All that was drawn, and how many values each could have had.
@@ -56,7 +58,7 @@ class RunResult:
     @property
     def is_honest_timeout(self) -> bool:
         """Whether all that happened is that a timeout did its job."""
-        return self.error is not None and self.forced_deadlines > 0 and is_timeout(self.error)
+        return self.error is not None and self.forced_deadlines > 0 and not self.has_hung and is_timeout(self.error)
 
     @property
     def failed(self) -> bool:

@@ -79,6 +79,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._steps = 0
         self.turns = 0
         self.forced_deadlines = 0
+        #: The last deadline ended what would have waited for ever.
+        self.has_hung = False
         self._late_seconds = 0.0
         self._rests = 0
         #: How long the trace was when work from outside came in last, and when a sleep in a task of the test's ended.
@@ -188,6 +190,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.given_tasks = set()
         self._steps = self._busy = 0
         self.forced_deadlines = 0
+        self.has_hung = False
         self._late_seconds = 0.0
         self._rests = 0
         self._outside_work_at = self._nested_sleep_at = 0

@@ -101,6 +101,8 @@ class DeliveringLoop(PatientLoop):
                 if is_forced and chosen._when > self._now:
                     self._late_seconds += chosen._when - self._now
                 if chosen.stands_for == DEADLINE:
+                    if decider is not None:  # the run has not ended
+                        self.has_hung = chosen is natural and not (ready or arrived or jobs) and self._is_last(chosen)
                     # Also when its time came by itself, if lateness used up a good part of it before.
                     late = self._late_seconds - chosen.late_before
                     self.forced_deadlines += is_forced or late * 4 >= chosen._when - chosen.armed > 0
@@ -126,6 +128,14 @@ class DeliveringLoop(PatientLoop):
                 break
             if timer._when <= timer.armed and not timer._cancelled:
                 self._fire(timer)
+
+    def _is_last(self, timer: Timer) -> bool:
+        """Whether nothing but that timer would ever come in."""
+        return (
+            all(other is timer or other._cancelled or other.is_for_idle or other.kind == TICK for other in self._timers)
+            and not (self._jobs or self._outside.is_parent or threads.are_there(self.resting_threads))
+            and not (self._is_watching() and self._owes())
+        )
 
     def _look_at_ticks(self, has_sent: bool) -> None:
         """Take what was taken for ticks for timers after all if they have sent something."""
