@@ -93,7 +93,7 @@ class DeliveringLoop(PatientLoop):
                     self._outside_work_at = len(self.trace) + 1
                 is_from_outside = is_from_outside or chosen.__class__ is not Timer or not chosen.is_given
             if chosen.__class__ is Timer:
-                if chosen.stands_for == NESTED_SLEEP:
+                if chosen.stands_for == NESTED_SLEEP and not is_tick:
                     self._nested_sleep_at = len(self.trace) + 1
                 is_forced = chosen is not natural or bool(jobs or arrived)
                 if decider is not None and natural is not None and chosen is not natural:

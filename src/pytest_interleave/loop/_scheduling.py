@@ -18,10 +18,11 @@ from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Job
 from pytest_interleave.loop.sleeps import classify
 from pytest_interleave.origins import rank
-from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, TICK
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, TICK
 
 _NEVER = float("inf")
 _ROUNDING = 1e-6  # sums of floats
+_SLEEPS = (CODE_SLEEP, NESTED_SLEEP)
 
 make_step: Callable[[type[Step]], Step] = Step.__new__
 
@@ -114,7 +115,7 @@ class SchedulingLoop(BaseLoop):
         setter = sys._getframe(1)
         classify(timer, callback, setter.f_back if setter.f_globals is globals() else setter, self)
         is_explored = self.decider is not None
-        if is_explored and timer.stands_for == CODE_SLEEP and timer.place is not None and rank(timer.place[0]) < 2:
+        if is_explored and timer.stands_for in _SLEEPS and timer.place is not None and rank(timer.place[0]) < 2:
             self._note_library_sleep(timer)
         timers = self._timers
         if when == _NEVER:
