@@ -53,6 +53,7 @@ def explore(
                 budget=Budget(runs, seconds),
                 in_real_time=execution.in_real_time,
                 unstretched=execution.unstretched,
+                limited=execution.limited,
                 with_clocks=execution.with_clocks if start is None else None,
             ).run()
             for failure in (*exploration.failures, *exploration.notes):

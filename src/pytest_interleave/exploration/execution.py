@@ -35,6 +35,7 @@ class Stretchable:
     """Makes runs in which what stands for outside work may last longer than it says, while ``stretch`` is true."""
 
     stretch: bool
+    limits: Limits
 
     def __call__(self, decider: Decider) -> RunResult:
         """Make one run."""
@@ -47,6 +48,15 @@ class Stretchable:
             return self(decider)
         finally:
             self.stretch = stretch
+
+    @contextmanager
+    def limited(self, limits: Limits) -> Iterator[None]:
+        """Put these limits on the runs that are made meanwhile."""
+        before, self.limits = self.limits, limits
+        try:
+            yield
+        finally:
+            self.limits = before
 
 
 class Execution(Stretchable):

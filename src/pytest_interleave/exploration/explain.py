@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from pytest_interleave.detectors import deadlock
-from pytest_interleave.errors import Blocked, StepLimit
+from pytest_interleave.errors import Blocked
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
@@ -13,9 +14,6 @@ from pytest_interleave.loop.observe import Observer
 from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import repeat
 from pytest_interleave.trace import Observation
-
-#: What is enough of a livelock once it repeats itself: a close look is slow, and all rounds are alike.
-_STEPS_OF_LIVELOCK = 2_000
 
 
 class Observable(Protocol):
@@ -26,16 +24,15 @@ class Observable(Protocol):
     def __call__(self, decider: Decider, observer: Observer) -> RunResult:
         """Make it."""
 
+    def limited(self, limits: Limits) -> AbstractContextManager[None]:
+        """Put these limits on the runs that are made meanwhile."""
+
 
 def explain(execute_observed: Observable, failure: Failure, exploration: Exploration) -> Explanation:
     """Run the failure, and asyncio's own order beside it, each once under an observer."""
     observer = Observer()
-    limits = execute_observed.limits
-    execute_observed.limits = _limits_of_close_look(failure, limits)
-    try:
+    with execute_observed.limited(failure.limits or execute_observed.limits):
         result = execute_observed(repeat(failure), observer)
-    finally:
-        execute_observed.limits = limits
     failing = observer.result(result.error)
     constraints = failure.constraints if failure.constraints is not None else result.constraints()
     passing = None
@@ -49,14 +46,6 @@ def explain(execute_observed: Observable, failure: Failure, exploration: Explora
         deadlock=_deadlock(failing, is_global=isinstance(result.error, Blocked)),
         is_same=result.signature == failure.signature,
     )
-
-
-def _limits_of_close_look(failure: Failure, limits: Limits) -> Limits:
-    if not isinstance(failure.error, StepLimit):
-        return limits
-    entries = failure.result.trace.entries[: failure.error.steps]  # and not what cleaned up
-    begins = next((index for index in range(len(entries), 0, -1) if isinstance(entries[index - 1], tuple)), 0)
-    return Limits(begins + _STEPS_OF_LIVELOCK, limits.virtual_seconds, limits.real_seconds)
 
 
 def _deadlock(seen: Observation, *, is_global: bool) -> deadlock.Deadlock | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pytest_interleave.detectors.deadlock import Deadlock
+from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.result import RunResult, Signature
 from pytest_interleave.schedule import SPLIT, EventId
 from pytest_interleave.trace import Observation
@@ -59,6 +60,8 @@ class Failure:
     repeats: int = 0
     holds_steps: bool = False
     explanation: Explanation | None = None
+    #: Limits that are enough to repeat it. None: those that it was found under.
+    limits: Limits | None = None
     #: What came of it on asyncio's own loop, with its delays for real; None: nothing is late in it.
     tried: Trial | None = None
     #: The report for people; whoever explores may put it here.

@@ -19,14 +19,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import PurePath
 from random import Random
 from time import perf_counter, process_time
 
-from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded, StepLimit
+from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded
+from pytest_interleave.exploration.brief import Limited, brief
+from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.odd_orders import has_several_tasks, odd_orders
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import Execute, RunResult, Signature, differ_in_timing
@@ -61,6 +63,7 @@ _SHRINK_REPLAYS = 100
 _SHRINK_SECONDS = 1.0
 _SHRINK_REAL_SECONDS = 5.0
 _REPEATS = 5
+_REPEATS_SECONDS = 2.0
 #: More constraints than this are not left to ddmin alone.
 _MANY = 3
 #: So many events that were overtaken are tried as all that it takes.
@@ -81,9 +84,14 @@ _ODD_SHARE = 0.2
 _CUT_SHARE = 0.7
 
 
-def repeats_of(error: BaseException) -> int:
-    """Return how often a failure is repeated: a livelock is but once, and has repeated itself long enough."""
-    return 1 if isinstance(error, StepLimit) else _REPEATS
+def repeat_and_label(failure: Failure, execute: Execute, mode: str, unstretched: Execute | None) -> None:
+    """Repeat the failure a few times, fewer if that takes long, and say what it takes."""
+    end = perf_counter() + _REPEATS_SECONDS
+    while failure.repeats < _REPEATS and (not failure.repeats or perf_counter() < end):
+        failure.repeats += 1
+        failure.reproduced += execute(repeat(failure)).signature == failure.signature
+    if not failure.is_own_order:
+        failure.label = label_for(failure, mode, unstretched)
 
 
 @dataclass(slots=True)
@@ -112,12 +120,14 @@ class Search:
         with_clocks: Callable[[], RunResult] | None = None,
         clocks_setting: str = "clocks=True",
         cancel: bool = False,
+        limited: Limited | None = None,
     ) -> None:
         self.execute = execute
         self.is_repeated_by_caller = is_repeated_by_caller
         self.order_only = order_only
         self.in_real_time = in_real_time
         self.unstretched = unstretched
+        self.limited = limited
         #: Makes a run with virtual clocks; None: they are virtual anyway. And how to ask for them.
         self.with_clocks = with_clocks
         self.clocks_setting = clocks_setting
@@ -489,29 +499,42 @@ class Search:
         assert result.error is not None
         signature = result.signature
         assert signature is not None
-        found_in_run = done.runs
+        found_in_run, error = done.runs, result.error
+        limits: Limits | None = None
+        if self.limited is not None:
+            decider = Vector(result.vector, holds_steps=are_held(result.constraints()))
+            found = brief(self.execute, self.limited, decider, result, done.baseline)
+            if found is not None:
+                limits, result = found
+        with self.limited(limits) if self.limited and limits else nullcontext():
+            failure = self._reduced(result, signature, label)
+        failure.found_in_run, failure.limits = found_in_run, limits
+        if limits:
+            failure.error = error
+        is_note = (failure.label == "order-only" and done.mode != "permissive") or (
+            done.mode == "realistic" and failure.is_split
+        )
+        (done.notes if is_note else done.failures).append(failure)
+        return is_note
+
+    def _reduced(self, result: RunResult, signature: Signature, label: str | None) -> Failure:
+        """Shrink the failure, repeat it and label it."""
+        done = self.exploration
+        assert result.error is not None
         constraints, vector, smallest = self._shrink(result, signature) if label is None else ({}, [], result)
         failure = Failure(
             error=smallest.error or result.error,
             signature=signature,
-            label=label or "latency",
-            found_in_run=found_in_run,
+            label="stock",
+            found_in_run=done.runs,
             seed=done.seed,
             constraints=constraints,
             vector=vector,
             result=smallest,
             holds_steps=are_held(result.constraints()),
         )
-        failure.repeats = repeats_of(failure.error)
-        for _ in range(failure.repeats):
-            failure.reproduced += self.execute(repeat(failure)).signature == signature
-        if label is None:
-            failure.label = label_for(failure, done.mode, self.unstretched)
-        is_note = (failure.label == "order-only" and done.mode != "permissive") or (
-            done.mode == "realistic" and failure.is_split
-        )
-        (done.notes if is_note else done.failures).append(failure)
-        return is_note
+        repeat_and_label(failure, self.execute, done.mode, self.unstretched)
+        return failure
 
     def _shrink(
         self, result: RunResult, signature: Signature

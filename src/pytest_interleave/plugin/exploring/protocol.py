@@ -249,6 +249,7 @@ class Explorer:
             with_clocks=functools.partial(self._run_with_clocks, execution) if self.pool.clocks is None else None,
             clocks_setting=f"@pytest.mark.interleave({KEY}=True)",
             cancel=settings.cancel,
+            limited=execution.limited,
         )
         exploration = search.run()
         failure = next(iter(exploration.failures), None)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from pytest_interleave.errors import LeftBehind
+from pytest_interleave.exploration.brief import brief
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
-from pytest_interleave.exploration.search import label_for, repeats_of
+from pytest_interleave.exploration.search import repeat_and_label
 from pytest_interleave.exploration.token import Token
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.plugin.exploring.explored import Explored
@@ -25,6 +27,9 @@ class Runs(Protocol):
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         """Make one run, observed or not."""
+
+    def limited(self, limits: Limits) -> AbstractContextManager[None]:
+        """Put these limits on the runs that are made meanwhile."""
 
     def unstretched(self, decider: Decider) -> RunResult:
         """Make one run in which everything lasts as long as it says."""
@@ -46,6 +51,7 @@ def replay(run: Runs, settings: ExploreSettings, token: Token) -> Explored:
         return Explored(exploration, replayed=line, decider=repeat(token))
     assert result.error is not None
     assert result.signature is not None
+    found = brief(run, run.limited, repeat(token), result, first)
     failure = Failure(
         error=result.error,
         signature=result.signature,
@@ -56,11 +62,10 @@ def replay(run: Runs, settings: ExploreSettings, token: Token) -> Explored:
         vector=token.vector,
         result=result,
         holds_steps=token.holds_steps,
-        repeats=repeats_of(result.error),
+        limits=found[0] if found else None,
     )
-    failure.reproduced = sum(run(repeat(token)).signature == failure.signature for _ in range(failure.repeats))
-    if not failure.is_own_order:
-        failure.label = label_for(failure, token.mode, run.unstretched)
+    with run.limited(failure.limits or run.limits):
+        repeat_and_label(failure, run, token.mode, run.unstretched)
     exploration.verdict = "failed"
     exploration.failures.append(failure)
     return Explored(
