@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from pytest_interleave import Hosts
 
@@ -19,7 +22,9 @@ def test_real_clients_see_a_real_server(pytester: pytest.Pytester, options: list
 
     result = pytester.runpytest_inprocess("-W", "error", "--interleave-strict", *options)
 
-    result.assert_outcomes(passed=WIRE.count("\nasync def test_"))
+    outcomes = result.parseoutcomes()
+    assert set(outcomes) == {"passed"}
+    assert outcomes["passed"] >= WIRE.count("\nasync def test_")
 
 
 def test_requests_under_gather_are_the_same_run_each_time(pytester: pytest.Pytester) -> None:
@@ -108,11 +113,73 @@ def test_what_the_nearest_route_wants_is_shown(pytester: pytest.Pytester) -> Non
     result.stdout.no_fnmatch_line("*unused-route*")
 
 
-def test_an_answer_that_is_no_function_is_refused_where_it_is_given() -> None:
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ({"id": 1}, "write json=, text= or body="),
+        (web.Response(), "write status=, json= …, or a function that makes it"),
+        (web.HTTPNotFound, "write status=, json= …, or a function that makes it"),
+        (TimeoutError, ".reset() breaks the connection, delay=60 runs into a timeout"),
+        (OSError("gone"), ".reset() breaks the connection, delay=60 runs into a timeout"),
+    ],
+    ids=repr,
+)
+def test_an_answer_that_is_no_function_is_refused_where_it_is_given(given: Any, advice: str) -> None:
     route = Hosts().routes("http://api.example.com").get("/")
 
-    with pytest.raises(TypeError, match=r"reply\(\{'id': 1\}\): .* write json=, text= or body="):
-        route.reply({"id": 1})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=rf"reply\({re.escape(repr(given))}\): .*{re.escape(advice)}"):
+        route.reply(given)
+
+
+@pytest.mark.parametrize(
+    ("reply", "requests", "line"),
+    [
+        ("file='gone.txt'", 1, "E *FileNotFoundError: reply(file='gone.txt'): there is no such file in */*"),
+        ("stream=iter([b'one'])", 2, "E *RuntimeError: reply(stream=…) was given an iterator, and the first request *"),
+    ],
+)
+def test_an_answer_that_cannot_be_given_fails_the_test(
+    pytester: pytest.Pytester, reply: str, requests: int, line: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_asks(hosts, mock_session):
+            hosts.routes("http://api").get("/").reply({reply})
+            for _ in range({requests}):
+                async with mock_session.get("http://api/") as response:
+                    await response.read()
+        """
+    )
+
+    result = pytester.runpytest_inprocess()
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([line])
+
+
+def test_what_a_handler_raised_is_told_once_where_the_test_fails_by_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def broken(request):
+            raise ZeroDivisionError("in the handler")
+
+        @pytest.mark.asyncio
+        async def test_asks(hosts, mock_session):
+            hosts.routes("http://api").get("/").reply(broken)
+            async with mock_session.get("http://api/") as response:
+                response.raise_for_status()
+        """
+    )
+
+    result = pytester.runpytest_inprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *500, message=*", "E *GET /: the server's handler raised ZeroDivisionError: *"])
 
 
 UNUSED = """
@@ -190,6 +257,8 @@ def test_wrong_declarations_are_refused(pytester: pytest.Pytester) -> None:
                 api.get("http://api/users")
             with pytest.raises(ValueError, match="has a query already"):
                 api.get("/?a=1", query={"b": "2"})
+            with pytest.raises(ValueError, match="a placeholder is a name"):
+                api.get("/users/{id:[0-9]+}")
             with pytest.raises(TypeError, match="takes one of"):
                 api.get("/", optional=True).reply(json=1, text="1")
         """

@@ -248,6 +248,73 @@ async def test_httpx_finds_the_same_routes(api):
         assert (await client.get(f"{URL}/")).json() == [1]
 
 
+async def test_a_path_is_the_same_however_it_is_encoded(api):
+    api.get("/a%20b").reply(text="declared encoded")
+    api.get("/c d").reply(text="declared in plain")
+    api.get("/files/{name}").reply(lambda request: request.match_info["name"])
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{URL}/a b")).text == "declared encoded"
+        assert (await client.get(f"{URL}/c%20d")).text == "declared in plain"
+        assert (await client.get(f"{URL}/files/a%2Fb")).text == "a/b"
+
+
+async def test_an_answer_to_head_has_no_body(api, mock_session):
+    api.add("HEAD", "/{}").reply(stream=[b"one", b"two"]).reply(text="text", cut_after=2).reply(json=[1, 2])
+
+    for _ in range(3):
+        async with mock_session.head(f"{URL}/{{}}") as response:
+            assert (response.status, await response.read()) == (200, b"")
+    assert response.headers["Content-Length"] == "6"
+
+
+async def test_a_stream_that_a_function_makes_comes_each_time(api, mock_session):
+    async def events():
+        yield b"one"
+        yield 0.001
+        yield "two"
+
+    api.get("/").reply(stream=events)
+
+    assert [await read(mock_session, f"{URL}/") for _ in range(2)] == [b"onetwo"] * 2
+
+
+async def test_fixtures_may_each_declare_routes_of_one_host(hosts, mock_session):
+    users, orders = hosts.routes(URL), hosts.routes(URL)
+    users.get("/users").reply(text="users")
+    orders.get("/orders").reply(text="orders")
+
+    assert await read(mock_session, f"{URL}/users") == b"users"
+    assert await read(mock_session, f"{URL}/orders") == b"orders"
+
+
+async def test_a_host_that_is_served_by_something_else_gets_new_routes(hosts, mock_session):
+    hosts.routes(URL).get("/", optional=True).reply(text="old")
+    hosts.serve(URL, web.Application())
+    hosts.routes(URL).get("/").reply(text="new")
+
+    assert await read(mock_session, f"{URL}/") == b"new"
+
+
+@pytest.mark.parametrize(
+    ("declared", "asked"),
+    [
+        ("http://bücher.example", "http://bücher.example/"),
+        ("http://xn--bcher-kva.example", "http://BÜCHER.example/"),
+        ("http://*.straße.example", "http://www.straße.example/"),
+        ("http://API.example.com.", "http://api.EXAMPLE.com/"),
+        ("http://api.example.com", "http://api.example.com./"),
+        ("http://[2001:db8::1]:8080", "http://[2001:db8::1]:8080/"),
+        ("http://10.1.2.3:8080", "http://10.1.2.3:8080/"),
+    ],
+)
+async def test_a_name_is_the_same_however_it_is_spelt(hosts, mock_session, declared, asked):
+    hosts.routes(declared).get("/").reply(text="ok")
+
+    assert await read(mock_session, asked) == b"ok"
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(asked)).text == "ok"
+
+
 async def test_two_tasks_have_their_own_routes():
     both = asyncio.Barrier(2)
 

@@ -25,12 +25,14 @@ from pytest_interleave.net.draw import Draw, check_kinds
 from pytest_interleave.net.endpoint import Endpoint
 from pytest_interleave.net.faults import HEALTHY, Faults
 from pytest_interleave.net.named_host import NamedHost
+from pytest_interleave.net.names import plain
 from pytest_interleave.net.refusal import Past, Refusal
 from pytest_interleave.net.served import as_served
 
 if TYPE_CHECKING:
+    from pytest_interleave.net.calls import Unmatched
     from pytest_interleave.net.recording import Recording
-    from pytest_interleave.net.routes import Routes, Unmatched
+    from pytest_interleave.net.routes import Routes
 
 #: Default port of a scheme, and whether it is under TLS.
 _SCHEMES = {
@@ -116,11 +118,17 @@ class Hosts:
         return host
 
     def routes(self, name: str, *, port: int | None = None, tls: bool | None = None) -> Routes:
-        """Return routes, still to be declared, that are served at ``name``; see ``serve``. Needs aiohttp."""
+        """Return routes, still to be declared, that are served at ``name``; see ``serve``. Needs aiohttp.
+
+        Asked again, and served as before, they are the same: fixtures may each declare some.
+        """
         _import_aiohttp("routes")
         from pytest_interleave.net.routes import Routes
 
-        routes = Routes(name, self)
+        known = self.find(_split(name)[0], port if port is not None else _split(name)[1])
+        if known is not None and isinstance(known.served, Routes) and known.served.asked_as == (name, port, tls):
+            return known.served
+        routes = Routes(name, self, asked_as=(name, port, tls))
         self.serve(name, routes, port=port, tls=tls)
         self.mocked.append(routes)
         return routes
@@ -309,11 +317,11 @@ def _split(text: str) -> tuple[str, int | None, bool | None]:
     """Return name, port and TLS of a name or URL."""
     if "://" not in text:
         if text.count(":") > 1 and "/" not in text:  # IPv6
-            return text.strip("[]").lower(), None, None
+            return plain(text.strip("[]")), None, None
         name, _, number = text.partition(":")
         if not name or "/" in text or (number and not number.isdigit()):
             raise ValueError(f"{text!r} is no name of a host: say 'api.example.com' or 'https://api.example.com'")
-        return name.lower(), int(number) if number else None, None
+        return plain(name), int(number) if number else None, None
     parts = urlsplit(text)
     if parts.path.strip("/") or parts.query or not parts.hostname:
         raise ValueError(f"{text!r} is more or less than a host: say '{parts.scheme}://{parts.hostname or 'name'}'")
@@ -321,7 +329,7 @@ def _split(text: str) -> tuple[str, int | None, bool | None]:
     if known is None and parts.port is None:
         raise ValueError(f"the port of {parts.scheme}:// is not known: say {text!r} with a port")
     default, tls = known or (None, False)
-    return parts.hostname, parts.port or default, tls
+    return plain(parts.hostname), parts.port or default, tls
 
 
 def iterate_names(active: list[Hosts]) -> Iterator[str]:

@@ -252,7 +252,10 @@ def _redirect(sock: socket.socket, address: Any) -> Any:
     """Return where a socket really connects to that wants to connect there. Raise if it must not."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6) or not isinstance(address, tuple):
         return address
-    return redirect(address, is_stream=sock.type == _STREAM, fate=_fates.pop(sock, None))
+    target = redirect(address, is_stream=sock.type == _STREAM, fate=_fates.pop(sock, None))
+    if sock.family == socket.AF_INET6 and target is not address:
+        return (f"::ffff:{target[0]}", *target[1:])  # a host that is declared by an address; ours listen in IPv4
+    return target
 
 
 def redirect(address: Any, *, is_stream: bool = True, fate: Fate | None = None) -> Any:

@@ -23,7 +23,22 @@ def plain(name: Any) -> str:
     """Return the name as all spellings of it are compared."""
     if isinstance(name, (bytes, bytearray)):
         name = bytes(name).decode("ascii", "replace")
-    return str(name).rstrip(".").lower()
+    text = str(name).rstrip(".").lower()
+    return text if text.isascii() else ".".join(map(_in_ascii, text.split(".")))
+
+
+def _in_ascii(label: str) -> str:
+    """Return a part of a name as it is asked for: clients that know IDNA 2008 have it from the package of that name."""
+    if label.isascii():
+        return label
+    try:
+        from idna import IDNAError, encode
+    except ImportError:
+        return label.encode("idna").decode()
+    try:
+        return encode(label, uts46=True).decode()
+    except IDNAError:
+        return label
 
 
 def as_address(name: str) -> str | None:

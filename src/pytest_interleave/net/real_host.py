@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_interleave.errors import RecordingError
 from pytest_interleave.net import answering, har, interception
 from pytest_interleave.net.har import Answer, Exchange, Request
-from pytest_interleave.net.routes import reset
+from pytest_interleave.net.replies import reset
 
 if TYPE_CHECKING:
     import aiohttp

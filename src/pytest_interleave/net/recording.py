@@ -20,16 +20,17 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pytest_interleave.errors import RecordingError
 from pytest_interleave.net import answering, cassette, har
-from pytest_interleave.net.filtering import FILTERED, Filter, boundary_of
-from pytest_interleave.net.har import Exchange, Recorded, Request
-from pytest_interleave.net.routes import (
+from pytest_interleave.net.calls import (
     NO_ROUTE_STATUS,
     Call,
     Unmatched,
     nearest_of,
     query_text,
     shorten,
+    show_difference,
 )
+from pytest_interleave.net.filtering import FILTERED, Filter, boundary_of
+from pytest_interleave.net.har import Exchange, Recorded, Request
 from pytest_interleave.settings import RECORD_MODES
 
 if TYPE_CHECKING:
@@ -451,19 +452,12 @@ def _members_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _show_difference(part: str, recorded: Any, came: Any) -> tuple[str, str]:
-    """Return two values of a part as a message has them; of two JSON objects, the members that differ."""
+    """Return two values of a part as a message has them; of two bodies in JSON, what differs."""
     if part == "body":
         try:
-            one, other = json.loads(recorded), json.loads(came)
+            recorded, came = show_difference(recorded, came)
         except (ValueError, TypeError):
             pass
-        else:
-            if isinstance(one, dict) and isinstance(other, dict):
-                same = [key for key in one if key in other and one[key] == other[key]]
-                recorded, came = (
-                    json.dumps({key: value for key, value in members.items() if key not in same})
-                    for members in (one, other)
-                )
     return _show(recorded), _show(came)
 
 

@@ -16,9 +16,10 @@ from pytest_interleave.plugin.items import get_loop_scope_of
 from pytest_interleave.plugin.session import hosting_of
 
 if TYPE_CHECKING:
+    from pytest_interleave.net.calls import Unmatched
     from pytest_interleave.net.hosts import Hosts
     from pytest_interleave.net.refusal import Refusal
-    from pytest_interleave.net.routes import Route, Unmatched
+    from pytest_interleave.net.routes import Route
 
 _SECTION = ("call", "network faults")
 
@@ -60,9 +61,11 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hosts]:
         if isinstance(declared.errors[0], RecordingError):
             pytest.fail(str(declared.errors[0]), pytrace=False)
         raise declared.errors[0]
-    for routes in declared.mocked:
-        if routes.errors:
-            raise routes.errors[0]
+    # A test that failed has been told: `handler_failures` has added it to what came of it there.
+    if is_searched or has_passed(config):
+        for routes in declared.mocked:
+            if routes.errors:
+                raise routes.errors[0]
     if is_searched:
         _fail_run(config, item, declared)
     else:
