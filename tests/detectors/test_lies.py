@@ -446,3 +446,77 @@ def test_an_exception_that_reaches_somebody_after_it_was_told_is_not_lost(pytest
 
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["*_ test_never_waits _*", "lost-exception: a job failed  (test_it.py:*"])
+
+
+SERVER = """
+async def talk(handle, is_rude):
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"abc")
+        await asyncio.sleep(0.01)
+        if is_rude:
+            writer.transport.abort()
+        writer.close()
+        await asyncio.sleep(0.05)
+"""
+
+
+def test_a_client_that_goes_away_is_no_failure_of_its_server(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        SERVER
+        + """
+class Service:
+    async def handle(self, reader, writer):
+        try:
+            while True:
+                writer.write(b"x" * 1000)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+        finally:
+            writer.close()
+
+async def read_ten(reader, writer):
+    await reader.readexactly(10)
+
+async def test_writing():
+    await talk(Service().handle, is_rude=True)
+
+async def test_reading():
+    await talk(read_ten, is_rude=False)
+""",
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_another_connection_of_a_handler_is_its_own_affair(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        SERVER
+        + """
+async def hang_up(reader, writer):
+    writer.close()
+
+async def ask(reader, writer):
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        other, to_other = await asyncio.open_connection(*server.sockets[0].getsockname())
+        try:
+            await other.readexactly(10)
+        finally:
+            to_other.close()
+            writer.close()
+
+async def refuse(reader, writer):
+    raise ConnectionError("not today")
+
+async def test_asking():
+    await talk(ask, is_rude=True)
+
+async def test_refusing():
+    await talk(refuse, is_rude=True)
+""",
+    )
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*IncompleteReadError: 0 bytes read*", "*ConnectionError: not today"])

@@ -525,7 +525,7 @@ BROWSER = {
                         {"name": "content-length", "value": "9"},
                         {"name": "content-type", "value": "application/json"},
                         {"name": "set-cookie", "value": "a=1"},
-                        {"name": "set-cookie", "value": "b=2"},
+                        {"name": "set-cookie", "value": "b=2\nc=3"},
                     ],
                     "cookies": [],
                     "content": {
@@ -574,7 +574,7 @@ def test_what_a_browser_saved_is_replayed_over_tls(pytester: pytest.Pytester, op
             async with mock_session.post("https://api.example.com/items?a=1&b=2", json={"x": 1}) as response:
                 assert response.status == 201
                 assert await response.json() == {"ok": True}
-                assert sorted(response.cookies) == ["a", "b"]
+                assert sorted(response.cookies) == ["a", "b", "c"]
             async with mock_session.get("https://elsewhere.example.com/") as response:
                 assert await response.text() == "other"
         """
@@ -1018,9 +1018,12 @@ def test_a_wrong_flag_is_one_line(pytester: pytest.Pytester, arguments: list[str
         ('"http://a", "x.har", upstream="b"', "*'b' is not a valid upstream*"),
         ('"http://a", "no.har"', "*no.har is no HAR file: Expecting value*"),
         ('"http://a", "list.har"', "*list.har is no HAR file: it has no log.entries*"),
-        ('"http://a", "odd.yaml"', "*odd.yaml is no cassette: KeyError: 'interactions'*"),
+        ('"http://a", "odd.yaml"', "*odd.yaml is no cassette: it has no interactions"),
+        ('"http://a", "empty.yaml"', "*empty.yaml is no cassette: it has no interactions"),
         ('"http://a", "not.yaml"', "*not.yaml is no cassette: ParserError: *"),
-        ('"http://a", "odd.har"', "*odd.har is no HAR file: KeyError in an entry: 'request'*"),
+        ('"http://a", "odd.har"', "*odd.har is no HAR file: KeyError in entry 1: 'request'*"),
+        ('"http://a", "port.har"', "*port.har is no HAR file: ValueError in entry 1: 'http://a:99999/' is no URL: *"),
+        ('"http://a", "base64.har"', "*base64.har is no HAR file: Error in entry 2: *"),
     ],
 )
 def test_what_is_wrong_with_a_recording_is_said_where_it_is_declared(
@@ -1029,6 +1032,12 @@ def test_what_is_wrong_with_a_recording_is_said_where_it_is_declared(
     (pytester.path / "no.har").write_text("no")
     (pytester.path / "odd.yaml").write_text("version: 1")
     (pytester.path / "not.yaml").write_text("[")
+    (pytester.path / "empty.yaml").write_text("")
+    good: dict[str, Any] = {"request": {"method": "GET", "url": "http://a/"}, "response": {"status": 200}}
+    port = {**good, "request": {"method": "GET", "url": "http://a:99999/"}}
+    broken = {**good, "response": {"status": 200, "content": {"text": "?", "encoding": "base64"}}}
+    (pytester.path / "port.har").write_text(json.dumps({"log": {"entries": [port]}}))
+    (pytester.path / "base64.har").write_text(json.dumps({"log": {"entries": [good, broken]}}))
     (pytester.path / "list.har").write_text("[]")
     (pytester.path / "odd.har").write_text('{"log": {"entries": [{"response": {"status": 200}}]}}')
     pytester.makepyfile(

@@ -27,7 +27,10 @@ def read(path: Path) -> tuple[Exchange, ...]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a cassette may have megabytes
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-        return tuple(_parse(interaction) for interaction in document["interactions"])
+        interactions = document.get("interactions") if isinstance(document, dict) else None
+        if not isinstance(interactions, list):
+            raise RecordingError(f"{path} is no cassette: it has no interactions")
+        return tuple(_parse(interaction) for interaction in interactions)
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise RecordingError(f"{path} is no cassette: {type(error).__name__}: {reason}") from None
@@ -46,7 +49,7 @@ def _parse(interaction: Any) -> Exchange:
     return Exchange(
         Request(
             request["method"].upper(),
-            request["uri"].partition("#")[0],
+            har.check_url(request["uri"]),
             _headers(request.get("headers")),
             _bytes(request.get("body")),
         ),

@@ -87,8 +87,8 @@ class Exchange:
 
 def read(path: Path) -> tuple[Exchange, ...]:
     """Return the exchanges of a file that have an answer. Raise ``RecordingError`` with one line if it is none."""
-    entries = _entries(_load(path), path)
-    return tuple(one for entry in entries if (one := _parse(entry, path)) is not None)
+    entries = enumerate(_entries(_load(path), path), 1)
+    return tuple(one for number, entry in entries if (one := _parse(entry, path, number)) is not None)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def write(
         entries = _entries(document, path)
         places: dict[Hashable, list[int]] = {}
         for index, entry in enumerate(entries):
-            exchange = _parse(entry, path)
+            exchange = _parse(entry, path, index + 1)
             if exchange is not None:
                 places.setdefault(key_of(exchange), []).append(index)
         count = 0
@@ -168,7 +168,7 @@ def _entries(document: Any, path: Path) -> list[Any]:
 # -- an entry, from JSON -----------------------------------------------------------------------------------------
 
 
-def _parse(entry: Any, path: Path) -> Exchange | None:
+def _parse(entry: Any, path: Path, number: int) -> Exchange | None:
     """Return the exchange; None if there was no answer, or one that is no answer to a request (a WebSocket)."""
     try:
         status = int(entry["response"]["status"])
@@ -185,7 +185,7 @@ def _parse(entry: Any, path: Path) -> Exchange | None:
             receive / 1000,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RecordingError(f"{path} is no HAR file: {type(error).__name__} in an entry: {error}") from None
+        raise RecordingError(f"{path} is no HAR file: {type(error).__name__} in entry {number}: {error}") from None
 
 
 def _milliseconds(value: Any) -> float:
@@ -199,10 +199,19 @@ def _parse_request(request: Any) -> Request:
         text = urlencode([(one["name"], one.get("value", "")) for one in posted.get("params") or ()])
     return Request(
         request["method"].upper(),
-        request["url"].partition("#")[0],
+        check_url(request["url"]),
         _parse_headers(request),
         _decode(text, posted.get(_ENCODING_KEY)),
     )
+
+
+def check_url(url: str) -> str:
+    """Return the URL without its fragment; raise ``ValueError`` if it is none."""
+    try:
+        urlsplit(url).port  # noqa: B018 - it is looked at when it is asked for
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from None
+    return url.partition("#")[0]
 
 
 def _parse_answer(response: Any, status: int) -> Answer:
@@ -225,11 +234,16 @@ def _parse_answer(response: Any, status: int) -> Answer:
 
 def _parse_headers(message: Any) -> Headers:
     pairs = ((header["name"], header.get("value", "")) for header in message.get("headers") or ())
-    return tuple((name, value) for name, value in pairs if not name.startswith(":"))  # which HTTP/2 has in their place
+    # Browsers write several headers of one name as lines of one, and those that HTTP/2 has in place of a first line.
+    return tuple((name, line) for name, value in pairs if not name.startswith(":") for line in value.split("\n"))
 
 
 def _decode(text: str, encoding: Any) -> bytes:
-    return base64.b64decode(text) if encoding == "base64" else text.encode("utf-8", "surrogatepass")
+    return (
+        base64.b64decode("".join(text.split()), validate=True)
+        if encoding == "base64"
+        else text.encode("utf-8", "surrogatepass")
+    )
 
 
 # -- an entry, to JSON -------------------------------------------------------------------------------------------

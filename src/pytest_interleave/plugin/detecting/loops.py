@@ -21,7 +21,7 @@ from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.blocking import BlockedLoops
 from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe_waits, missed_wake_up
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
-from pytest_interleave.plugin.detecting.lost import lost_exception
+from pytest_interleave.plugin.detecting.lost import is_farewell, lost_exception
 from pytest_interleave.plugin.detecting.open_ends import open_end
 from pytest_interleave.plugin.detecting.openings import Openings, left_unclosed, opening_of
 from pytest_interleave.plugin.detecting.results import unawaited_result
@@ -111,6 +111,8 @@ class LoopFindings:
             is_ending = Host.ending is loop or loop.is_closed()
             if is_ending and isinstance(error, (asyncio.CancelledError, OSError)) and "task" not in context:
                 return  # a stream whose loop ends, and whose handler we cancel, tells of it in a callback and a future
+            if is_farewell(error, context):
+                return
             finding = lost_exception(message, error, context)
             # What was left behind may fail while we end it; nobody else has asked for that.
             if message == LEFT_RUNNING:

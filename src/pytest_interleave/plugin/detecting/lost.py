@@ -34,6 +34,24 @@ def lost_exception(message: str, error: BaseException, context: dict[str, Any]) 
     )
 
 
+def is_farewell(error: BaseException, context: dict[str, Any]) -> bool:
+    """Whether a stream server's handler ended because its client went away, as happens to servers every day.
+
+    It has no say in that. An error of another connection, which the handler made itself, is none of this kind.
+    """
+    transport = context.get("transport")
+    if transport is None or not isinstance(error, ConnectionError | asyncio.IncompleteReadError):
+        return False
+    given: set[int] = set()
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        arguments = [frame.f_locals.get(name) for name in frame.f_code.co_varnames[: frame.f_code.co_argcount]]
+        if any(isinstance(one, asyncio.StreamWriter) and one.transport is transport for one in arguments):
+            given |= {id(one) for one in arguments if isinstance(one, asyncio.StreamReader | asyncio.StreamWriter)}
+        if id(frame.f_locals.get("self")) in given:
+            return True
+    return False
+
+
 def _without_loop(found: TracebackType | None) -> TracebackType | None:
     """Leave out the first lines of a traceback, which are the loop's."""
     while found is not None and found.tb_next is not None:
