@@ -668,3 +668,27 @@ def test_a_timer_without_a_delay_fires_in_the_next_turn(explore: Any) -> None:
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["1 explored in * runs*"])
+
+
+def test_turns_alone_do_not_use_up_a_second_that_the_test_gives_them(explore: Any) -> None:
+    result = explore(
+        """
+        async def test_a_stream_stops_by_itself():
+            chunks, gone = [], asyncio.Event()
+
+            async def stream():
+                while not gone.is_set():
+                    await asyncio.sleep(0)
+                    chunks.append(b"chunk")
+                    if len(chunks) == 3:
+                        gone.set()
+
+            is_over = []
+            limit = asyncio.get_running_loop().call_later(1, is_over.append, True)
+            await asyncio.create_task(stream())
+            limit.cancel()
+            assert not is_over
+        """,
+    )
+
+    result.assert_outcomes(passed=1)

@@ -24,6 +24,8 @@ _MOST_OVERTAKEN = 10
 #: and what they do then is no news of a test. One that the test's own file sets may mean more.
 _GUARD_SECONDS = 5.0 - 1e-6  # sums of floats
 _OWN_GUARD_SECONDS = 10.0 - 1e-6
+#: A test that lets tasks give way by ``sleep(0)`` means no work from outside that takes so long.
+_LEAST_LIMIT_SECONDS = 0.5 - 1e-6
 #: Where the test's own sleeps alone take time, they take no more than this many times as long as they say.
 _MOST_STRETCH = 2
 #: Those in tasks of the test's own may stand for work as well as for when somebody comes.
@@ -122,8 +124,14 @@ class TimerLoop(SchedulingLoop):
             return timers
         is_odd = self.decider is not None and self.decider.holds_steps
         has_yields = bool(self._ready) and self._has_yields()
-        if not has_yields and (natural is None or self._lasts_as_it_says(natural)):
-            timers = [timer for timer in timers if self._may_lag(timer, is_odd) or self._is_near(timer, natural)]
+        if natural is None or self._lasts_as_it_says(natural):
+            timers = [
+                timer
+                for timer in timers
+                if self._may_lag(timer, is_odd)
+                or self._is_near(timer, natural)
+                or (has_yields and not self._is_limit_of_the_test(timer))
+            ]
         if self._ready:
             timers = [
                 timer
@@ -141,9 +149,16 @@ class TimerLoop(SchedulingLoop):
         """Whether that deadline is there for what never comes, and not for what comes late."""
         if timer.stands_for != DEADLINE:
             return False
-        is_own = self.script is not None and timer.place is not None and timer.place[0] == self.script.co_filename
+        least = _OWN_GUARD_SECONDS if self._is_of_test(timer) else _GUARD_SECONDS
+        return timer.is_for_idle or timer._when - timer.armed >= least
+
+    def _is_limit_of_the_test(self, timer: Timer) -> bool:
+        """Whether the test says by that deadline how long all may take, which turns of the loop alone do not use up."""
         seconds = timer._when - timer.armed
-        return timer.is_for_idle or seconds >= (_OWN_GUARD_SECONDS if is_own else _GUARD_SECONDS)
+        return timer.stands_for == DEADLINE and seconds >= _LEAST_LIMIT_SECONDS and self._is_of_test(timer)
+
+    def _is_of_test(self, timer: Timer) -> bool:
+        return self.script is not None and timer.place is not None and timer.place[0] == self.script.co_filename
 
     def _may_lag(self, timer: Timer, is_odd: bool) -> bool:
         """Whether what comes before that timer may take as long as you like."""
