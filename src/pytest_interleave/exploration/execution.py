@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.clock.instants import next_second
@@ -18,6 +18,9 @@ from pytest_interleave.schedule import Decider, Fifo
 
 if TYPE_CHECKING:
     from pytest_interleave.clock.virtual import Clocks
+
+
+_AS_IT_IS: AbstractContextManager[None] = nullcontext()
 
 
 class Limits:
@@ -120,10 +123,10 @@ class Execution(Stretchable):
         elif clocks is not None:
             clocks.begin(0.0, loop)
         seed_random()
-        with nullcontext() if clocks is None or is_in_real_time else clocks.going():
+        with _AS_IT_IS if clocks is None or is_in_real_time else clocks.going():
             error: BaseException | None = None
             try:
-                with observer.watching(loop, trace) if observer is not None else nullcontext():
+                with _AS_IT_IS if observer is None else observer.watching(loop, trace):
                     loop.run_until_complete(loop.create_task(self.function()))
             except (KeyboardInterrupt, SystemExit):
                 raise

@@ -23,7 +23,7 @@ def odd_orders(first: RunResult, random: Random, turns: int) -> Iterator[Decider
     Each is to be run before the next is asked for: the first run in which steps may be kept back counts where.
     """
     for _ in range(min(first.starts * 3, _MOST_SIBLING_ORDERS)):
-        yield RandomOrder(Random(random.random()), holds=False)
+        yield RandomOrder(random, holds=False)
     census = OneHeld(-1, 0)
     yield census
     meetings = _meetings(first)
@@ -33,10 +33,10 @@ def odd_orders(first: RunResult, random: Random, turns: int) -> Iterator[Decider
             if meeting is not None:
                 yield meeting
             yield held
-            yield RandomOrder(Random(random.random()), turns=turns)
+            yield RandomOrder(random, turns=turns)
     yield from meetings
     while census.asked:
-        yield RandomOrder(Random(random.random()), turns=turns)
+        yield RandomOrder(random, turns=turns)
 
 
 def _one_held(points: int, random: Random, turns: int) -> Iterator[Decider]:

@@ -41,7 +41,6 @@ class Recorder:
     def attach(self, trace: Trace) -> None:
         """Take the trace of the run that begins."""
         self._trace = trace
-        self._draws = Draws(trace)
         attach = getattr(self.decider, "attach", None)
         if attach is not None:
             attach(trace)
@@ -67,15 +66,20 @@ class Recorder:
 
     def order(self, origins: Sequence[int]) -> int:
         self.starts += 1
-        choice = self._note(self.decider.order(origins), len(origins))
-        self._moved += [(_STARTED, (origin, origins[choice])) for origin in origins[:choice]]
+        choice = self.decider.order(origins)
+        if not choice:
+            self.vector.append(0)
+            self.widths.append(len(origins))
+        elif choice := self._note(choice, len(origins)):
+            self._moved += [(_STARTED, (origin, origins[choice])) for origin in origins[:choice]]
         return choice
 
     def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
         choices = self.decider.hold(origins, turns)
-        self.widths += [turns + 1] * len(origins)
-        if not any(choices):
-            self.vector += [0] * len(origins)
+        count = len(origins)
+        self.widths += [turns + 1] * count
+        if not choices or not any(choices):
+            self.vector += [0] * count
             return ()
         choices = [choice if 0 <= choice <= turns else 0 for choice in choices]
         self.vector += choices
@@ -87,7 +91,9 @@ class Recorder:
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
         self.points += 1
         choice = self._note(self.decider.data(alternatives, is_fault=is_fault), alternatives)
-        assert self._draws is not None
+        if self._draws is None:
+            assert self._trace is not None
+            self._draws = Draws(self._trace)
         name = self._draws.next()
         self._asked.append((name, alternatives))
         if choice:
@@ -124,25 +130,23 @@ class Recorder:
         trace = self._trace
         assert trace is not None
         unfired = loop.unfired  # the loop gets another list for its next run
-        return RunResult(
-            error=error,
-            trace=trace,
-            vector=self.vector,
-            widths=self.widths,
-            constraints=self.constraints,
-            late=self.late,
-            suspensions=self.suspensions,
-            points=self.points,
-            starts=self.starts,
-            steps=steps,
-            forced_deadlines=loop.forced_deadlines,
-            has_hung=loop.has_hung,
-            seconds=loop.lasted,
-            unfired=lambda: [((trace.path(of), "timer", nth), begin, end) for of, nth, begin, end in unfired],
-            draws=self._asked,
-            has_drawn=bool(self._drawn),
-            heeds_real_time=loop.heeds_real_time,
-        )
+        result = RunResult(error, trace, self.vector, self.widths)
+        # One by one: a call of a class with as many names takes a hundredth of a small run.
+        result.constraints = self.constraints
+        result.late = self.late
+        result.suspensions = self.suspensions
+        result.points = self.points
+        result.starts = self.starts
+        result.steps = steps
+        result.forced_deadlines = loop.forced_deadlines
+        result.has_hung = loop.has_hung
+        result.seconds = loop.lasted
+        if unfired:
+            result.unfired = lambda: [((trace.path(of), "timer", nth), begin, end) for of, nth, begin, end in unfired]
+        result.draws = self._asked
+        result.has_drawn = bool(self._drawn)
+        result.heeds_real_time = loop.heeds_real_time
+        return result
 
     def constraints(self) -> dict[EventId, EventId]:
         """Return the run as constraints: a moved event waits for what came just before it, a draw gives its value."""

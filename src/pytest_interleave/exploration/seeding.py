@@ -18,11 +18,6 @@ from typing import Any
 _SEEDED = random.Random(0).getstate()
 
 
-def seed_random() -> None:
-    """Do what ``random.seed(0)`` does."""
-    _seed()
-
-
 def find_memory(generator: random.Random) -> Any:
     """Return the memory in which the generator has its state; None if it is not laid out as is expected."""
     if sys.implementation.name != "cpython":
@@ -58,4 +53,5 @@ def _choose_way() -> Callable[[], None]:
     return write
 
 
-_seed = _choose_way()
+#: Does what ``random.seed(0)`` does.
+seed_random = _choose_way()

@@ -21,6 +21,7 @@ from pytest_interleave.schedule import Decider
 _EAGER = getattr(asyncio, "eager_task_factory", None)
 _GATHER = asyncio.gather.__code__
 _TASK_GROUP = asyncio.TaskGroup.create_task.__code__
+_CREATE_TASK = asyncio.create_task.__code__
 _current_task = asyncio.current_task
 
 #: A transport needs two turns to close its socket, TLS some more.
@@ -56,6 +57,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._quiet_fds = len(self._watched_fds)
         #: Threads that never owe an answer: those of the test runner itself.
         self.resting_threads: frozenset[int] = frozenset()
+        self._jobs = Jobs()
         self.start_of_time = 0.0
         self._first_debug = self.get_debug()
         self.reset()
@@ -69,7 +71,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._ready.clear()
         self._asyncgens_shutdown_called = False  # of the last run; a generator would be warned of
         self._held: list[tuple[int, Step]] = []
-        self._jobs = Jobs()
+        if self._jobs.were_used:
+            self._jobs = Jobs()
         self._is_hurried = self._has_waited = False
         self._outside.reset()
         self._starts: list[tuple[Any, Step, int]] = []
@@ -139,10 +142,11 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._counters = [[0, 0, 0, 0]]
         self._number = 0
         ordered.order_cancel_scopes()
-        self.set_task_factory(None)
-        self.set_debug(self._first_debug)
-        for number in list(self._signal_handlers):
-            self.remove_signal_handler(number)
+        self._task_factory = None
+        self._debug = self._first_debug  # set_debug would tell a loop that runs; this one does not
+        if self._signal_handlers:
+            for number in list(self._signal_handlers):
+                self.remove_signal_handler(number)
 
     def has_descriptors(self) -> bool:
         """Whether anything is watched but the loop's own pipe."""
@@ -271,7 +275,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         if task._source_traceback:
             del task._source_traceback[-1]
         if self.decider is not None and ready:
-            group = self._start_group(sys._getframe(1))
+            group = _group_of(sys._getframe(1))
             if group is not None:
                 self._starts.append((group, ready[-1], number))
         return task
@@ -319,18 +323,6 @@ class BaseLoop(asyncio.SelectorEventLoop):
         task.number = self._enroll(name, task.get_coro())
         self._task_classes.add(type(task))
 
-    def _start_group(self, frame: FrameType | None) -> Any:
-        """Name the call that starts several tasks at once, if the new task comes from one."""
-        for _ in range(3):
-            if frame is None:
-                return None
-            if frame.f_code is _GATHER:
-                return ("gather", id(frame), self._steps)
-            if frame.f_code is _TASK_GROUP:
-                return ("group", id(frame.f_locals["self"]), self._steps)
-            frame = frame.f_back
-        return None
-
     def create_future(self) -> asyncio.Future[Any]:
         return ControlledFuture(loop=self)
 
@@ -340,3 +332,19 @@ class BaseLoop(asyncio.SelectorEventLoop):
         kept = [step for step in self._ready if getattr(step._callback, "__self__", None) is not task]
         self._ready.clear()
         self._ready.extend(kept)
+
+
+def _group_of(frame: FrameType | None) -> Any:
+    """Return what starts several tasks at once, if that frame makes a task for it: a task group, the frame of a gather.
+
+    Whoever keeps it can tell it from the next one, which its address alone does not.
+    """
+    for _ in range(3):
+        if frame is None or (code := frame.f_code) is _CREATE_TASK:
+            return None
+        if code is _GATHER:
+            return frame
+        if code is _TASK_GROUP:
+            return frame.f_locals["self"]
+        frame = frame.f_back
+    return None

@@ -15,8 +15,9 @@ transports, TLS, subprocesses and signals are asyncio's own code. Its rules:
 from __future__ import annotations
 
 from asyncio import base_events, format_helpers
+from collections.abc import Sequence
 from time import monotonic, perf_counter
-from typing import Any, cast
+from typing import Any
 
 from pytest_interleave.errors import StepLimit
 from pytest_interleave.loop import _plain, threads
@@ -30,6 +31,7 @@ from pytest_interleave.trace import Trace, repeating
 _MOST_REPEATING = 3
 #: So long a step may be kept back.
 _MOST_TURNS = 4
+_NONE: Any = None
 
 
 class TurnLoop(DeliveringLoop):
@@ -111,7 +113,7 @@ class TurnLoop(DeliveringLoop):
             if after_step is not None:
                 after_step(owner)
         self._origin = 0
-        step = callback = owner = cast(Any, None)  # break reference cycles
+        step = callback = owner = _NONE  # break reference cycles
 
     def _run_timed(self, step: Step) -> None:
         """Run it as in asyncio's debug mode, which complains of what blocks: in real time, for virtual time stands."""
@@ -120,7 +122,7 @@ class TurnLoop(DeliveringLoop):
         try:
             step._context.run(step._callback, *step._args)
         finally:
-            self._current_handle = cast(Any, None)
+            self._current_handle = _NONE
             seconds = perf_counter() - start
             if seconds >= self.slow_callback_duration:
                 base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(step), seconds)
@@ -136,36 +138,43 @@ class TurnLoop(DeliveringLoop):
         decider = self.decider
         if decider is None or len(starts) < 2:
             return
-        groups: dict[Any, list[tuple[Step, int]]] = {}
+        groups: dict[Any, dict[Step, int]] = {}
         for group, step, number in starts:
-            groups.setdefault(group, []).append((step, number))
+            if group in groups:
+                groups[group][step] = number
+            else:
+                groups[group] = {step: number}
+        ready = self._ready
         for members in groups.values():
             if len(members) < 2:
                 continue
-            ready = self._ready
-            places = {id(step): place for place, step in enumerate(ready)}
-            own = sorted(places[id(step)] for step, _ in members if id(step) in places)
-            if len(own) != len(members):
+            places = [place for place, step in enumerate(ready) if step in members]
+            if len(places) != len(members):
                 continue
-            rest = [number for _, number in members]
-            steps = {number: step for step, number in members}
-            for place in own:
-                choice = decider.order(list(rest)) if len(rest) > 1 else 0
-                ready[place] = steps[rest.pop(choice)]
+            steps, numbers = list(members), list(members.values())
+            for place in places[:-1]:
+                choice = decider.order(numbers)
+                ready[place] = steps.pop(choice)
+                del numbers[choice]
+            ready[places[-1]] = steps[0]
 
     def _hold_steps(self, decider: Decider) -> None:
         """Offer to keep steps of tasks back for some turns: schedules that asyncio does not make."""
-        ready = self._ready
         tasks = self._task_classes
         steps: list[Any] = []
         origins: list[int] = []
-        for step in ready:
+        for step in self._ready:
             owner = getattr(step._callback, "__self__", None)
             if owner.__class__ in tasks and owner.number > 1 and not step._cancelled:
                 steps.append(step)
                 origins.append(owner.number)
         turns = decider.hold(origins, _MOST_TURNS) if steps else ()
-        for step, more in zip(steps, turns):  # noqa: B905 - no turns: nothing is kept back
+        if turns:
+            self._keep_back(steps, turns)
+
+    def _keep_back(self, steps: Sequence[Step], turns: Sequence[int]) -> None:
+        ready = self._ready
+        for step, more in zip(steps, turns, strict=True):
             if more:
                 if len(ready) == 1:  # someone must go on
                     break

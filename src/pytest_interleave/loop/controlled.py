@@ -85,12 +85,13 @@ class ControlledLoop(TurnLoop):
 
     def relax(self, grace_steps: int = 10_000) -> None:
         """Give what is left a few steps in asyncio's own order, to clean up."""
+        now = self.time()
         if self.end_time is None:
-            self.end_time = self.time()
+            self.end_time = now
         self.decider = None
         self.is_in_real_time = False
-        self.step_limit = self.steps + grace_steps
-        self.time_limit = self.time() + 3600
+        self.step_limit = self._steps + grace_steps
+        self.time_limit = now + 3600
         self.real_limit = perf_counter() + 1
 
     @property

@@ -80,6 +80,11 @@ class Jobs:
     def __bool__(self) -> bool:
         return bool(self._asked or self.letters)
 
+    @property
+    def were_used(self) -> bool:
+        """Whether there ever was a job, or a message."""
+        return bool(self._number or self.letters or self._strangers)
+
     def are_asked(self) -> bool:
         """Whether a job has not answered yet."""
         return bool(self._asked)

@@ -13,6 +13,8 @@ from typing import Any
 def forget(loop: asyncio.AbstractEventLoop) -> None:
     """Drop what anyio keeps for the loop, if anyio is in use."""
     lowlevel: Any = sys.modules.get("anyio.lowlevel")
+    if lowlevel is None:
+        return
     kept = getattr(lowlevel, "_run_vars", None)
     if kept is not None:
         kept.pop(loop, None)
