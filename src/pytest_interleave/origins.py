@@ -41,6 +41,13 @@ def _installed_in(folder: Path) -> frozenset[str]:
     return frozenset(line.partition("/")[0].partition(",")[0] for text in records for line in text.splitlines())
 
 
+def look_at_path() -> None:
+    """Read now what is asked of ``sys.path``: later a loop may run, in which nobody should read files."""
+    for entry in sys.path:
+        if not entry.endswith(INSTALLED) and entry not in _STDLIB:
+            _installed_in(Path(entry))
+
+
 @cache
 def is_of_python(filename: str) -> bool:
     """Whether the file belongs to Python's standard library."""

@@ -114,6 +114,35 @@ def test_a_bare_500_tells_what_the_handler_raised(pytester: pytest.Pytester) -> 
     assert text.count("POST /items: the server's handler raised KeyError: 'id'  (test_it.py:10 in create)") == 1
 
 
+def test_no_file_is_looked_at_while_a_loop_runs(pytester: pytest.Pytester) -> None:
+    body = """
+    import os, sys
+    import pytest
+
+    @pytest.fixture(autouse=True)
+    def no_blocking_calls(monkeypatch):  # as blockbuster does it
+        stat = os.stat
+
+        def checked(*args, **kwargs):
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                return stat(*args, **kwargs)
+            raise BlockingIOError("os.stat")
+
+        monkeypatch.setattr(os, "stat", checked)
+        monkeypatch.syspath_prepend(os.path.dirname(__file__))
+
+    async def test_status(aiohttp_client):
+        client = await aiohttp_client(make_app())
+        assert (await client.post("/items")).status == 200
+    """
+    result = run(pytester, body, "--show-capture=no")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*assert 500 == 200", "E * the server's handler raised KeyError: 'id'  (test_it.py:*"])
+
+
 def test_uvicorn_tells_too(pytester: pytest.Pytester) -> None:
     body = """
     import httpx, uvicorn

@@ -183,6 +183,32 @@ def test_beside_aiohttps_plugin(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=2)
 
 
+def test_aiohttps_plugin_keeps_its_fixtures(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("aiohttp.pytest_plugin")
+    pytester.makeconftest('pytest_plugins = "aiohttp.pytest_plugin"\n')
+    pytester.makepyfile(
+        """
+        import asyncio
+        from aiohttp import web
+
+        async def hello(request):
+            return web.Response(text="hello")
+
+        async def test_theirs(aiohttp_client, loop):
+            app = web.Application()
+            app.router.add_get("/", hello)
+            client = await aiohttp_client(app)
+            assert asyncio.get_running_loop() is loop
+            async with client.get("/") as response:
+                assert await response.text() == "hello"
+        """
+    )
+
+    result = pytester.runpytest("-Wdefault")
+
+    result.assert_outcomes(passed=1)
+
+
 def test_under_xdist_and_timeout(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -93,7 +93,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", EXPLORE_MARK_LINE)
     for line in (*DETECT_MARK_LINES, VIRTUAL_MARK_LINE):
         config.addinivalue_line("markers", line)
-    if not config.pluginmanager.has_plugin("aiohttp"):  # pytest-aiohttp itself
+    # pytest-aiohttp itself, or the older plugin in aiohttp, which runs the tests that ask for its loop.
+    if not any(map(config.pluginmanager.has_plugin, ("aiohttp", "aiohttp.pytest_plugin"))):
         register(aiohttp_fixtures, "interleave-aiohttp")
     detecting = DetectingHooks(config, read_detect_settings(config), Explanations(settings))
     register(detecting, DETECTING)

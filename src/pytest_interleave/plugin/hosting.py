@@ -18,6 +18,7 @@ import pytest
 
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import Host, Interrupts, NestedLoopError
+from pytest_interleave.origins import look_at_path
 from pytest_interleave.plugin import crashes, legacy_event_loop, policy
 from pytest_interleave.plugin.contexts import JobContext
 from pytest_interleave.plugin.marks import (
@@ -81,6 +82,7 @@ class Hosting:
     """All hosts of a session."""
 
     def __init__(self, settings: Settings) -> None:
+        look_at_path()
         self.settings = settings
         self.interrupts = Interrupts()
         #: What the loops tell is found out by; None: nobody asks.

@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib.util
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -32,7 +33,7 @@ class HandlerFailures:
         self._item_now = item_now
         self._root = root
         self._item: pytest.Item | None = None
-        self._notes: list[str] = []
+        self._notes: list[tuple[str, tuple[tuple[CodeType, int], ...]]] = []
         # pytest looks at every logger that there is, six times a test: none shall be made for nothing.
         self._loggers = [name for package, name in _LOGGERS.items() if importlib.util.find_spec(package) is not None]
 
@@ -51,33 +52,36 @@ class HandlerFailures:
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             what = "".join(traceback.format_exception_only(error)).strip()
-            self.note(f"{_request_of(error)}the server's handler raised {what}{self._place_of(error)}")
+            frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+            self.note(f"{_request_of(error)}the server's handler raised {what}", frames)
         return True
 
-    def note(self, text: str) -> None:
-        """Remember something that a failure of this test should tell."""
+    def note(self, text: str, frames: Sequence[tuple[CodeType, int]] = ()) -> None:
+        """Remember something that a failure of this test should tell, and where it came up."""
         item = self._item_now()
         if item is not self._item:
             self._item, self._notes = item, []
-        if text not in self._notes:
-            self._notes.append(text)
+        # Whose code it is, is found out when somebody asks: that may read files, and a loop runs now.
+        note = text, tuple(frames)
+        if note not in self._notes:
+            self._notes.append(note)
 
     def explain(self, item: pytest.Item, error: BaseException) -> None:
         """Add to a failure what was remembered, a line each."""
         if item is not self._item:
             return
         notes, self._notes = self._notes, []
-        for text in notes[:_MOST]:
-            error.add_note(text)
+        for text, frames in notes[:_MOST]:
+            error.add_note(text + self._place_in(frames))
         if len(notes) > _MOST:
             error.add_note(f"and {len(notes) - _MOST} more of this kind")
 
-    def _place_of(self, error: BaseException) -> str:
-        for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-            path = frame.f_code.co_filename
+    def _place_in(self, frames: Sequence[tuple[CodeType, int]]) -> str:
+        for code, line in reversed(frames):
+            path = code.co_filename
             if rank(path) == 2:
                 shown = Path(path).relative_to(self._root) if Path(path).is_relative_to(self._root) else path
-                return f"  ({shown}:{line} in {frame.f_code.co_qualname})"
+                return f"  ({shown}:{line} in {code.co_qualname})"
         return ""
 
 
