@@ -269,6 +269,33 @@ def test_uvloop_finds_named_hosts_too(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=counted(PROBES) - 1, deselected=1)
 
 
+def test_a_websocket_that_says_goodbye_when_the_test_ends_is_left_to_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        import websockets
+
+        async def echo(scope, receive, send):
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.accept"})
+                while (message := await receive())["type"] != "websocket.disconnect":
+                    await send({"type": "websocket.send", "text": message["text"].upper()})
+
+        @pytest.mark.asyncio
+        async def test_echo(hosts):
+            hosts.serve("wss://echo", echo)
+            async with websockets.connect("wss://echo/") as channel:
+                await channel.send("hello")
+                assert await channel.recv() == "HELLO"
+        """
+    )
+
+    pytester.runpytest_inprocess(
+        "--interleave", "--interleave-runs=40", "--interleave-time=60", "--interleave-seed=1"
+    ).assert_outcomes(passed=1)
+
+
 def test_a_host_may_be_declared_by_its_address() -> None:
     async def connect() -> bytes:
         async with Hosts() as hosts:

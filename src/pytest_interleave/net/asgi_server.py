@@ -61,7 +61,10 @@ class ServedAsgi:
             server.close()
         state = self._server.server_state
         for connection in list(state.connections):
-            connection.shutdown()
+            try:
+                connection.shutdown()
+            except Exception:  # a WebSocket that was about to say goodbye itself cannot be told to
+                connection.transport.close()
         for _ in range(_LAST_TURNS):
             if not state.connections and not state.tasks:
                 break
