@@ -139,3 +139,26 @@ def test_fail_can_be_chosen_besides_the_keys_of_pytest_asyncio(pytester: pytest.
     result = pytester.runpytest()
 
     result.assert_outcomes(failed=1)
+
+
+def test_an_async_fixture_that_nothing_awaits_is_said_where_the_test_is_explored_as_well(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        async def client():
+            yield 1
+
+        @pytest.mark.asyncio
+        async def test_it(client):
+            pass
+        """
+    )
+
+    result = pytester.runpytest("--interleave")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*test_it requested the async fixture 'client', which nothing awaits: make it with *"])

@@ -155,7 +155,7 @@ class Explanations:
             _close_hidden_coroutine(excinfo)
             error.msg = f"{_NOT_NATIVE}.\n{self._describe_unrun(item)}"
         elif _UNHANDLED in error.msg:
-            _repair_unhandled_fixtures()
+            repair_unhandled_fixtures()
             name = error.msg.partition(_UNHANDLED)[2].split("'")[1]
             error.msg = f"{error.msg}\n{_describe_unhandled(name, item.name)}"
 
@@ -182,7 +182,7 @@ def _close_hidden_coroutine(excinfo: pytest.ExceptionInfo[Any]) -> None:
             result.close()
 
 
-def _repair_unhandled_fixtures() -> None:
+def repair_unhandled_fixtures() -> None:
     """Let a fixture that pytest refused be requested again: it forgets to forget the finalizers (9.2)."""
     for definition in _unhandled:
         if definition.cached_result is None:

@@ -31,6 +31,7 @@ from pytest_interleave.plugin.exploring.hypothesis_items import original_error
 from pytest_interleave.plugin.exploring.leftovers import Leftovers
 from pytest_interleave.plugin.exploring.loops import LoopPool
 from pytest_interleave.plugin.exploring.lost import LostExceptions
+from pytest_interleave.plugin.misuse import repair_unhandled_fixtures
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import Guided
@@ -194,6 +195,7 @@ class ItemExecution(Stretchable):
         """Leave the item as pytest expects it before its own protocol."""
         item: Any = self.item
         self._hosting.forget_context()
+        repair_unhandled_fixtures()
         item._request = False
         item.funcargs = None
         self._renew_instance()
@@ -222,6 +224,7 @@ class ItemExecution(Stretchable):
         self._renew_instance()
         self._hosting.forget_context()
         forget_broken_runner()
+        repair_unhandled_fixtures()
         item._initrequest()
         item.stash.setdefault(tmppath_result_key, {})["call"] = True
 
