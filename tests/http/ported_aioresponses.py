@@ -1,4 +1,5 @@
 import asyncio
+import io
 import re
 
 import aiohttp
@@ -50,6 +51,9 @@ async def test_base_url(base):
         "https://localhost/x",
         "https://127.0.0.1:8443/x",
         "https://matched_example.org/x",
+        "http://[2001:db8::1]/x",
+        "https://[::1]:8443/x",
+        "http://bücher.example/x",
     ],
 )
 async def test_every_kind_of_host(session, url):
@@ -57,6 +61,14 @@ async def test_every_kind_of_host(session, url):
         m.get(url, payload={"a": 1})
         async with session.get(url) as response:
             assert await response.json() == {"a": 1}
+
+
+async def test_bodies_may_be_large(session):
+    body = b"x" * 3_000_000
+    with aioresponses() as m:
+        m.post(API, body=body)
+        async with session.post(API, data=io.BytesIO(body)) as response:
+            assert await response.read() == body
 
 
 @aioresponses()

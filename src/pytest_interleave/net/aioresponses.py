@@ -485,7 +485,8 @@ class _Server:
             connection.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        await request.read()
+        async for _ in request.content.iter_any():  # read() allows for a megabyte
+            pass
         answer = self._mock.answers.pop(_ends(request.transport, "peername", "sockname"), None)
         if answer is None:  # older responses are false where they hold no items
             answer = web.Response(status=501, text="this request was answered before")
@@ -533,14 +534,18 @@ def _addresses(host: NamedHost) -> list[Any]:
 
 
 def _peer(connection: Any) -> Any:
-    transport = connection.transport
-    peer = None if transport is None else transport.get_extra_info("peername")
-    return tuple(peer[:2]) if isinstance(peer, tuple) else peer
+    return None if connection.transport is None else _end(connection.transport, "peername")
 
 
 def _ends(transport: Any, *names: str) -> Ends:
-    first, second = (tuple(transport.get_extra_info(name)[:2]) for name in names)
+    first, second = (_end(transport, name) for name in names)
     return first, second
+
+
+def _end(transport: Any, name: str) -> Any:
+    """Return address and port of an end of a connection: a client in IPv6 sees those of IPv4 in its own way."""
+    end = transport.get_extra_info(name)
+    return (end[0].removeprefix("::ffff:"), end[1]) if isinstance(end, tuple) else end
 
 
 def _note(method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RequestCall:
