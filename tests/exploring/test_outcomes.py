@@ -444,3 +444,16 @@ def test_a_livelock_that_begins_late_is_shown_where_it_begins(explore):
     assert "Livelock" in text
     assert "◂ late" in text
     assert "no table" not in text
+
+
+def test_a_session_that_is_killed_leaves_a_file_that_can_be_read(explore, tmp_path):
+    explore(
+        """
+        async def test_dies():
+            os._exit(3)
+        """,
+        f"--interleave-json={tmp_path / 'out.json'}",
+        fresh=True,
+    )
+
+    assert json.loads((tmp_path / "out.json").read_text()) == {"tests": []}

@@ -145,13 +145,25 @@ class Service:
 
 def test_a_heart_beats_in_time_with_the_sleeps_of_the_test(explore: Any) -> None:
     result = explore(f"""{SERVICE}
-async def test_five_beats():
-    async with Service().running() as service:
+class Sends(Service):
+    beats = -1
+
+    async def send(self):
+        self.beats += 1
+
+    async def beat(self):
+        while True:
+            await self.send()
+            await asyncio.sleep(1)
+
+@pytest.mark.parametrize("service", [Service, Sends])
+async def test_five_beats(service):
+    async with service().running() as service:
         await asyncio.sleep(5.5)
     assert service.beats == 5
 """)
 
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=2)
 
 
 def test_work_that_is_done_again_and_again_may_be_late(explore: Any) -> None:

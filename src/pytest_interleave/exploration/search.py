@@ -328,7 +328,7 @@ class Search:
         for decider in self._extremes(first):
             yield decider
             yield next(pos)
-            yield from islice(deadlines, 1)
+            yield from islice(deadlines, 2)
             yield from islice(draws, 1)
         points = max(first.points, 1)
         moves = self._postponements(first)

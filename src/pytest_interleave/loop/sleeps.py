@@ -62,7 +62,10 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
 
 @cache
 def is_beat(code: CodeType, offset: int) -> bool:
-    """Whether the await at that offset is the only one in a ``while`` loop."""
+    """Whether the await at that offset is the first in a ``while`` loop, or the last and all there is on its last line.
+
+    Elsewhere a sleep comes between taking a job and saying that it is done, and stands for the work.
+    """
     steps = list(get_instructions(code))
     loops = [
         (step.offset - step.argval, step.argval, step.offset)
@@ -76,8 +79,14 @@ def is_beat(code: CodeType, offset: int) -> bool:
     if not loops:
         return False
     _, begin, end = min(loops)
-    body = [step.opname for step in steps if begin <= step.offset <= end]
-    return body[0] != "FOR_ITER" and body.count("GET_AWAITABLE") == 1
+    body = [step for step in steps if begin <= step.offset <= end]
+    awaits = [step.offset for step in body if step.opname == "GET_AWAITABLE"]
+    if body[0].opname == "FOR_ITER" or not awaits or offset < awaits[0]:
+        return False
+    lines = [(low, line) for low, _, line in code.co_lines() if line is not None and begin <= low <= end]
+    own_line = max((low, line) for low, line in lines if low <= offset)[1]
+    is_first = len(awaits) == 1 or offset < awaits[1]
+    return is_first or (offset > awaits[-1] and own_line == max(line for _, line in lines))
 
 
 def is_local_to(code: CodeType | None, script: CodeType | None) -> bool:

@@ -46,7 +46,8 @@ class Reporter:
         self._current: _Current | None = None
         self._is_in_call = False
         if settings.json_path is not None and not hasattr(config, "workerinput"):
-            _write(settings.json_path, "")  # to fail now, and not after the last test
+            # To fail now, and not after the last test; and a session that is killed leaves something to read.
+            _write(settings.json_path, _as_json([]))
 
     # -- one test, where it ran ----------------------------------------------------------------------------------
 
@@ -182,7 +183,7 @@ class Reporter:
             for record in self._records
         ]
         tests += [{"nodeid": nodeid, "findings": values} for nodeid, values in found.items()]
-        _write(self.settings.json_path, json.dumps({"tests": tests}, indent=1) + "\n")
+        _write(self.settings.json_path, _as_json(tests))
 
     def pytest_report_header(self) -> str | None:
         """Say what will be explored, and the seed that repeats it."""
@@ -293,6 +294,10 @@ def _wider_fixtures(item: pytest.Function) -> str:
 
 def _is_of_library(definition: pytest.FixtureDef[Any]) -> bool:
     return str(definition.func.__module__).partition(".")[0] in ("_pytest", "pytest", "pytest_interleave", "anyio")
+
+
+def _as_json(tests: list[dict[str, Any]]) -> str:
+    return json.dumps({"tests": tests}, indent=1) + "\n"
 
 
 def _write(path: str, text: str) -> None:
