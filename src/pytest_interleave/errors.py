@@ -46,6 +46,28 @@ class StepLimit(RunEnded):
         self.repeats = repeats
 
 
+class Spinning(StepLimit):
+    """A step of a run went round and round without giving way to the loop."""
+
+    def __init__(self, steps: int, when: float, function: str, place: str) -> None:
+        super().__init__(steps, when, (function,))
+        self.args = (
+            f"Livelock: `{function}` goes round and round at virtual time {when:g} s, after {steps} steps, without "
+            "giving way to the loop: what it awaits need not wait",
+        )
+        self.places = (place,) if place else ()
+
+
+class StepCut(BaseException):
+    """Thrown into a step that does not give way, from another thread; no ``except Exception`` is to take it."""
+
+    #: Of the last one: whoever throws it cannot give it arguments.
+    text = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class LeftBehind(RunEnded):
     """A task was cut short, and something was left that must not be: the text says what, and where."""
 

@@ -223,9 +223,9 @@ SHOUT = """
 from contextlib import closing
 
 async def shout(reader, writer):
-    while word := await reader.read(100):
-        writer.write(word.upper() + b"!")
-    writer.close()
+    with closing(writer):
+        while word := await reader.read(100):
+            writer.write(word.upper() + b"!")
 
 async def test_shout():
     async with await asyncio.start_server(shout, "127.0.0.1", 0) as server:
@@ -243,7 +243,7 @@ def test_the_report_names_the_reader_and_the_pieces_and_its_token_replays_it(exp
     result.assert_outcomes(failed=1)
     text = " ".join(result.stdout.str().split())
     assert (
-        "Fails if data for `await reader.read(100)` (test_it.py:6, task shout) arrives in two pieces, 2 bytes and 3."
+        "Fails if data for `await reader.read(100)` (test_it.py:7, task shout) arrives in two pieces, 2 bytes and 3."
     ) in text
     assert "─ 2 of 5 bytes arrive" in text
     [token] = re.findall("--interleave-replay=(\\S+)", text)

@@ -11,6 +11,7 @@ from pytest_interleave.clock.instants import next_second
 from pytest_interleave.exploration.recorder import Recorder
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.exploration.seeding import seed_random
+from pytest_interleave.loop import spinning
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.observe import Observer
 from pytest_interleave.loop.threads import ending_with_the_process, running_threads
@@ -81,6 +82,7 @@ class Execution(Stretchable):
         self._clocks: Clocks | None = None
         if clocks_start is not None:
             self._world.enter_context(self._virtual_clocks(clocks_start))
+        spinning.forget()
         self.loop = ControlledLoop()
         self.loop.resting_threads = self._resting_threads
         self._world.callback(random.setstate, random.getstate())

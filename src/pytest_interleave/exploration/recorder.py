@@ -130,7 +130,7 @@ class Recorder:
         trace = self._trace
         assert trace is not None
         unfired = loop.unfired  # the loop gets another list for its next run
-        result = RunResult(error, trace, self.vector, self.widths)
+        result = RunResult(loop.spun or error, trace, self.vector, self.widths)
         # One by one: a call of a class with as many names takes a hundredth of a small run.
         result.constraints = self.constraints
         result.late = self.late

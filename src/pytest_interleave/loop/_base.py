@@ -10,6 +10,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
+from pytest_interleave.errors import StepLimit
 from pytest_interleave.loop import _plain, keyed, ordered
 from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Jobs
@@ -121,6 +122,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         #: A watchdog wants to know when a turn begins.
         self.is_watched = False
         self.step_limit = sys.maxsize
+        #: What a step did that was cut since it did not give way.
+        self.spun: StepLimit | None = None
         self.time_limit = float("inf")
         self.real_limit = float("inf")
         #: When it was over, but for what has to be cleaned up.

@@ -67,7 +67,7 @@ class TurnLoop(DeliveringLoop):
         todo = len(ready)
         self._steps += todo
         if self._steps > self.step_limit:
-            raise StepLimit(self._steps, self._now, self._describe_repeating())
+            raise self._step_limit_passed()
         note = self.trace.append
         observer = self.observer
         is_timed = observer is None and self._debug
@@ -190,6 +190,16 @@ class TurnLoop(DeliveringLoop):
                 ready.append(step)
             else:
                 self._held.append((turn, step))
+
+    def _step_limit_passed(self) -> StepLimit:
+        if self.spun is None:
+            return StepLimit(self._steps, self._now, self._describe_repeating())
+        # The task whose step was cut has ended, which would stop whatever runs next.
+        for step in self._ready:
+            if step._callback is base_events._run_until_complete_cb:
+                step._args[0].exception()  # it is known
+                step.cancel()
+        return self.spun
 
     def _describe_repeating(self) -> tuple[str, ...]:
         numbers = repeating(self.trace)

@@ -10,8 +10,8 @@ from time import perf_counter
 from types import CodeType
 from typing import Any, Protocol
 
-from pytest_interleave.errors import RunEnded
-from pytest_interleave.loop import _plain
+from pytest_interleave.errors import RunEnded, StepCut
+from pytest_interleave.loop import _plain, spinning
 from pytest_interleave.loop._turn import TurnLoop
 from pytest_interleave.loop.frames import user_place
 from pytest_interleave.schedule import Decider
@@ -48,6 +48,9 @@ class ControlledLoop(TurnLoop):
         self.step_limit = limits.steps
         self.time_limit = self.time() + limits.virtual_seconds
         self.real_limit = perf_counter() + limits.real_seconds
+        self.spun = None
+        if decider is not None:
+            spinning.watch(self)
         return Trace(self.trace, self.parents, self.ordinals, self.task_names, self.task_codes)
 
     def begin_again(
@@ -62,6 +65,9 @@ class ControlledLoop(TurnLoop):
         """Run until ``stop``. A run that is ended knows where its tasks stood."""
         try:
             super().run_forever()
+        except StepCut:  # the step had ended by itself meanwhile
+            assert self.spun is not None
+            raise self.spun from None
         except RunEnded as ended:
             ended.places = ended.places or self.blocked_places()
             raise

@@ -16,7 +16,7 @@ from _pytest.runner import runtestprotocol
 from _pytest.skipping import evaluate_skip_marks
 
 from pytest_interleave.detectors.findings import Finding
-from pytest_interleave.errors import ClocksUnavailable, LeftBehind
+from pytest_interleave.errors import ClocksUnavailable, LeftBehind, Spinning
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
@@ -24,6 +24,7 @@ from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.token import test_number
 from pytest_interleave.exploration.trial import VIRTUAL_CLOCKS, try_on_plain_loop
+from pytest_interleave.loop import spinning
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.doubles import Doubles
 from pytest_interleave.loop.threads import ending_with_the_process, running_threads
@@ -116,6 +117,7 @@ class Explorer:
         """Close what all tests shared."""
         self.pool.close()
         self._silence.close()
+        spinning.stop()
 
     # -- which items ---------------------------------------------------------------------------------------------
 
@@ -141,6 +143,7 @@ class Explorer:
     def _explore_and_run(self, item: pytest.Function, nextitem: pytest.Item | None) -> None:
         text = ""
         self._found = []
+        spinning.forget()
         try:
             settings: ExploreSettings | None = settings_for(item, self.settings)
             start = clocks_of(item)
@@ -179,7 +182,8 @@ class Explorer:
                 stack.enter_context(fixed_examples(item))  # else Hypothesis may do all it does in asyncio's own order
             self._timers.restart(item)
             baseline = explored.exploration.baseline
-            if baseline is not None and baseline.gave_up:  # it is long, which is no failure
+            is_long = baseline is not None and (baseline.gave_up or isinstance(baseline.error, Spinning))
+            if is_long and explored.failure is None:  # which is no failure
                 execution.limits = Limits(sys.maxsize, execution.limits.virtual_seconds, float("inf"))
             stack.enter_context(execution.controlled(explored.decider, is_in_real_time=explored.is_in_real_time))
             # What a failing schedule leaves behind may be so because it fails.
