@@ -194,6 +194,7 @@ class TurnLoop(DeliveringLoop):
     def _step_limit_passed(self) -> StepLimit:
         if self.spun is None:
             return StepLimit(self._steps, self._now, self._describe_repeating())
+        self.step_limit = 0
         # The task whose step was cut has ended, which would stop whatever runs next.
         for step in self._ready:
             if step._callback is base_events._run_until_complete_cb:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _SECONDS = 5.0
 _SECONDS_AGAIN = 0.5
 _COMPUTING = 0.6
+#: The limit of a run whose step is being cut: what is thrown may be lost in a finalizer, and is thrown again.
+_CUT = -1
 _ASYNCIO = os.path.dirname(asyncio.__file__)
 
 
@@ -33,16 +35,18 @@ class _Guard:
     def __init__(self, seconds: float) -> None:
         self.thread = threading.get_ident()
         self.seconds = seconds
-        self.watchdog = Watchdog(seconds, lambda: _state.loop, self._found)
+        self.watchdog = Watchdog(seconds, lambda: _state.loop, self._found, is_told_again=True)
 
     def _found(self, step: LongStep) -> None:
         loop = _state.loop
         if loop is None or loop.decider is None or loop.step_limit == sys.maxsize:
             return
+        if loop.spun is not None and loop.step_limit != _CUT:  # it has been cut, and the run ends
+            return
         if step.computing_seconds < _COMPUTING * self.seconds or not _calls_asyncio(step):
             return
         loop.spun = Spinning(loop.steps, loop.time(), *_where(step))
-        loop.step_limit = -1  # at the next turn
+        loop.step_limit = _CUT  # at the next turn
         StepCut.text = str(loop.spun)
         _state.has_found = True
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(StepCut))

@@ -69,7 +69,14 @@ class Watchdog:
     are called in the watchdog's thread.
     """
 
-    def __init__(self, threshold_seconds: float, owner: Callable[[], Any], found: Callable[[LongStep], object]) -> None:
+    def __init__(
+        self,
+        threshold_seconds: float,
+        owner: Callable[[], Any],
+        found: Callable[[LongStep], object],
+        *,
+        is_told_again: bool = False,
+    ) -> None:
         self._threshold = threshold_seconds
         self._owner = owner
         self._found = found
@@ -79,6 +86,7 @@ class Watchdog:
         self._ended: Any = None
         self._thread = 0
         self._look = _Look(self._watched, threshold_seconds, found)
+        self._look.is_told_again = is_told_again
 
     @property
     def is_running(self) -> bool:
@@ -137,6 +145,8 @@ class _Look:
         self._thread = thread
         self._threshold = threshold_seconds
         self._found = found
+        #: ``found`` takes a step at each look while it lasts.
+        self.is_told_again = False
         #: More between two looks: the whole process stood still.
         self._most_waiting = 3 * threshold_seconds / _LOOKS_PER_THRESHOLD
         self._clock = None if _clock_of is None else _clock_of(self._thread)
@@ -221,7 +231,7 @@ class _Look:
         step.seconds += seconds
         step.computing_seconds += computing
         step.spots[self._spots] = step.spots.get(self._spots, 0.0) + seconds
-        if was_short and step.seconds >= self._threshold:
+        if (was_short or self.is_told_again) and step.seconds >= self._threshold:
             self._found(step)
 
 
