@@ -194,3 +194,26 @@ def test_three(): pass
     result.stdout.fnmatch_lines(
         ["leaked-context: context variable 'tenant' was left set *", "  in test_it.py::test_two"]
     )
+
+
+def test_a_fixture_of_wider_scope_may_begin_with_any_test_of_a_worker(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def wide():
+            os.environ["WIDE"] = "1"
+            yield
+
+        @pytest.mark.parametrize("number", range(6))
+        def test_it(wide, number):
+            pass
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-n", "2")
+
+    result.assert_outcomes(passed=6)
+    result.stdout.no_fnmatch_line("leaked-context: *")

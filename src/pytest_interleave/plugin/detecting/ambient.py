@@ -59,9 +59,12 @@ class Ambient:
         self._path: Any = None
         self._watched: list[tuple[ModuleType, Callable[[Any], tuple[Any, ...]], tuple[str, ...]]] = []
         self._state: _State | None = None
+        #: Tests that have run here: xdist gives a worker others than those before one in the list.
+        self._begun: set[pytest.Item] = set()
 
     def begin(self, item: pytest.Item) -> None:
         """Look at the modules that this test knows, if the one before was of another file."""
+        self._begun.add(item)
         if self._state is None or item.path is not self._path:
             self._path = item.path
             module = getattr(item, "module", None)
@@ -74,7 +77,7 @@ class Ambient:
         if before is None or self._is_as_it_was(before):
             return None
         self._state = after = self._look()
-        if _shares_fixtures_that_change(item):
+        if _shares_fixtures_that_change(item, self._begun):
             return None
         path, line, _ = item.location
         where = f"{item.config.rootpath / path}:{(line or 0) + 1}"
@@ -208,7 +211,7 @@ def _is_of_user(module: ModuleType) -> bool:
     return path is not None and rank(path) == 2
 
 
-def _shares_fixtures_that_change(item: pytest.Item) -> bool:
+def _shares_fixtures_that_change(item: pytest.Item, begun: set[pytest.Item]) -> bool:
     """Whether a fixture of wider scope began or ended with this test: it may have changed something for several."""
     own = _wider_fixtures(item)
     for scope in ("class", "module", "session"):
@@ -216,7 +219,8 @@ def _shares_fixtures_that_change(item: pytest.Item) -> bool:
         others = [other for other in item.session.items if find_scope_node(other, scope) is node]
         if any(definition.params for definition in own if _is_of(definition, scope)):
             return True
-        before = {id(each) for other in others[: others.index(item)] for each in _wider_fixtures(other)}
+        earlier = [other for other in others if other in begun and other is not item]
+        before = {id(each) for other in earlier for each in _wider_fixtures(other)}
         if any(id(definition) not in before for definition in own if _is_of(definition, scope)):
             return True  # it began
         if item is others[-1] and any(_is_of(each, scope) for other in others for each in _wider_fixtures(other)):
