@@ -15,8 +15,8 @@ def test_what_only_virtual_time_fails_is_no_failure(explore: Any) -> None:
         @pytest.mark.asyncio
         async def test_a_clock():
             start = time.monotonic()
-            await asyncio.sleep(0.05)
-            assert time.monotonic() - start > 0.04
+            await asyncio.sleep(0.5)
+            assert time.monotonic() - start > 0.4
 
         @pytest.mark.asyncio
         async def test_a_thread_that_sleeps():
@@ -68,8 +68,8 @@ def test_what_fails_in_real_time_too_is_a_failure_in_a_wider_loop_as_well(explor
         @pytest.mark.asyncio(loop_scope="module")
         async def test_passes_in_real_time():
             start = time.monotonic()
-            await asyncio.sleep(0.05)
-            assert time.monotonic() - start > 0.04
+            await asyncio.sleep(0.5)
+            assert time.monotonic() - start > 0.4
 
         @pytest.mark.asyncio(loop_scope="module")
         async def test_fails_always():
