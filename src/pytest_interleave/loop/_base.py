@@ -151,6 +151,10 @@ class BaseLoop(asyncio.SelectorEventLoop):
             for number in list(self._signal_handlers):
                 self.remove_signal_handler(number)
 
+    def has_nothing_left(self) -> bool:
+        """Whether no task is alive, no async generator suspended, and nothing watched."""
+        return not (_plain.count_tasks() or self.has_descriptors() or self._asyncgens)
+
     def has_descriptors(self) -> bool:
         """Whether anything is watched but the loop's own pipe."""
         return len(self._watched_fds) > self._quiet_fds

@@ -83,7 +83,7 @@ class TurnLoop(DeliveringLoop):
                 continue
             callback = step._callback
             owner = getattr(callback, "__self__", None)
-            if owner.__class__ in tasks:
+            if type(owner) in tasks:
                 origin = owner.number
                 if origin > last:  # an abandoned task of an earlier run
                     origin = 0
@@ -165,7 +165,7 @@ class TurnLoop(DeliveringLoop):
         origins: list[int] = []
         for step in self._ready:
             owner = getattr(step._callback, "__self__", None)
-            if owner.__class__ in tasks and owner.number > 1 and not step._cancelled:
+            if type(owner) in tasks and owner.number > 1 and not step._cancelled:
                 steps.append(step)
                 origins.append(owner.number)
         turns = decider.hold(origins, _MOST_TURNS) if steps else ()

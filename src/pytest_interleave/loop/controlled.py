@@ -115,6 +115,10 @@ class ControlledLoop(TurnLoop):
         if self.at_end is not None:
             at_end, self.at_end = self.at_end, None
             at_end()
+        if not of_this_run and self.has_nothing_left():  # as after most runs
+            self.relax(grace_steps)
+            self.set_exception_handler(None)
+            return
         self.end_tasks(grace_steps, of_this_run=of_this_run)
         if of_this_run:
             self.set_exception_handler(self._lasting_handler)

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _as_completed: Callable[..., Any] = asyncio.as_completed
+_BACKEND = "anyio._backends._asyncio"
+#: The module whose cancel scopes were seen to.
+_seen: list[Any] = []
 
 
 def _running(loop_class: type[asyncio.AbstractEventLoop]) -> Any:
@@ -89,12 +92,13 @@ class InsertionOrdered(set[Any]):
 
 def order_cancel_scopes() -> None:
     """Let anyio's cancel scopes, if anyio is in use, keep the order of those within them: they are cancelled in it."""
-    if "anyio" not in sys.modules:
+    if "anyio" not in sys.modules or sys.modules.get(_BACKEND) in _seen:
         return
     try:
-        backend = importlib.import_module("anyio._backends._asyncio")
+        backend = importlib.import_module(_BACKEND)
     except ImportError:
         return
+    _seen[:] = [backend]
     scope_class = getattr(backend, "CancelScope", None)
     initialize = getattr(scope_class, "__init__", None)
     if scope_class is None or initialize is None or hasattr(initialize, "__wrapped__"):

@@ -103,9 +103,14 @@ def is_started_beside(script: CodeType, frame: FrameType | None) -> bool:
     """Whether a task is started by code in the test's own folder, such as its helpers, and not by code under test."""
     while frame is not None:
         if is_user_code(frame.f_code.co_filename) and frame.f_globals.get("__name__", "").partition(".")[0] != "anyio":
-            return PurePath(frame.f_code.co_filename).parent == PurePath(script.co_filename).parent
+            return _are_in_one_folder(frame.f_code.co_filename, script.co_filename)
         frame = frame.f_back
     return True
+
+
+@cache
+def _are_in_one_folder(one: str, other: str) -> bool:
+    return PurePath(one).parent == PurePath(other).parent
 
 
 def _is_library_waiting(setter: FrameType, loop: BaseLoop) -> bool:

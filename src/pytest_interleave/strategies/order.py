@@ -11,7 +11,7 @@ from pytest_interleave.schedule import Event
 
 _CHANCES = (0.05, 0.15, 0.3)
 #: Numbers that a run is given beforehand: a generator of its own costs more than all the choices of a small run.
-_FEW = 12
+_FEW = 16
 
 
 class RandomOrder:

@@ -92,9 +92,9 @@ def controlled_anyio(item: pytest.Function, pool: LoopPool) -> Iterator[None]:
 
 
 @contextmanager
-def cut_softly(item: pytest.Function, cutting: Cutting | None) -> Iterator[None]:
+def cut_softly(item: pytest.Function, cutting: Cutting) -> Iterator[None]:
     """While it lasts, an anyio test that is cancelled ends without its task, in which fixtures are torn down later."""
-    if cutting is None or not is_anyio_item(item) or hasattr(item.obj, "hypothesis"):
+    if not is_anyio_item(item) or hasattr(item.obj, "hypothesis"):
         yield
         return
     original = item.obj

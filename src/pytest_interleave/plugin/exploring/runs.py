@@ -271,7 +271,7 @@ class ItemExecution(Stretchable):
             if self._has_subtests:
                 self._run_with_subtests()
             else:
-                with cut_softly(item, self._cutting):
+                with cut_softly(item, self._cutting) if self._cutting is not None else nullcontext():
                     item.runtest()
         except _ENDS_SESSION:
             raise
