@@ -217,7 +217,7 @@ class Host:
                 try:
                     await self._wake
                 except asyncio.CancelledError:
-                    continue  # it was meant for the last job, which had ended: see _end_job
+                    continue  # it was meant for the last job, which had ended
             self._is_started = True
             if self.cancellations and self._task is not None:
                 self._task.strike(None)
@@ -230,17 +230,13 @@ class Host:
             del job
             if self._task is not task:
                 return  # abandoned meanwhile: another task serves
-            self._end_job()
+            if task is not None and self._error is None and _plain.has_undelivered_cancel(task):
+                # The job cancelled its own task and returned: for a task of its own that is a cancelled task.
+                self._error = asyncio.CancelledError()
+            self._job = None
+            loop.stop()
             if self._is_last:
                 return
-
-    def _end_job(self) -> None:
-        task = self._task
-        if task is not None and self._error is None and _plain.has_undelivered_cancel(task):
-            # The job cancelled its own task and returned: for a task of its own that is a cancelled task.
-            self._error = asyncio.CancelledError()
-        self._job = None
-        self.loop.stop()
 
     def _abandon_job(self) -> None:
         """Cancel the current job and give it the chance to clean up."""
@@ -318,6 +314,12 @@ class Host:
     def finish_leftovers(self) -> None:
         """Leave nothing to run in the loop, and close nothing but what the loop itself opened."""
         loop = self.loop
+        if isinstance(loop, _plain.SpareLoop):
+            self._cancel_tasks()
+            if loop.has_nothing_to_finish():
+                if Host.opened and self.watcher is not None:
+                    self.watcher.left_unclosed(self.owner, loop)
+                return
         clear = getattr(loop, "clear", None)
         if clear is not None:  # a controlled loop: bounded, whatever its tasks do
             if self.watcher is not None:

@@ -281,7 +281,7 @@ class Hosting:
             raise
         if self.settings.debug:
             loop.set_debug(True)
-        asyncio.set_event_loop(loop)
+        _plain.set_current_loop(loop)
         is_narrow = scope == "function"
         host = Host(loop, self.context_of(item).context if is_narrow else None)
         if self.loop_findings is not None and self._is_told:
@@ -302,7 +302,7 @@ class Hosting:
                 warnings.warn(_TEARDOWN_WARNING % traceback.format_exc(), RuntimeWarning, stacklevel=1)
             finally:
                 if _plain.get_current_loop() is loop:
-                    asyncio.set_event_loop(None if previous is None or previous.is_closed() else previous)
+                    _plain.set_current_loop(None if previous is None or previous.is_closed() else previous)
                 if restore_policy is not None:
                     restore_policy()
 
@@ -343,11 +343,11 @@ def current_loop(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     if previous is loop:
         yield
         return
-    asyncio.set_event_loop(loop)
+    _plain.set_current_loop(loop)
     try:
         yield
     finally:
-        asyncio.set_event_loop(None if previous is None or previous.is_closed() else previous)
+        _plain.set_current_loop(None if previous is None or previous.is_closed() else previous)
 
 
 def _make_loop(factory: LoopFactory) -> asyncio.AbstractEventLoop:
