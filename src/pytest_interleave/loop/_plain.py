@@ -382,8 +382,9 @@ class SpareLoop(asyncio.SelectorEventLoop):
         # could make another one so. To ask the system all the same is a third of what the turn costs.
         loop: Any = self
         ready = loop._ready
-        # Timers, files or signals may make callbacks ready, and debug mode wants to see each turn.
-        if len(ready) != 1 or loop._scheduled or loop._signal_handlers or loop._debug or not self._has_pipe_alone():
+        # Timers, signals or files may make callbacks ready, and debug mode wants to see each turn.
+        is_in_need = loop._scheduled or loop._signal_handlers or loop._debug
+        if len(ready) != 1 or is_in_need or len(loop._selector._fd_to_key) != 1:
             super()._run_once()  # type: ignore[misc]
             return
         beat[0] = monotonic()

@@ -68,7 +68,11 @@ class JobContext:
 def copy_changes(source: Context) -> Changes:
     """Copy to the current context what differs in ``source``."""
     current = copy_context()
-    return [(var, var.set(value)) for var, value in source.items() if current.get(var, _MISSING) is not value]
+    changes: Changes = []
+    for var, value in source.items():
+        if current.get(var, _MISSING) is not value:
+            changes.append((var, var.set(value)))  # a comprehension is a call before Python 3.12
+    return changes
 
 
 def undo(changes: Changes) -> None:

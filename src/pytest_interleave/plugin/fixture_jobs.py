@@ -29,7 +29,8 @@ class FixtureJobs:
         """Set the fixture up, and see to its tear-down."""
         __tracebackhide__ = True
         item: pytest.Function = request._pyfuncitem
-        arguments = {name: request.getfixturevalue(name) for name in definition.argnames}
+        names = definition.argnames
+        arguments = {name: request.getfixturevalue(name) for name in names} if names else {}
         is_own = plan.function is definition.func
         function = resolve_fixture_function(definition, request) if is_own else plan.function
         key = definition.cache_key(request)

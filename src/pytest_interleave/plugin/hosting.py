@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 ScopedLoopFactory = Callable[[str], asyncio.AbstractEventLoop]
 
-_HOSTS = pytest.StashKey[dict[str, "OpenHost"]]()
-
 _TEARDOWN_WARNING = """\
 An exception occurred during teardown of an asyncio.Runner. \
 The reason is likely that you closed the underlying event loop in a test, \
@@ -95,6 +93,8 @@ class Hosting:
         self.is_searched = False
         #: Of the run of an explored test that pytest reports, everybody is told all the same.
         self.is_reported = False
+        #: Those that are open, by the id of their node and their scope. (Its stash costs a call for each look.)
+        self._open_hosts: dict[tuple[int, str], OpenHost] = {}
         self._wide: list[OpenHost] = []  # those that outlive a test
         #: One of those that are open, with its scope and the parent of the last item that it was looked up for.
         self._recent: tuple[Any, str, OpenHost] | None = None
@@ -216,12 +216,10 @@ class Hosting:
         if recent is not None and recent[0] is item.parent and recent[1] == scope:
             return recent[2]
         node = find_scope_node(item, scope)
-        hosts = node.stash.get(_HOSTS, None)
-        if hosts is None:
-            node.stash[_HOSTS] = hosts = {}
-        found = hosts.get(scope)
+        key = id(node), scope
+        found = self._open_hosts.get(key)
         if found is None:
-            found = hosts[scope] = self._open(item, node, scope, hosts)
+            found = self._open_hosts[key] = self._open(item, node, scope)
         if node is not item:
             self._recent = item.parent, scope, found
         return found
@@ -229,7 +227,7 @@ class Hosting:
     def hosts_around(self, item: pytest.Function) -> Iterator[OpenHost]:
         """Yield the hosts that are open for the item."""
         for node in item.iter_parents():
-            yield from node.stash.get(_HOSTS, {}).values()
+            yield from [found for (owner, _), found in self._open_hosts.items() if owner == id(node)]
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
@@ -260,9 +258,7 @@ class Hosting:
         callspec = getattr(item, "callspec", None)
         return None if callspec is None else callspec.params.get(FACTORY_FIXTURE)
 
-    def _open(
-        self, item: pytest.Function, node: pytest.Item | pytest.Collector, scope: ScopeName, hosts: dict[str, OpenHost]
-    ) -> OpenHost:
+    def _open(self, item: pytest.Function, node: pytest.Item | pytest.Collector, scope: ScopeName) -> OpenHost:
         if self._is_policy_overridden is None:
             self._is_policy_overridden = is_defined_twice(item.session._fixturemanager, policy.NAME)
         restore_policy = policy.apply_override(item) if self._is_policy_overridden else None
@@ -288,9 +284,7 @@ class Hosting:
             self.loop_findings.watch(host, item if is_narrow else None)
 
         def close() -> None:
-            hosts.pop(scope, None)
-            if not hosts and _HOSTS in node.stash:
-                del node.stash[_HOSTS]
+            self._open_hosts.pop((id(node), scope), None)
             if not is_narrow:
                 self._wide.remove(open_host)
                 self._recent = None
@@ -318,20 +312,17 @@ class Hosting:
     def _legacy_host(self, item: pytest.Function) -> OpenHost:
         definition, loop = legacy_event_loop.get_loop(item)
         node = find_scope_node(item, definition.scope)
-        hosts = node.stash.get(_HOSTS, None)
-        if hosts is None:
-            node.stash[_HOSTS] = hosts = {}
-        key = "event_loop fixture"
-        found = hosts.get(key)
+        key = id(node), "event_loop fixture"
+        found = self._open_hosts.get(key)
         if found is not None and found.host.loop is loop:
             return found
         host = Host(loop, self.context_of(item).context if definition.scope == "function" else None)
 
         def close() -> None:
-            hosts.pop(key, None)
+            self._open_hosts.pop(key, None)
             host.release()
 
-        found = hosts[key] = OpenHost(host, key, None, close)
+        found = self._open_hosts[key] = OpenHost(host, key[1], None, close)
         definition.addfinalizer(found.retire)  # before the fixture closes its loop
         return found
 
