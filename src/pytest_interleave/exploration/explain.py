@@ -15,6 +15,9 @@ from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import repeat
 from pytest_interleave.trace import Observation
 
+#: To look at each line takes time: a run near its limit in real time would not come to its end.
+_TIMES_AS_SLOW = 5
+
 
 class Observable(Protocol):
     """Makes one run under the given decider while ``observer.watching`` is on."""
@@ -31,7 +34,9 @@ class Observable(Protocol):
 def explain(execute_observed: Observable, failure: Failure, exploration: Exploration) -> Explanation:
     """Run the failure, and asyncio's own order beside it, each once under an observer."""
     observer = Observer()
-    with execute_observed.limited(failure.limits or execute_observed.limits):
+    limits = failure.limits or execute_observed.limits
+    limits = Limits(limits.steps, limits.virtual_seconds, limits.real_seconds * _TIMES_AS_SLOW)
+    with execute_observed.limited(limits):
         result = execute_observed(repeat(failure), observer)
     failing = observer.result(result.error)
     constraints = failure.constraints if failure.constraints is not None else result.constraints()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TypeAlias
 
-from pytest_interleave.errors import RunEnded, StepLimit, TimeLimit
+from pytest_interleave.errors import RunEnded, StepCut, StepLimit, TimeLimit
 from pytest_interleave.origins import PACKAGE
 from pytest_interleave.schedule import OUTSIDE, Decider, EventId
 from pytest_interleave.trace import Trace
@@ -69,6 +69,8 @@ class RunResult:
     def gave_up(self) -> bool:
         """Whether the run took too long in real time or was only long, which says nothing about the test."""
         error = self.error
+        if isinstance(error, StepCut):  # what was to end a step came just after its end
+            return True
         return (isinstance(error, TimeLimit) and error.is_real) or (isinstance(error, StepLimit) and not error.repeats)
 
     @property

@@ -165,6 +165,11 @@ class ControlledLoop(TurnLoop):
         """Return where each task that has not ended stands, in its own code."""
         return tuple(sorted(filter(None, (user_place(task) for task in asyncio.all_tasks(self)))))
 
+    def close(self) -> None:
+        """Close the loop."""
+        spinning.leave(self)
+        super().close()
+
     def finish(self) -> None:
         """Close the loop, and the threads of its default executor."""
         self.relax(1_000_000)

@@ -71,6 +71,12 @@ def watch(loop: ControlledLoop) -> None:
         _start(seconds)
 
 
+def leave(loop: ControlledLoop) -> None:
+    """Look at that loop no longer, nor keep what hangs on it: it is closed."""
+    if _state.loop is loop:
+        _state.loop = None
+
+
 def forget() -> None:
     """Begin with what is another test: that the last one did not end says nothing about it."""
     if _state.has_found:
