@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import textwrap
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -29,6 +31,16 @@ async def lose_update(state):
 """
 
 Explore = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture(autouse=True)
+def leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what failing tests of a session in this process left: the next test would get the warnings."""
+    yield
+    if "pytester" in request.fixturenames:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @pytest.fixture
