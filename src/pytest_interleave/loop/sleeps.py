@@ -55,7 +55,12 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
             timer.is_given = is_first and loop.is_origin_given
             timer.stands_for = NESTED_SLEEP if is_first and not timer.is_given else CODE_SLEEP
             return
-    if is_beat(code, frame.f_lasti) and (frame.f_back is None or not is_user_code(frame.f_back.f_code.co_filename)):
+    is_script = timer.stands_for == SCRIPT_SLEEP
+    if (
+        not is_script
+        and is_beat(code, frame.f_lasti)
+        and (frame.f_back is None or not is_user_code(frame.f_back.f_code.co_filename))
+    ):
         # A task that does something every second does not wait for anything from outside.
         timer.stands_for = NESTED_SLEEP
 
