@@ -48,19 +48,15 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
     if script is not None and code.co_filename == script.co_filename:
         if code is script:
             timer.stands_for = SCRIPT_SLEEP
-        elif is_local_to(code, script):
+            return
+        if is_local_to(code, script):
             # In the first frame of a task it says when somebody comes; deeper, it is a double of outside work.
             caller = frame.f_back
             is_first = caller is None or caller.f_code is script or not is_user_code(caller.f_code.co_filename)
             timer.is_given = is_first and loop.is_origin_given
             timer.stands_for = NESTED_SLEEP if is_first and not timer.is_given else CODE_SLEEP
             return
-    is_script = timer.stands_for == SCRIPT_SLEEP
-    if (
-        not is_script
-        and is_beat(code, frame.f_lasti)
-        and (frame.f_back is None or not is_user_code(frame.f_back.f_code.co_filename))
-    ):
+    if is_beat(code, frame.f_lasti) and (frame.f_back is None or not is_user_code(frame.f_back.f_code.co_filename)):
         # A task that does something every second does not wait for anything from outside.
         timer.stands_for = NESTED_SLEEP
 
