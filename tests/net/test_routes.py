@@ -160,21 +160,22 @@ def test_an_answer_that_cannot_be_given_fails_the_test(
     result.stdout.fnmatch_lines([line])
 
 
+BROKEN = """
+import pytest
+
+def broken(request):
+    raise ZeroDivisionError("in the handler")
+
+@pytest.mark.asyncio
+async def test_asks(hosts, mock_session):
+    hosts.routes("http://api").get("/").reply(broken)
+    async with mock_session.get("http://api/") as response:
+        {}
+"""
+
+
 def test_what_a_handler_raised_is_told_once_where_the_test_fails_by_it(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-
-        def broken(request):
-            raise ZeroDivisionError("in the handler")
-
-        @pytest.mark.asyncio
-        async def test_asks(hosts, mock_session):
-            hosts.routes("http://api").get("/").reply(broken)
-            async with mock_session.get("http://api/") as response:
-                response.raise_for_status()
-        """
-    )
+    pytester.makepyfile(BROKEN.format("response.raise_for_status()"))
 
     result = pytester.runpytest_inprocess()
 
@@ -224,20 +225,7 @@ def test_unused_routes_may_be_let_pass(pytester: pytest.Pytester) -> None:
 
 
 def test_an_exception_of_a_handler_is_that_of_the_test(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-
-        def broken(request):
-            raise ZeroDivisionError("in the handler")
-
-        @pytest.mark.asyncio
-        async def test_asks(hosts, mock_session):
-            hosts.routes("http://api").get("/").reply(broken)
-            async with mock_session.get("http://api/") as response:
-                assert response.status == 500
-        """
-    )
+    pytester.makepyfile(BROKEN.format("assert response.status == 500"))
 
     result = pytester.runpytest_inprocess()
 
