@@ -312,3 +312,20 @@ def test_plugin_that_is_turned_off_stays_so(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("-p", "no:interleave")
 
     result.assert_outcomes(passed=1)
+
+
+def test_a_session_in_one_without_the_plugin_that_knows_no_mark_is_run(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        pytest_plugins = "pytester"
+
+        def test_inner(pytester):
+            pytester.makepyfile("import pytest\\n@pytest.mark.asyncio\\nasync def test_a(): pass\\n")
+            pytester.runpytest_inprocess().assert_outcomes(passed=1)
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:interleave", "-Werror")
+
+    result.assert_outcomes(passed=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,6 @@ from pytest_interleave.plugin.session import hosting_of
 if TYPE_CHECKING:
     from pytest_interleave.plugin.hosting import LoopFactory
 
-_ASYNCIO = pytest.mark.asyncio
 _BAD_FACTORIES = "pytest_asyncio_loop_factories must return a non-empty mapping of factory names to callables."
 
 
@@ -48,6 +48,11 @@ class CollectionHooks:
         self._surroundings: _Surroundings
         self._has_async_tests = False
 
+    @cached_property
+    def _asyncio(self) -> pytest.MarkDecorator:
+        # Not made earlier: until this session is configured, one around it may refuse marks that it does not know.
+        return pytest.mark.asyncio
+
     @pytest.hookimpl(tryfirst=True)  # before pytest parametrizes fixtures, for the policy is one
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Check the mark of an async test, and parametrize the test by loop factory and policy."""
@@ -57,7 +62,7 @@ class CollectionHooks:
         mark = self._find_mark(definition)
         if mark is None:
             return
-        if mark is _ASYNCIO.mark and not self._around(definition).may_parametrize:
+        if mark is self._asyncio.mark and not self._around(definition).may_parametrize:
             return
         check_mark(mark, definition.nodeid)
         policy.add_to_fixtures(metafunc)
@@ -88,8 +93,8 @@ class CollectionHooks:
         mark = self._find_mark(item)
         if mark is None:
             return
-        if mark is _ASYNCIO.mark:
-            item.add_marker(_ASYNCIO)
+        if mark is self._asyncio.mark:
+            item.add_marker(self._asyncio)
         convert(item, item_class)
         if not self._has_async_tests:
             self._has_async_tests = True
@@ -110,7 +115,7 @@ class CollectionHooks:
         for mark in item.own_markers:
             if mark.name in FOREIGN_MARKS:
                 return None
-        return _ASYNCIO.mark
+        return self._asyncio.mark
 
     def _around(self, item: pytest.Function) -> _Surroundings:
         parent = item.parent
