@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -297,35 +296,33 @@ _INI = {
 _ANYIO_CONFTEST = "import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
 
 
-def judge(
-    python: Path | str,
-    probe: Probe,
-    folder: Path,
-    *,
-    plugin: str = OURS,
-    patience_seconds: float = PATIENCE_SECONDS,
-    options: Sequence[str] = (),
-) -> str:
-    """Run a probe in an empty folder; return ``fails``, ``told``, ``warning``, ``xfails``, ``passes`` or ``hangs``."""
+def judge(python: Path | str, probe: Probe, folder: Path, *, plugin: str = OURS) -> str:
+    """Run a probe in an empty folder; return what ``read_verdict`` does, or ``hangs``."""
+    command = [str(python), "-m", "pytest", *write(probe, folder, plugin)]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return "hangs"
+    return read_verdict(done.returncode, done.stdout, done.stderr)
+
+
+def write(probe: Probe, folder: Path, plugin: str = OURS) -> list[str]:
+    """Write a probe into an empty folder; return the arguments with which pytest runs it there."""
     (folder / "pytest.ini").write_text("[pytest]\n" + _INI[plugin])
     (folder / "test_probe.py").write_text(_HEAD + probe.source)
     if plugin == "anyio":
         (folder / "conftest.py").write_text(_ANYIO_CONFTEST)
-    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *probe.arguments, *options, "test_probe.py"]
-    return _run(command, folder, patience_seconds)
+    return ["-p", "no:cacheprovider", *probe.arguments, "test_probe.py"]
 
 
-def _run(command: Sequence[str], folder: Path, patience_seconds: float) -> str:
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=patience_seconds)
-    except subprocess.TimeoutExpired:
-        return "hangs"
-    last = done.stdout.rstrip().rpartition("\n")[2]
-    if done.returncode == 1:
+def read_verdict(status: int, output: str, errors: str) -> str:
+    """Return ``fails``, ``told``, ``warning``, ``xfails``, ``skips`` or ``passes``, from what a session came to."""
+    last = output.rstrip().rpartition("\n")[2]
+    if status == 1:
         return "fails"
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
-    if "interleave findings" in done.stdout:
+    if status:
+        raise RuntimeError(f"pytest ended with {status}:\n{output}{errors}")
+    if "interleave findings" in output:
         return "told"
     for word, verdict in (("xfailed", "xfails"), ("skipped", "skips"), ("warning", "warning")):
         if re.search(rf"\b\d+ {word}", last):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sessions import run_forked
 
 HEAD = """
 import asyncio, contextvars, logging, os, random, time
@@ -26,7 +27,7 @@ def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResu
         **{"shop/__init__": "counter = 0\ndef order(): pass\n", "shop/prices": "class Price: pass\n"},
         test_it=HEAD + body,
     )
-    return pytester.runpytest_subprocess("-v", *arguments)
+    return run_forked(pytester, "-v", *arguments)
 
 
 @pytest.mark.parametrize("options", [(), ("--interleave", "--interleave-runs=3")], ids=["plain", "explored"])
@@ -213,7 +214,7 @@ def test_a_fixture_of_wider_scope_may_begin_with_any_test_of_a_worker(pytester: 
         """
     )
 
-    result = pytester.runpytest_subprocess("-n", "2")
+    result = run_forked(pytester, "-n", "2")
 
     result.assert_outcomes(passed=6)
     result.stdout.no_fnmatch_line("leaked-context: *")

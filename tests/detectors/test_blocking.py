@@ -8,6 +8,7 @@ from textwrap import dedent
 from typing import NamedTuple
 
 import pytest
+from sessions import run_forked
 
 HEAD = """\
 import asyncio, concurrent.futures, fcntl, hashlib, http.server, os, queue, socket, sqlite3, subprocess, threading, time
@@ -170,7 +171,7 @@ EXPLORED_OR_NOT = [pytest.param([], id="plain"), pytest.param(["--interleave", "
 def run(pytester: pytest.Pytester, body: str, *arguments: str, ini: str = "") -> pytest.RunResult:
     pytester.makeini(f"[pytest]\nasyncio_mode = auto\n{ini}")
     pytester.makepyfile(test_it=HEAD + "\n" + dedent(body))
-    return pytester.runpytest_subprocess(*arguments)
+    return run_forked(pytester, *arguments)
 
 
 def run_kinds(pytester: pytest.Pytester, calls: list[str], *options: str) -> list[str]:

@@ -3,6 +3,7 @@
 from textwrap import dedent
 
 import pytest
+from sessions import run_forked
 
 from pytest_interleave.loop import _plain
 
@@ -19,7 +20,7 @@ async def stuck():
 def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(test_it=HEAD + "\n" + dedent(body))
-    return pytester.runpytest_subprocess(*arguments, timeout=60)
+    return run_forked(pytester, *arguments, timeout=60)
 
 
 @pytest.mark.parametrize("scope", ["function", "module"])

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from sessions import run_forked
 
 from pytest_interleave.detectors.findings import DETECTORS, Finding
 
@@ -155,7 +156,7 @@ def test_a_wrong_mark_fails_its_test(pytester: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_the_json_file_has_the_findings_of_plain_runs(suite: pytest.Pytester, workers: tuple[str, ...]) -> None:
-    result = suite.runpytest_subprocess("--interleave-json=out.json", *workers)
+    result = run_forked(suite, "--interleave-json=out.json", *workers)
 
     result.assert_outcomes(failed=5, passed=4, xfailed=1)
     assert "test_reports" in result.stdout.str().partition("= interleave findings =")[2]
@@ -184,7 +185,7 @@ def test_what_belongs_to_no_test_fails_the_session(pytester: pytest.Pytester, wo
     )
     pytester.makepyfile("def test_it(): pass")
 
-    result = pytester.runpytest_subprocess(*workers)
+    result = run_forked(pytester, *workers)
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["never-awaited: nobody knows"])
@@ -235,7 +236,7 @@ def test_what_detectors_find_comes_as_values(pytester: pytest.Pytester, options:
     # A lost exception fails explored runs by itself.
     off = "--interleave-detect=lost-exception=off" if options else "--interleave-detect=left-open=off"
 
-    result = pytester.runpytest_subprocess("--interleave-json=out.json", off, *options)
+    result = run_forked(pytester, "--interleave-json=out.json", off, *options)
 
     result.assert_outcomes(failed=2, passed=1)
     tests = json.loads(Path("out.json").read_text())["tests"]
@@ -256,7 +257,7 @@ def test_several_findings_are_one_failure_and_the_tests_own_goes_first(pytester:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(test_it=REAL)
 
-    result = pytester.runpytest_subprocess("--interleave-detect=blocked-loop=fail")
+    result = run_forked(pytester, "--interleave-detect=blocked-loop=fail")
 
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(
@@ -282,7 +283,7 @@ def test_the_short_summary_of_a_server_has_a_line_a_test_and_files_have_it_all(
     pytester.makeini("[pytest]\nasyncio_mode = auto\ninterleave_detect = blocked-loop = off\n")
     pytester.makepyfile(test_it=REAL + "\nasync def test_waits():\n    await asyncio.Future()\n")
 
-    result = pytester.runpytest_subprocess("--junitxml=out.xml", *workers)
+    result = run_forked(pytester, "--junitxml=out.xml", *workers)
 
     lines = str(result.stdout).partition("= short test summary info =")[2].splitlines()[1:-1]
     assert sorted(lines) == [
@@ -345,7 +346,7 @@ class TestCase(unittest.TestCase):
 """
     )
 
-    result = pytester.runpytest_subprocess("-s", "-rN")
+    result = run_forked(pytester, "-s", "-rN")
 
     result.assert_outcomes(failed=4, passed=1, xfailed=2)
     assert [line.removeprefix("SEEN ").rstrip() for line in result.outlines if line.startswith("SEEN ")] == [

@@ -3,6 +3,7 @@
 from textwrap import dedent
 
 import pytest
+from sessions import run_forked
 
 HEAD = """\
 import asyncio
@@ -28,7 +29,7 @@ class Cache:
 def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(test_it=HEAD + dedent(body))
-    return pytester.runpytest_subprocess(*arguments, timeout=60)
+    return run_forked(pytester, *arguments, timeout=60)
 
 
 @pytest.mark.parametrize("scope", ["function", "module"])

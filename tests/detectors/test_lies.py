@@ -3,6 +3,7 @@
 from textwrap import dedent
 
 import pytest
+from sessions import run_forked
 
 HEAD = """\
 import asyncio, gc, warnings, weakref
@@ -36,7 +37,7 @@ async def tidy():
 def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(test_it=HEAD + "\n" + dedent(body))
-    return pytester.runpytest_subprocess(*arguments)
+    return run_forked(pytester, *arguments)
 
 
 def line_of(text: str, body: str) -> int:

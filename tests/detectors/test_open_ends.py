@@ -1,6 +1,7 @@
 """Servers, connections and subprocesses that are open when their test has ended."""
 
 import pytest
+from sessions import run_forked
 
 HEAD = """
 import asyncio
@@ -23,7 +24,7 @@ def address_of(server):
 def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(test_it=HEAD + body)
-    return pytester.runpytest_subprocess(*arguments)
+    return run_forked(pytester, *arguments)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sessions import run_pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "probes.md").read_text()
@@ -26,12 +27,15 @@ def load_probes() -> Any:
 PROBES = load_probes()
 
 
+def judge(probe: Any, folder: Path, *options: str) -> Any:
+    arguments = [*PROBES.write(probe, folder), *options]
+    return PROBES.read_verdict(*run_pytest(arguments, folder, dict(os.environ), timeout=120))
+
+
 @pytest.mark.parametrize("probe", PROBES.PROBES, ids=lambda probe: probe.title)
 def test_our_column_is_current_and_misleads_nobody(probe: Any, tmp_path: Path) -> None:
-    verdict = PROBES.judge(sys.executable, probe, tmp_path, patience_seconds=120)
-    strict = verdict
-    if verdict != "fails":
-        strict = PROBES.judge(sys.executable, probe, tmp_path, patience_seconds=120, options=["--interleave-strict"])
+    verdict = judge(probe, tmp_path)
+    strict = verdict if verdict == "fails" else judge(probe, tmp_path, "--interleave-strict")
 
     assert PROBES.is_good(probe, verdict)
     assert strict == ("fails" if probe.is_wrong else "passes")

@@ -1,6 +1,7 @@
 """Async tests that return something."""
 
 import pytest
+from sessions import run_forked
 
 TESTS = """
 import asyncio
@@ -44,7 +45,7 @@ async def test_in_wider_loop():
 def test_a_test_that_returns_something_fails_once(pytester: pytest.Pytester, arguments: tuple[str, ...]) -> None:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(test_it=TESTS)
-    result = pytester.runpytest_subprocess(*arguments)
+    result = run_forked(pytester, *arguments)
     result.assert_outcomes(failed=5, passed=2)
     result.stdout.fnmatch_lines(
         [

@@ -1,6 +1,7 @@
 """A task that goes on when it is cancelled ends all the same, and the line is named that swallowed the cancellation."""
 
 import pytest
+from sessions import run_forked
 
 _HEAD = """
 import asyncio
@@ -24,7 +25,7 @@ async def suppressing(event):
 def _run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(test_it=_HEAD + body + "\nasync def test_next():\n    await asyncio.sleep(0)\n")
-    return pytester.runpytest_subprocess("-W", "error", *arguments, timeout=60)
+    return run_forked(pytester, "-W", "error", *arguments, timeout=60)
 
 
 @pytest.fixture

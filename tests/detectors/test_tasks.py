@@ -8,6 +8,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from sessions import run_forked
 
 import pytest_interleave
 
@@ -98,7 +99,7 @@ def test_without_a_loop_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_interrupt_says_who_waited(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(test_it=dedent(RESTS))
-    result = pytester.runpytest_subprocess(timeout=60)
+    result = run_forked(pytester, timeout=60)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(
         [
@@ -134,7 +135,7 @@ SIGNALLED = """
 def test_a_signal_prints_the_tasks_past_what_is_captured(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SIGNALLED.format(last="pass"))
 
-    result = pytester.runpytest_subprocess()
+    result = run_forked(pytester)
 
     result.assert_outcomes(passed=1)
     result.stderr.fnmatch_lines(["*in test_patient: os.kill*", "*task 'courier' waits*"])
@@ -143,7 +144,7 @@ def test_a_signal_prints_the_tasks_past_what_is_captured(pytester: pytest.Pytest
 def test_a_signal_that_is_answered_does_not_keep_a_deadlock_from_being_told(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SIGNALLED.format(last="await asyncio.Event().wait()"))
 
-    result = pytester.runpytest_subprocess(timeout=60)
+    result = run_forked(pytester, timeout=60)
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*Deadlock*"])
@@ -162,7 +163,7 @@ def test_a_signal_that_the_suite_answers_is_left_to_it(pytester: pytest.Pytester
     )
     pytester.makepyfile(SIGNALLED.format(last="pass"))
 
-    result = pytester.runpytest_subprocess("-s")
+    result = run_forked(pytester, "-s")
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*answered True*"])

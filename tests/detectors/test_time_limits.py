@@ -3,6 +3,7 @@
 from textwrap import dedent
 
 import pytest
+from sessions import run_forked
 
 HEAD = """\
 import asyncio, signal, time
@@ -26,7 +27,7 @@ async def slow_to_end():
 def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(test_it=HEAD + "\n" + dedent(body))
-    return pytester.runpytest_subprocess("-p", "no:timeout", *arguments, timeout=60)
+    return run_forked(pytester, "-p", "no:timeout", *arguments, timeout=60)
 
 
 @pytest.mark.parametrize("scope", ["function", "module"])
@@ -106,7 +107,7 @@ def test_the_mark_of_pytest_timeout_is_taken_where_that_is_missing(pytester: pyt
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Hang: this took longer than its limit of 0.3 s."])
 
-    theirs = pytester.runpytest_subprocess("--strict-markers", timeout=60)
+    theirs = run_forked(pytester, "--strict-markers", timeout=60)
     theirs.assert_outcomes(failed=1)
     assert "Hang:" not in theirs.stdout.str()
 

@@ -18,6 +18,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from sessions import run_pytest
+
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,15 +59,23 @@ def run(words: list[str], folder: Path) -> str:
     """Run a command of a page; return what it prints."""
     program, *arguments = words
     if program == "pytest":
-        arguments = ["-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        arguments = ["-p", "no:cacheprovider", *arguments]
         if "--interleave" in arguments and not any("--interleave-seed" in word for word in arguments):
             arguments.append("--interleave-seed=1")
     environment = {**os.environ, "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"}
     for name in [name for name in environment if name.startswith("PYTEST_")]:
         del environment[name]
-    command = [sys.executable, *arguments]
+    if program == "pytest":
+        _, output, errors = run_pytest(arguments, folder, environment, timeout=120)
+        return output + errors
     done = subprocess.run(
-        command, cwd=folder, env=environment, text=True, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        text=True,
+        timeout=120,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     return done.stdout
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
+from sessions import run_forked
 
 #: Runs in a file of tests beside them: three operations whose order is open, and a lost update.
 HELPERS = """
@@ -63,7 +64,7 @@ def explore(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Explo
         if not cache:
             arguments += ["-p", "no:cacheprovider"]
         if fresh:
-            return pytester.runpytest_subprocess(*arguments)
+            return run_forked(pytester, *arguments)
         return pytester.runpytest_inprocess(*arguments)
 
     return run

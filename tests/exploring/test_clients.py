@@ -4,6 +4,7 @@ import json
 from textwrap import dedent
 
 import pytest
+from sessions import run_forked
 
 APP = """
 import asyncio
@@ -131,9 +132,7 @@ async def client(aiohttp_client):
 def run(pytester: pytest.Pytester, body: str, *arguments: str, app: str = APP) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(app=app, test_it=HEAD + dedent(body))
-    return pytester.runpytest_subprocess(
-        "--interleave-cancel", "--interleave-seed=1", "--interleave-runs=80", *arguments
-    )
+    return run_forked(pytester, "--interleave-cancel", "--interleave-seed=1", "--interleave-runs=80", *arguments)
 
 
 def place_of(text: str) -> str:
@@ -172,7 +171,7 @@ def test_what_a_cancelled_handler_leaves_behind_fails_the_test(pytester: pytest.
         ]
     )
     (test,) = json.loads((pytester.path / "found.json").read_text())["tests"]
-    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--interleave-replay={test['token']}")
+    again = run_forked(pytester, "-p", "no:cacheprovider", f"--interleave-replay={test['token']}")
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines([f"The client went away, and {text}"])
 

@@ -4,6 +4,7 @@ import json
 from textwrap import dedent
 
 import pytest
+from sessions import run_forked
 
 CODE = """
 import asyncio
@@ -76,7 +77,7 @@ HEAD = "import asyncio\nimport pytest\nfrom pool import Pool\n"
 def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makepyfile(pool=CODE, test_it=HEAD + dedent(body))
-    return pytester.runpytest_subprocess("--interleave-seed=1", *arguments)
+    return run_forked(pytester, "--interleave-seed=1", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_its_token_replays_it_without_the_flag(pytester: pytest.Pytester) -> Non
     (test,) = json.loads((pytester.path / "found.json").read_text())["tests"]
     assert test["cuts"] == 1
 
-    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--interleave-replay={test['token']}")
+    again = run_forked(pytester, "-p", "no:cacheprovider", f"--interleave-replay={test['token']}")
 
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["Cancelled on the way, and a Semaphore is still held, taken at pool.py:10"])
@@ -328,7 +329,7 @@ async def test_that_is_left_alone(pool):
 @pytest.mark.parametrize("scope", ["function", "module"])
 def test_tests_of_anyios_plugin(pytester: pytest.Pytester, scope: str) -> None:
     pytester.makepyfile(pool=CODE, test_it=HEAD + ANYIO.format(scope=scope))
-    result = pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", "--interleave-runs=80", "-v")
+    result = run_forked(pytester, "--interleave-cancel", "--interleave-seed=1", "--interleave-runs=80", "-v")
 
     result.assert_outcomes(failed=2, passed=4)
     result.stdout.fnmatch_lines(
@@ -346,7 +347,7 @@ def test_what_an_anyio_test_of_its_own_loop_leaves(pytester: pytest.Pytester) ->
     body = ANYIO.format(scope="function").partition("async def test_wrong")[0]
     body += "async def test_it(pool):\n    await pool.leaves_a_task()\n"
     pytester.makepyfile(pool=CODE, test_it=HEAD + body)
-    result = pytester.runpytest_subprocess("--interleave-cancel", "--interleave-seed=1", "--interleave-runs=80", "-v")
+    result = run_forked(pytester, "--interleave-cancel", "--interleave-seed=1", "--interleave-runs=80", "-v")
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:59"])

@@ -3,6 +3,7 @@
 from textwrap import dedent
 
 import pytest
+from sessions import run_forked
 
 HEAD = """\
 import asyncio
@@ -27,7 +28,7 @@ def make_app():
 def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
     pytester.makeini("[pytest]\nasyncio_mode = auto\ninterleave_strict = true\n")
     pytester.makepyfile(test_it=HEAD + "\n" + dedent(body))
-    return pytester.runpytest_subprocess(*arguments)
+    return run_forked(pytester, *arguments)
 
 
 CALLS = """
@@ -209,7 +210,7 @@ def test_without_aiohttp_it_says_what_to_install(pytester: pytest.Pytester) -> N
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makeconftest("import sys\nsys.modules['aiohttp'] = None\nsys.modules['aiohttp.test_utils'] = None\n")
     pytester.makepyfile("async def test_it(aiohttp_client):\n    pass\n")
-    result = pytester.runpytest_subprocess()
+    result = run_forked(pytester)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*this fixture needs aiohttp: pip install 'pytest-interleave?aiohttp?'*"])
 
@@ -229,11 +230,11 @@ def pytest_addoption(parser, pluginmanager):
 
 def test_pytest_aiohttp_keeps_its_own(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(theirs=THEIRS, test_it="def test_it(aiohttp_client):\n    assert aiohttp_client == 'theirs'\n")
-    pytester.runpytest_subprocess("-p", "theirs").assert_outcomes(passed=1)
+    run_forked(pytester, "-p", "theirs").assert_outcomes(passed=1)
 
 
 def test_the_legacy_mode_of_old_suites_is_auto(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("async def test_it():\n    pass\n")
-    result = pytester.runpytest_subprocess("--asyncio-mode=legacy")
+    result = run_forked(pytester, "--asyncio-mode=legacy")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(["*The 'asyncio_mode' is 'legacy', switching to 'auto'*"])

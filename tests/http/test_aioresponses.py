@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sessions import run_forked
 
 PORTED = Path(__file__).with_name("ported_aioresponses.py").read_text()
 
@@ -17,7 +18,7 @@ PORTED = Path(__file__).with_name("ported_aioresponses.py").read_text()
 def test_its_own_tests_pass(pytester: pytest.Pytester, options: list[str]) -> None:
     pytester.makepyfile(test_ported=PORTED)
 
-    result = pytester.runpytest_subprocess("-W", "error", "--interleave-strict", *options)
+    result = run_forked(pytester, "-W", "error", "--interleave-strict", *options)
 
     outcomes = result.parseoutcomes()
     assert set(outcomes) == {"passed"}
@@ -50,7 +51,7 @@ def test_named_hosts_of_the_same_test_stay_closed_to_others(pytester: pytest.Pyt
         """
     )
 
-    result = pytester.runpytest_subprocess()
+    result = run_forked(pytester)
 
     result.stdout.fnmatch_lines(["*other.example.com:80 is no host of this test*"])
     assert "mocked.example.com is no host" not in result.stdout.str()
@@ -72,6 +73,6 @@ def test_who_lacks_what_tls_needs_hears_of_it(pytester: pytest.Pytester) -> None
         """
     )
 
-    result = pytester.runpytest_subprocess()
+    result = run_forked(pytester)
 
     result.stdout.fnmatch_lines(["E *for hosts with TLS: pip install 'pytest-interleave[[]tls[]]'"])
