@@ -356,8 +356,19 @@ class SpareLoop(asyncio.SelectorEventLoop):
             loop._thread_id = threading.get_ident()
             sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)
             asyncio._set_running_loop(self)
+            ready, selector = loop._ready, loop._selector
             while True:
-                self._run_once()
+                # Of a fixture or a test that waits for nothing, one callback is ready, and nothing is waited for that
+                # could make another one so. To ask the system all the same is a third of what a turn costs. (Timers,
+                # signals or files may make callbacks ready, and debug mode wants to see each turn.)
+                is_in_need = loop._scheduled or loop._signal_handlers or loop._debug
+                if len(ready) != 1 or is_in_need or len(selector._fd_to_key) != 1:
+                    loop._run_once()
+                else:
+                    beat[0] = monotonic()
+                    handle = ready.popleft()
+                    if not handle._cancelled:
+                        handle._run()
                 if loop._stopping:
                     break
         finally:
@@ -376,21 +387,6 @@ class SpareLoop(asyncio.SelectorEventLoop):
         handle = asyncio.Handle(callback, args, self, context)
         loop._ready.append(handle)
         return handle
-
-    def _run_once(self) -> None:
-        # A turn of a fixture or of a test that waits for nothing: one callback is ready, and nothing is waited for that
-        # could make another one so. To ask the system all the same is a third of what the turn costs.
-        loop: Any = self
-        ready = loop._ready
-        # Timers, signals or files may make callbacks ready, and debug mode wants to see each turn.
-        is_in_need = loop._scheduled or loop._signal_handlers or loop._debug
-        if len(ready) != 1 or is_in_need or len(loop._selector._fd_to_key) != 1:
-            super()._run_once()  # type: ignore[misc]
-            return
-        beat[0] = monotonic()
-        handle = ready.popleft()
-        if not handle._cancelled:
-            handle._run()
 
     def has_nothing_to_finish(self) -> bool:
         """Whether the loop runs nothing that a host would have to end before it closes it, nor would tell of."""
