@@ -86,7 +86,7 @@ def _serve() -> None:
 def _load() -> None:
     """Run a session that explores, so that what it imports is there."""
     answers = os.dup(1)
-    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     path = sys.path.copy()
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "test_all_is_loaded.py").write_text(_LOADS_ALL)

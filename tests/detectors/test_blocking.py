@@ -338,6 +338,24 @@ def test_libraries_are_quiet(pytester: pytest.Pytester, options: list[str]) -> N
     result.assert_outcomes(passed=1)
 
 
+def test_a_step_that_gets_no_processor_does_not_block(pytester: pytest.Pytester) -> None:
+    body = """
+        BUSY = "import os, time; os.sched_setaffinity(0, {0}); end = time.time() + 1\\nwhile time.time() < end: pass"
+
+        async def test_it():
+            cpu = min(os.sched_getaffinity(0))
+            busy = await asyncio.create_subprocess_exec(sys.executable, "-c", BUSY.replace("{0}", f"{{{cpu}}}"))
+            await asyncio.sleep(0.2)
+            main = threading.get_native_id()
+            os.sched_setaffinity(main, {cpu})
+            os.sched_setscheduler(main, os.SCHED_IDLE, os.sched_param(0))
+            hashlib.sha256(bytes(10_000_000)).digest()
+            await busy.wait()
+    """
+    result = run(pytester, "import sys\n" + dedent(body), "--interleave-strict")
+    result.assert_outcomes(passed=1)
+
+
 def test_in_virtual_time_what_does_not_block_is_not_told(pytester: pytest.Pytester) -> None:
     body = """
         import logging, pytest

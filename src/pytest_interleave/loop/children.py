@@ -12,8 +12,10 @@ import os
 from collections.abc import Iterable
 from glob import glob
 
+from pytest_interleave.loop.states import RUNNABLE, read_state
+
 #: As the system calls it: on a processor or waiting for one, waiting for the disk.
-_AT_WORK = (b"R", b"D")
+_AT_WORK = (RUNNABLE, b"D")
 _OVER = (b"Z", b"X")
 
 
@@ -31,7 +33,7 @@ def are_at_work(pids: Iterable[int]) -> bool:
     todo = list(pids)
     while todo:
         pid = todo.pop()
-        if any(_state(path) in _AT_WORK for path in glob(f"/proc/{pid}/task/*/stat")):
+        if any(read_state(path) in _AT_WORK for path in glob(f"/proc/{pid}/task/*/stat")):
             return True
         todo += _children_of(pid)
     return False
@@ -39,7 +41,7 @@ def are_at_work(pids: Iterable[int]) -> bool:
 
 def is_over(pid: int) -> bool:
     """Whether it has ended, though perhaps nobody was told yet."""
-    return _state(f"/proc/{pid}/stat") in (b"", *_OVER)
+    return read_state(f"/proc/{pid}/stat") in (b"", *_OVER)
 
 
 def _children_of(pid: int | str) -> set[int]:
@@ -51,11 +53,3 @@ def _children_of(pid: int | str) -> set[int]:
         except OSError:
             continue
     return pids
-
-
-def _state(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(512).rpartition(b")")[2].split()[0]
-    except (OSError, IndexError):
-        return b""

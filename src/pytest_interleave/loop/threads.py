@@ -20,6 +20,7 @@ from types import CodeType, FrameType
 from typing import Any, cast
 
 from pytest_interleave.loop import children, outside
+from pytest_interleave.loop.states import read_state
 
 #: Calls in which a thread waits for others. ``time.sleep`` is not among them: its answer is still to come.
 _RESTS_IN = re.compile(r"\.(get|wait|acquire|result|recv|recv_into|recvfrom|accept|read|readline|select|poll|join)\(")
@@ -78,11 +79,7 @@ def are_waiting_for_children() -> bool:
 
 def _is_runnable(native_id: int | None) -> bool:
     """Whether the system has woken that thread, though it may not have got a processor yet."""
-    try:
-        with open(f"/proc/self/task/{native_id}/stat", "rb") as file:
-            return file.read(512).rpartition(b")")[2].split()[:1] not in ([b"S"], [b"t"], [b"T"])
-    except OSError:
-        return False
+    return read_state(f"/proc/self/task/{native_id}/stat") not in (b"", b"S", b"t", b"T")
 
 
 def _rests(frame: FrameType, is_awaited: bool, horizon: float) -> bool:

@@ -3,7 +3,7 @@
 It costs the loop one time stamp a turn. What counts is not how long a turn takes, which on a busy machine says little:
 
 - processor time that the loop's thread used in one and the same callback;
-- time for which it stood at one and the same instruction, as it does in a call that waits.
+- time for which it stood at one and the same instruction, as it does in a call that waits, and was not ready to run.
 
 A pause of the whole process, or of this thread, counts for little. Importing modules, pytest's own work and debuggers
 do not count at all. The thread is not one of ``threading``'s; it ends before a fork, because Python warns of forks in
@@ -26,6 +26,7 @@ from weakref import WeakSet
 
 from pytest_interleave.loop import _plain, own
 from pytest_interleave.loop.frames import DEBUGGERS, is_frame_of
+from pytest_interleave.loop.states import RUNNABLE, read_state
 
 #: Where a frame of a step stands: its code, and the instruction in it.
 Spot = tuple[CodeType, int]
@@ -98,6 +99,7 @@ class Watchdog:
         if self._stop is None:
             _stop_before_fork()
             _running.add(self)
+            self._look.task = f"/proc/self/task/{threading.get_native_id()}/stat"  # another one in a forked process
             self._stop, self._ended = _thread.allocate_lock(), _thread.allocate_lock()
             self._stop.acquire()
             self._ended.acquire()
@@ -143,6 +145,7 @@ class _Look:
 
     def __init__(self, thread: int, threshold_seconds: float, found: Callable[[LongStep], object]) -> None:
         self._thread = thread
+        self.task = ""
         self._threshold = threshold_seconds
         self._found = found
         #: ``found`` takes a step at each look while it lasts.
@@ -208,7 +211,8 @@ class _Look:
         self._spots = spots
         if is_first and self._computing < self._threshold:
             return
-        self._count(min(now - self._counted_until, self._most_waiting) if is_still else 0.0, now, owner)
+        waits = is_still and read_state(self.task) != RUNNABLE  # else it computes, or has no processor to
+        self._count(min(now - self._counted_until, self._most_waiting) if waits else 0.0, now, owner)
 
     def _count(self, waiting: float, now: float, owner: Any) -> None:
         computing = min(self._computing, now - self._counted_until)

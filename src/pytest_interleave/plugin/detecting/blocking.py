@@ -60,7 +60,10 @@ class BlockedLoops:
     def _tell(self, step: LongStep) -> None:
         if any(code is START_OF_THREAD for code, _ in step.longest):
             return  # on a busy machine, and asyncio.to_thread does it, too
-        finding = blocked_loop(step, self._findings.settings.blocked_seconds)
+        threshold = self._findings.settings.blocked_seconds
+        if step.seconds < threshold:
+            return  # it seemed to wait, and then computed: of that only the processor's time counts
+        finding = blocked_loop(step, threshold)
         if not self._findings.has_taken(step.owner, finding):
             self._findings.take(step.owner, finding)
 
