@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -21,6 +21,7 @@ from typing import Any
 
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.frames import is_frame_of
+from pytest_interleave.loop.states import RunQueue
 from pytest_interleave.loop.watchdog import EXCUSED, START_OF_THREAD, Spot
 
 try:
@@ -32,7 +33,6 @@ except ImportError:  # Windows
 #: a thread computes, is woken every 0.005 s.
 _LONG_WAIT_SECONDS = 0.02
 _UNBROKEN_SECONDS = 0.01
-_MOMENT_SECONDS = 0.005
 #: A sleep of 0 s waits for nothing.
 _SLEEP_SECONDS = 0.001
 #: After so many calls nobody looks any more, lest a long computation take several times as long.
@@ -74,7 +74,7 @@ class CallWatch:
         self._begun = 0.0
         self._switches = 0
         self._calls = 0
-        self._queue = _Queue()
+        self._queue = RunQueue()
 
     @contextmanager
     def watching(self, loops: Iterable[asyncio.AbstractEventLoop]) -> Iterator[None]:
@@ -153,36 +153,6 @@ class CallWatch:
                 untrusted = len(spots)
             spots.append((outer.f_code, outer.f_lasti))
             outer = outer.f_back
-
-
-class _Queue:
-    """How long this thread was ready to run and had no processor: on a busy machine the most part of a short call."""
-
-    def __init__(self) -> None:
-        self._file = -1
-        self._noted_at = self._noted = 0.0
-
-    def open(self) -> None:
-        with suppress(OSError):  # not Linux
-            self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-
-    def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def note(self, now: float) -> None:
-        """Count from here, or from a moment ago: to read it costs as much as ten calls."""
-        if now - self._noted_at > _MOMENT_SECONDS:
-            self._noted_at, self._noted = now, self._read()
-
-    def seconds(self) -> float:
-        """Return for how long it had to queue since it was noted."""
-        return self._read() - self._noted
-
-    def _read(self) -> float:
-        # Nanoseconds of running, nanoseconds in the queue, time slices (Linux, Documentation/scheduler/sched-stats).
-        return int(os.pread(self._file, 100, 0).split()[1]) / 1e9 if self._file >= 0 else 0.0
 
 
 def _functions() -> dict[Any, str]:

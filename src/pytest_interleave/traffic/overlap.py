@@ -21,6 +21,7 @@ from typing import Any, Self
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.idling import looking, noting_sleeps, noting_tasks
 from pytest_interleave.loop.places import best, calling
+from pytest_interleave.loop.states import RunQueue
 from pytest_interleave.loop.virtual import clock_of
 from pytest_interleave.origins import rank
 from pytest_interleave.trace import Place
@@ -65,6 +66,7 @@ class Concurrency:
         #: The user's lines, outermost first, of what was in flight last.
         self._last: list[Place] = []
         self._stack = ExitStack()
+        self._queue = RunQueue()
         #: When it was looked at last, and how long the loop has waited since.
         self._woken = self._waited = 0.0
         self._loop: Any = None
@@ -88,7 +90,10 @@ class Concurrency:
         self._stack.enter_context(noting_tasks(loop, self._note))
         self._stack.enter_context(looking(loop, self._look))
         self._stack.enter_context(noting_sleeps(loop, self._note_sleep))
+        self._queue.open()
+        self._stack.callback(self._queue.close)
         self._woken = perf_counter()
+        self._queue.note(self._woken)
         return self
 
     def __exit__(
@@ -153,6 +158,7 @@ class Concurrency:
         count = sum(state == IN_FLIGHT for state in states.values())
         self.most = max(self.most, count)
         self._woken, self._waited = perf_counter(), 0.0
+        self._queue.note(self._woken)
 
     def _state_of(self, number: int, task: Any) -> str:
         """Return ``=`` for a task in flight, ``.`` for one that is held back, nothing for one that awaits others."""
@@ -178,7 +184,7 @@ class Concurrency:
 
     def _count_step(self) -> None:
         """Note how long the loop was kept from waiting."""
-        busy = perf_counter() - self._woken - self._waited
+        busy = perf_counter() - self._woken - self._waited - self._queue.seconds()
         busy -= sum(real for real, _ in self._blocked[self._told :])
         if busy > _BLOCKING_SECONDS:
             self._blocked.append((busy, ""))
