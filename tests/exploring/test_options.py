@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,21 @@ def test_nothing_to_explore_is_said_and_counted(explore, tmp_path: Path) -> None
     keys = ["nodeid", "outcome", "verdict", "runs", "found_in_run", "seed", "token", "label", "tried"]
     keys += ["sentence", "seconds", "suspensions", "suspensions_tried", "cuts", "cuts_tried", "findings"]
     assert list(tests[0]) == keys
+
+
+def test_a_thread_beside_the_tests_changes_nothing(explore) -> None:
+    stop = threading.Event()
+    beside = threading.Thread(target=stop.wait)
+    beside.start()
+    try:
+        result = explore("async def test_nothing(): await asyncio.sleep(1)", "-v")
+    finally:
+        stop.set()
+        beside.join()
+
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_nothing: nothing to explore: 1 suspension point, *",
+            "0 explored in 2 runs, *; 1 had nothing to explore",
+        ]
+    )

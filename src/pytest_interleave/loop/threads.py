@@ -57,13 +57,8 @@ def are_busy(resting: AbstractSet[int], awaited: AbstractSet[int], horizon: floa
     """
     if threading.active_count() == 1:
         return False
-    me = threading.get_ident()
-    frames = sys._current_frames()
-    others = [
-        thread
-        for thread in threading.enumerate()
-        if thread.ident in frames and thread.ident != me and thread.ident not in resting
-    ]
+    frames = _frames_of_others()
+    others = [thread for thread in threading.enumerate() if thread.ident in frames and thread.ident not in resting]
     return any(
         not _rests(frames[cast(int, thread.ident)], thread.native_id in awaited, horizon) for thread in others
     ) or any(_is_runnable(thread.native_id) for thread in others)
@@ -73,8 +68,19 @@ def are_waiting_for_children() -> bool:
     """Whether a thread will tell a loop of the end of a process."""
     if len(active) == 1:
         return False
-    frames = sys._current_frames().values()
+    frames = _frames_of_others().values()
     return any((frame.f_globals.get("__name__"), frame.f_code.co_name) == _WAITS_FOR_CHILD for frame in frames)
+
+
+def _frames_of_others() -> dict[int, FrameType]:
+    """Return where the other threads are.
+
+    The frame of this one would hold itself by what is returned, and with it all that called it, until garbage is
+    collected: a host's task, too, which a run would then have left behind.
+    """
+    frames = sys._current_frames()
+    del frames[threading.get_ident()]
+    return frames
 
 
 def _is_runnable(native_id: int | None) -> bool:
