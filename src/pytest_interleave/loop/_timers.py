@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from bisect import insort
 from typing import Any, cast
 
@@ -120,6 +119,8 @@ class TimerLoop(SchedulingLoop):
         Nor does a deadline if there was always something to run since it was set: steps alone do not take as long. If
         the test's own sleeps are all that has taken time since then, they leave a deadline alone that is far off.
         """
+        # First, for it leaves nothing of what servers and clients set, and the rest is dear.
+        timers = [timer for timer in timers if not self._is_guard(timer)]
         if not timers:
             return timers
         is_odd = self.decider is not None and self.decider.holds_steps
@@ -143,7 +144,7 @@ class TimerLoop(SchedulingLoop):
             ]
         since = natural._when if natural.__class__ is Timer else self._now
         limit = since + _MOST_LATE_SECONDS
-        return [timer for timer in timers if timer._when < limit and not self._is_guard(timer)]
+        return [timer for timer in timers if timer._when < limit]
 
     def _is_guard(self, timer: Timer) -> bool:
         """Whether that deadline is there for what never comes, and not for what comes late."""
@@ -188,11 +189,6 @@ class TimerLoop(SchedulingLoop):
             callback = step._callback
             if type(callback).__name__ == "TaskStepMethWrapper" or getattr(callback, "__name__", "") == "__step":
                 task = getattr(callback, "__self__", None)
-                coro = task.get_coro() if isinstance(task, asyncio.Task) else None
-                if (
-                    coro is not None
-                    and inspect.iscoroutine(coro)
-                    and inspect.getcoroutinestate(coro) == inspect.CORO_SUSPENDED
-                ):
+                if isinstance(task, asyncio.Task) and getattr(task.get_coro(), "cr_suspended", False):
                     return True
         return False
