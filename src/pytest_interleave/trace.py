@@ -92,7 +92,7 @@ class Reader:
         counts = self._counts
         for index in range(self._position, len(entries)):
             entry = entries[index]
-            if entry.__class__ is tuple:
+            if type(entry) is tuple:
                 found.append((path(entry[1]), entry[0], entry[2]))
             else:
                 count = counts[entry] = counts.get(entry, 0) + 1
@@ -115,7 +115,7 @@ class Draws:
     def next(self) -> EventId:
         """Return the name of what is drawn now."""
         last = self.trace.entries[-1] if self.trace.entries else -1
-        origin: int = last[1] if last.__class__ is tuple else last if last > 0 else -last - 1
+        origin: int = last[1] if type(last) is tuple else last if last > 0 else -last - 1
         count = self._counts[origin] = self._counts.get(origin, 0) + 1
         return self.trace.path(origin), DRAW, count
 

@@ -70,4 +70,4 @@ def _meetings(first: RunResult) -> Iterator[Decider]:
 
 def has_several_tasks(result: RunResult) -> bool:
     """Whether two tasks and more ran beside the test, so that there is an order to change."""
-    return len({entry for entry in result.trace.entries if entry.__class__ is int and entry > 0}) > 2
+    return len({entry for entry in result.trace.entries if type(entry) is int and entry > 0}) > 2

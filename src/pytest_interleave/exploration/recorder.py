@@ -76,10 +76,9 @@ class Recorder:
 
     def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
         choices = self.decider.hold(origins, turns)
-        count = len(origins)
-        self.widths += [turns + 1] * count
+        self.widths += [turns + 1] * len(origins)
         if not choices or not any(choices):
-            self.vector += [0] * count
+            self.vector += [0] * len(origins)
             return ()
         choices = [choice if 0 <= choice <= turns else 0 for choice in choices]
         self.vector += choices
@@ -194,6 +193,6 @@ class Recorder:
 def _first_places(trace: Trace) -> dict[Any, int]:
     first: dict[Any, int] = {}
     for index, entry in enumerate(trace.entries):
-        if entry.__class__ is tuple:
+        if type(entry) is tuple:
             first.setdefault(entry, index)
     return first

@@ -592,7 +592,7 @@ class Search:
 
 
 def _reads(result: RunResult) -> bool:
-    return any(entry.__class__ is tuple and entry[0] == "read" for entry in result.trace.entries)
+    return any(type(entry) is tuple and entry[0] == "read" for entry in result.trace.entries)
 
 
 def guesses(constraints: dict[EventId, EventId]) -> Iterator[dict[EventId, EventId]]:

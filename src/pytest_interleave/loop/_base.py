@@ -79,9 +79,9 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._starts: list[tuple[Any, Step, int]] = []
         self._origin = 0
         self._sequence = 0
-        self._busy = 0
         self._steps = 0
-        self.turns = 0
+        #: How many turns there were, and how many when something came in from outside last.
+        self.turns = self._quiet_since = 0
         self.forced_deadlines = 0
         #: The last deadline ended what would have waited for ever.
         self.has_hung = False
@@ -199,7 +199,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.hashed_futures = 0
         self.trace = []
         self.given_tasks = set()
-        self._steps = self._busy = 0
+        self._steps = 0
+        self._quiet_since = self.turns
         self.forced_deadlines = 0
         self.has_hung = False
         self._late_seconds = 0.0

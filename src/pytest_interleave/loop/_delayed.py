@@ -135,7 +135,7 @@ class DelayedLoop(ControlledLoop):
         owner: Any = getattr(step._callback, "__self__", None)
         if step is self._wake_up:
             return
-        if owner.__class__ in self._task_classes:
+        if type(owner) in self._task_classes:
             self._origin = owner.number
             self.trace.append(self._origin)
         else:

@@ -26,7 +26,8 @@ class DeliveringLoop(PatientLoop):
         ready = self._ready
         decider = self.decider
         is_watching = self._is_watching()
-        is_creeping = ready and self._busy > BUSY_TURNS
+        is_busy = self.turns - self._quiet_since > BUSY_TURNS
+        is_creeping = ready and is_busy
         if is_creeping:
             self._creep()
         arrived = self._poll() if is_watching or self._inbox else []
@@ -49,13 +50,11 @@ class DeliveringLoop(PatientLoop):
                 self.on_idle()
         if not (ready or arrived or jobs):
             arrived, jobs = self._idle()
-        is_busy = self._busy > BUSY_TURNS
         delivered = is_from_outside = False
         is_data_here = bool(arrived)
         if arrived and self.passing_on:
             arrived, passed = self._without_passing_on(arrived)
             delivered = is_from_outside = passed
-        note = self.trace.append
         while True:
             timers = self._timer_options() if self._timers else []
             natural: Any = None
@@ -67,8 +66,10 @@ class DeliveringLoop(PatientLoop):
                 # No connection is idle for which there is data, although asyncio looks for that in the next turn only.
                 natural = None if is_data_here and timers[0].is_for_idle else timers[0]
             chosen = natural
-            is_tick = natural.__class__ is Timer and natural.kind == TICK
-            is_certain = is_tick or (natural.__class__ is Timer and natural._when <= natural.armed)
+            is_tick = is_certain = False
+            if type(natural) is Timer:
+                is_tick = natural.kind == TICK
+                is_certain = is_tick or natural._when <= natural.armed
             if decider is not None and not is_certain and not self._is_overdue(natural):
                 options: list[Any] = [natural]
                 is_work_internal = bool(ready) and not (arrived or jobs or delivered)
@@ -86,13 +87,13 @@ class DeliveringLoop(PatientLoop):
                 if natural is not None:
                     self._fire_what_has_no_delay()
                 return
-            self._busy = 0
-            if chosen.__class__ is not Timer or (chosen.stands_for == CODE_SLEEP and not is_tick):
+            self._quiet_since = self.turns
+            if type(chosen) is not Timer or (chosen.stands_for == CODE_SLEEP and not is_tick):
                 delivered = True
-                if self.stretch or chosen.__class__ is not Timer:
+                if self.stretch or type(chosen) is not Timer:
                     self._outside_work_at = len(self.trace) + 1
-                is_from_outside = is_from_outside or chosen.__class__ is not Timer or not chosen.is_given
-            if chosen.__class__ is Timer:
+                is_from_outside = is_from_outside or type(chosen) is not Timer or not chosen.is_given
+            if type(chosen) is Timer:
                 if chosen.stands_for == NESTED_SLEEP and not is_tick:
                     self._nested_sleep_at = len(self.trace) + 1
                 is_forced = chosen is not natural or bool(jobs or arrived)
@@ -112,11 +113,11 @@ class DeliveringLoop(PatientLoop):
                 for timer in self._due_with(chosen):
                     if not (is_data_here and timer.is_for_idle):
                         self._fire(timer)
-            elif chosen.__class__ is Watch:
+            elif type(chosen) is Watch:
                 arrived.remove(chosen)
                 self._take(chosen)
             else:
-                note(("thread", chosen.origin, chosen.ordinal))
+                self.trace.append(("thread", chosen.origin, chosen.ordinal))
                 self._jobs.take(chosen)
                 jobs = self._jobs.heads()
                 ready.append(chosen.handle)
@@ -149,7 +150,7 @@ class DeliveringLoop(PatientLoop):
         passed = [watch for watch in arrived if watch.fd in self.passing_on]
         if not passed:
             return arrived, False
-        self._busy = 0
+        self._quiet_since = self.turns
         for watch in passed:
             self._take(watch)
         return [watch for watch in arrived if watch not in passed], True

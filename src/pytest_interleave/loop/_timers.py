@@ -142,7 +142,7 @@ class TimerLoop(SchedulingLoop):
                 or (is_odd and timer.stands_for != DEADLINE)
                 or (timer.stands_for != SCRIPT_SLEEP and has_yields)
             ]
-        since = natural._when if natural.__class__ is Timer else self._now
+        since = natural._when if type(natural) is Timer else self._now
         limit = since + _MOST_LATE_SECONDS
         return [timer for timer in timers if timer._when < limit]
 
@@ -168,7 +168,7 @@ class TimerLoop(SchedulingLoop):
     def _lasts_as_it_says(self, event: Any) -> bool:
         """Whether that event is a sleep which stands for nothing from outside."""
         kinds = (SCRIPT_SLEEP, NESTED_SLEEP) if self.stretch else (SCRIPT_SLEEP, NESTED_SLEEP, CODE_SLEEP)
-        return event.__class__ is Timer and event.stands_for in kinds
+        return type(event) is Timer and event.stands_for in kinds
 
     def _is_near(self, timer: Timer, natural: Timer | None) -> bool:
         """Whether what has come in from outside since it was set may be as late as the timer, or else the sleeps."""

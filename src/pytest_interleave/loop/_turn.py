@@ -51,7 +51,7 @@ class TurnLoop(DeliveringLoop):
             or (self._timers and (decider is not None or self._timers[0]._when <= self._now + RESOLUTION))
             or len(self._watched_fds) > self._quiet_fds
             or self._inbox
-            or self._busy > BUSY_TURNS
+            or self.turns - self._quiet_since > BUSY_TURNS
             or self._signal_handlers
             or (decider is not None and (len(threads.active) > 1 or self._jobs.letters))
         ):
@@ -61,24 +61,21 @@ class TurnLoop(DeliveringLoop):
         if decider is not None and decider.holds_steps and len(ready) > 1:
             self._hold_steps(decider)
         self.turns += 1
-        self._busy += 1
         if self.is_watched:
             _plain.beat[0] = monotonic()
         todo = len(ready)
-        self._steps += todo
-        if self._steps > self.step_limit:
+        self._steps = steps = self._steps + todo
+        if steps > self.step_limit:
             raise self._step_limit_passed()
-        note = self.trace.append
+        trace = self.trace
         observer = self.observer
-        is_timed = observer is None and self._debug
-        is_plain = observer is None and not is_timed
+        is_plain = observer is None and not self._debug
         last = self._number  # what is queued is not younger
         after_step = self.after_step
         tasks = self._task_classes
-        popleft = ready.popleft
         while todo:
             todo -= 1
-            step = popleft()
+            step = ready.popleft()
             if step._cancelled:
                 continue
             callback = step._callback
@@ -87,14 +84,14 @@ class TurnLoop(DeliveringLoop):
                 origin = owner.number
                 if origin > last:  # an abandoned task of an earlier run
                     origin = 0
-                    note(-1)
+                    trace.append(-1)
                 else:
-                    note(origin)
+                    trace.append(origin)
             else:
                 origin = step.origin
                 if origin > last:
                     origin = 0
-                note(-origin - 1)
+                trace.append(-origin - 1)
             self._origin = origin
             try:
                 if is_plain:
@@ -102,7 +99,7 @@ class TurnLoop(DeliveringLoop):
                         step._context.run(callback, *args)
                     else:
                         step._context.run(callback)
-                elif is_timed:
+                elif observer is None:
                     self._run_timed(step)
                 else:
                     observer.run(step._context, callback, step._args, owner, origin)
@@ -161,16 +158,16 @@ class TurnLoop(DeliveringLoop):
     def _hold_steps(self, decider: Decider) -> None:
         """Offer to keep steps of tasks back for some turns: schedules that asyncio does not make."""
         tasks = self._task_classes
-        steps: list[Any] = []
-        origins: list[int] = []
-        for step in self._ready:
-            owner = getattr(step._callback, "__self__", None)
-            if type(owner) in tasks and owner.number > 1 and not step._cancelled:
-                steps.append(step)
-                origins.append(owner.number)
-        turns = decider.hold(origins, _MOST_TURNS) if steps else ()
+        steps = {
+            step: owner.number
+            for step in self._ready
+            if type(owner := getattr(step._callback, "__self__", None)) in tasks
+            and owner.number > 1
+            and not step._cancelled
+        }
+        turns = decider.hold(list(steps.values()), _MOST_TURNS) if steps else ()
         if turns:
-            self._keep_back(steps, turns)
+            self._keep_back(list(steps), turns)
 
     def _keep_back(self, steps: Sequence[Step], turns: Sequence[int]) -> None:
         ready = self._ready
