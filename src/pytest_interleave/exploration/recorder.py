@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +29,7 @@ class Recorder:
         self._suspensions: list[tuple[str, int, int, int]] = []
         self._moved: list[tuple[int, Any]] = []
         #: What asyncio would have let in, and how often something else came first.
-        self._passed: Counter[Any] = Counter()
+        self._passed: dict[Any, int] = {}
         #: Values that were drawn and are not the first.
         self._drawn: dict[EventId, EventId] = {}
         #: All that was drawn, and how many values each could have.
@@ -59,7 +58,8 @@ class Recorder:
             assert event is not None
             natural = options[0]
             if event is not natural and natural is not None:
-                self._passed[natural.kind, natural.origin, natural.ordinal] += 1
+                passed = natural.kind, natural.origin, natural.ordinal
+                self._passed[passed] = self._passed.get(passed, 0) + 1
             is_met = self.holds_steps and getattr(event, "stands_for", None) in (NESTED_SLEEP, SCRIPT_SLEEP)
             self._moved.append((_MET if is_met else _CAME_IN, (event.kind, event.origin, event.ordinal)))
         return choice
@@ -184,7 +184,7 @@ class Recorder:
         names = Reader(trace).read()
         first = _first_places(trace)
         found: dict[EventId, EventId] = {}
-        for (kind, origin, ordinal), _ in self._passed.most_common():
+        for kind, origin, ordinal in sorted(self._passed, key=self._passed.__getitem__, reverse=True):
             index = first.get((kind, origin, ordinal), 0)
             found[trace.path(origin), kind, ordinal] = names[index - 1] if index else NEVER
         return found

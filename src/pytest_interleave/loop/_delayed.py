@@ -216,7 +216,7 @@ class DelayedLoop(ControlledLoop):
             self._ready.append(event)
             return
         if isinstance(event, Watch):
-            event.arrivals += 1
+            event.ordinal += 1
         else:
             self._jobs.take(event)
         self._ready.append(event.handle)

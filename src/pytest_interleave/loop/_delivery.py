@@ -160,7 +160,7 @@ class DeliveringLoop(PatientLoop):
         if decider is not None and decider.splits and watch.kind == "read":
             self._split(watch, decider)
         self.trace.append((watch.kind, watch.origin, watch.ordinal))
-        watch.arrivals += 1
+        watch.ordinal += 1
         watch.here_since = None
         watch.overtaken = 0
         self._ready.append(watch.handle)

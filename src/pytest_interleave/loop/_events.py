@@ -10,6 +10,10 @@ from typing import Any
 SLEEP_CALLBACK = futures._set_result_unless_cancelled
 
 
+#: Arrivals are numbered within their watch.
+_ARRIVALS = 10_000
+
+
 class Step(asyncio.Handle):
     """A callback in the queue that remembers in whose name it was scheduled."""
 
@@ -81,17 +85,16 @@ class Watch:
     """A file descriptor that is watched in one direction; the arrival of an event on it is an outside event."""
 
     __slots__ = (
-        "arrivals",
         "fd",
         "handle",
         "here_since",
         "is_rest",
         "kind",
         "number",
+        "ordinal",
         "origin",
         "overtaken",
         "rests",
-        "watch_ordinal",
     )
 
     def __init__(self, fd: int, kind: str, number: int, origin: int, ordinal: int, handle: Step) -> None:
@@ -99,19 +102,15 @@ class Watch:
         self.kind = kind
         self.number = number
         self.origin = origin
-        self.watch_ordinal = ordinal
+        #: Of the next arrival.
+        self.ordinal = ordinal * _ARRIVALS + 1
         self.handle = handle
-        self.arrivals = 0
         #: When the loop could first have let it in, and by how many timers it was overtaken that were set since.
         self.here_since: float | None = None
         self.overtaken = 0
         #: Only a piece was read when it came in last.
         self.is_rest = False
         self.rests = 0
-
-    @property
-    def ordinal(self) -> int:
-        return self.watch_ordinal * 10_000 + self.arrivals + 1
 
     @property
     def whole_ordinal(self) -> int:

@@ -98,7 +98,7 @@ class PatientLoop(TimerLoop):
 
     def _is_watching(self) -> bool:
         """Whether something might come in through the selector that a thread does not announce."""
-        return self.has_descriptors() or bool(self._signal_handlers)
+        return len(self._watched_fds) > self._quiet_fds or bool(self._signal_handlers)
 
     def _idle(self) -> tuple[list[Watch], list[Job]]:
         """Nothing can run. Return what came in from outside meanwhile; nothing at all if a timer is next."""

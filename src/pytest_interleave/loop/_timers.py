@@ -148,10 +148,10 @@ class TimerLoop(SchedulingLoop):
 
     def _is_guard(self, timer: Timer) -> bool:
         """Whether that deadline is there for what never comes, and not for what comes late."""
-        if timer.stands_for != DEADLINE:
-            return False
-        least = _OWN_GUARD_SECONDS if self._is_of_test(timer) else _GUARD_SECONDS
-        return timer.is_for_idle or timer._when - timer.armed >= least
+        if timer.is_for_idle or timer.stands_for != DEADLINE:
+            return timer.is_for_idle
+        seconds = timer._when - timer.armed
+        return seconds >= _GUARD_SECONDS and (seconds >= _OWN_GUARD_SECONDS or not self._is_of_test(timer))
 
     def _is_limit_of_the_test(self, timer: Timer) -> bool:
         """Whether the test says by that deadline how long all may take, which turns of the loop alone do not use up."""

@@ -158,16 +158,16 @@ class TurnLoop(DeliveringLoop):
     def _hold_steps(self, decider: Decider) -> None:
         """Offer to keep steps of tasks back for some turns: schedules that asyncio does not make."""
         tasks = self._task_classes
-        steps = {
-            step: owner.number
-            for step in self._ready
-            if type(owner := getattr(step._callback, "__self__", None)) in tasks
-            and owner.number > 1
-            and not step._cancelled
-        }
-        turns = decider.hold(list(steps.values()), _MOST_TURNS) if steps else ()
+        steps: list[Any] = []
+        origins: list[int] = []
+        for step in self._ready:
+            owner = getattr(step._callback, "__self__", None)
+            if type(owner) in tasks and owner.number > 1 and not step._cancelled:
+                steps.append(step)
+                origins.append(owner.number)
+        turns = decider.hold(origins, _MOST_TURNS) if steps else ()
         if turns:
-            self._keep_back(list(steps), turns)
+            self._keep_back(steps, turns)
 
     def _keep_back(self, steps: Sequence[Step], turns: Sequence[int]) -> None:
         ready = self._ready
