@@ -692,3 +692,94 @@ def test_turns_alone_do_not_use_up_a_second_that_the_test_gives_them(explore: An
     )
 
     result.assert_outcomes(passed=1)
+
+
+def test_a_task_of_anyios_that_sleeps_is_cancelled_before_it_ends(explore: Any) -> None:
+    result = explore(
+        """
+        import anyio
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        def spawn(how, group, function, *arguments):
+            if how == "asyncio":
+                group.create_task(function(*arguments))
+            else:
+                group.start_soon(function, *arguments)
+
+        @pytest.mark.parametrize("how", ["asyncio", "anyio"])
+        async def test_a_failure_ends_what_is_beside_it(anyio_backend, how):
+            is_done = False
+
+            async def work(seconds):
+                nonlocal is_done
+                await asyncio.sleep(seconds)
+                is_done = True
+
+            async def fail():
+                await asyncio.sleep(0)
+                raise ConnectionError
+
+            with pytest.raises(ExceptionGroup):
+                async with asyncio.TaskGroup() if how == "asyncio" else anyio.create_task_group() as group:
+                    spawn(how, group, work, 1)
+                    await asyncio.sleep(0)
+                    spawn(how, group, fail)
+            assert not is_done
+
+        async def test_the_scope_ends_what_has_just_begun(anyio_backend):
+            is_done = False
+
+            async def work():
+                nonlocal is_done
+                await anyio.sleep(2)
+                is_done = True
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(work)
+                await anyio.sleep(0.1)
+                group.cancel_scope.cancel()
+            assert not is_done
+        """,
+        "--anyio-mode=auto",
+        "--interleave-order-only=off",
+    )
+
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*3 had nothing to explore*"])
+
+
+def test_who_looks_again_and_again_without_a_pause_sees_what_has_come(explore: Any) -> None:
+    result = explore(
+        """
+        import socket
+
+        async def test_the_server_greets():
+            async def greet(reader, writer):
+                writer.write(b"hello")
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+
+            server = await asyncio.start_server(greet, "127.0.0.1", 0)
+            with socket.socket() as client:
+                client.connect(server.sockets[0].getsockname())
+                client.setblocking(False)
+                received = None
+                async with asyncio.timeout(20):
+                    while received is None:
+                        try:
+                            received = client.recv(10)
+                        except BlockingIOError:
+                            await asyncio.sleep(0)
+            server.close()
+            assert received == b"hello"
+            assert asyncio.get_running_loop().time() < 1
+        """,
+        "--interleave-runs=20",
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 explored in 20 runs*"])

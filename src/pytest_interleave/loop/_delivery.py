@@ -66,10 +66,11 @@ class DeliveringLoop(PatientLoop):
                 # No connection is idle for which there is data, although asyncio looks for that in the next turn only.
                 natural = None if is_data_here and timers[0].is_for_idle else timers[0]
             chosen = natural
-            is_tick = is_certain = False
+            is_tick = False
+            is_certain = is_busy and natural is not None  # who has looked so many times sees what is there
             if type(natural) is Timer:
                 is_tick = natural.kind == TICK
-                is_certain = is_tick or natural._when <= natural.armed
+                is_certain = is_certain or is_tick or natural._when <= natural.armed
             if decider is not None and not is_certain and not self._is_overdue(natural):
                 options: list[Any] = [natural]
                 is_work_internal = bool(ready) and not (arrived or jobs or delivered)

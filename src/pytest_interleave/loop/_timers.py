@@ -140,7 +140,7 @@ class TimerLoop(SchedulingLoop):
                 if timer.stands_for == CODE_SLEEP
                 or (timer.rests_before < self._rests if timer.stands_for == DEADLINE else not is_work_internal)
                 or (is_odd and timer.stands_for != DEADLINE)
-                or (timer.stands_for != SCRIPT_SLEEP and has_yields)
+                or (timer.stands_for != SCRIPT_SLEEP and has_yields and not self._is_limit_of_the_test(timer))
             ]
         since = natural._when if type(natural) is Timer else self._now
         limit = since + _MOST_LATE_SECONDS
@@ -154,9 +154,10 @@ class TimerLoop(SchedulingLoop):
         return seconds >= _GUARD_SECONDS and (seconds >= _OWN_GUARD_SECONDS or not self._is_of_test(timer))
 
     def _is_limit_of_the_test(self, timer: Timer) -> bool:
-        """Whether the test says by that deadline how long all may take, which turns of the loop alone do not use up."""
+        """Whether the test says by that timer how long all may take, which turns of the loop alone do not use up."""
         seconds = timer._when - timer.armed
-        return timer.stands_for == DEADLINE and seconds >= _LEAST_LIMIT_SECONDS and self._is_of_test(timer)
+        says_when = timer.stands_for in (DEADLINE, NESTED_SLEEP)
+        return says_when and seconds >= _LEAST_LIMIT_SECONDS and self._is_of_test(timer)
 
     def _is_of_test(self, timer: Timer) -> bool:
         return self.script is not None and timer.place is not None and timer.place[0] == self.script.co_filename

@@ -27,8 +27,7 @@ _IDLE_SECONDS = 5.0 - 1e-6  # sums of floats
 
 def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoop) -> None:
     """Tell a sleep in the test's own frames, a sleep elsewhere and a deadline apart, and find the user's line."""
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
-        frame = frame.f_back
+    frame = _past_libraries(frame)
     if frame is None or frame.f_globals.get("__name__", "").startswith("pytest_interleave."):
         timer.place = None
         if frame is not None and frame.f_globals.get("__name__", "").startswith(_OUTSIDE):
@@ -51,14 +50,23 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
             return
         if is_local_to(code, script):
             # In the first frame of a task it says when somebody comes; deeper, it is a double of outside work.
-            caller = frame.f_back
+            caller = _past_libraries(frame.f_back)
             is_first = caller is None or caller.f_code is script or not is_user_code(caller.f_code.co_filename)
             timer.is_given = is_first and loop.is_origin_given
             timer.stands_for = NESTED_SLEEP if is_first and not timer.is_given else CODE_SLEEP
             return
-    if is_beat(code, frame.f_lasti) and (frame.f_back is None or not is_user_code(frame.f_back.f_code.co_filename)):
+    if is_beat(code, frame.f_lasti):
         # A task that does something every second does not wait for anything from outside.
-        timer.stands_for = NESTED_SLEEP
+        caller = _past_libraries(frame.f_back)
+        if caller is None or not is_user_code(caller.f_code.co_filename):
+            timer.stands_for = NESTED_SLEEP
+
+
+def _past_libraries(frame: FrameType | None) -> FrameType | None:
+    """Return the frame, or the next that is not asyncio's or anyio's: anyio's tasks begin in a wrapper of its own."""
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
+        frame = frame.f_back
+    return frame
 
 
 @cache
