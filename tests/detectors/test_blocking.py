@@ -165,7 +165,7 @@ KINDS = {
 }
 
 #: Of an exploration, the run is watched that pytest reports.
-EXPLORED_OR_NOT = [pytest.param([], id="plain"), pytest.param(["--interleave", "--interleave-runs=5"], id="explored")]
+EXPLORED_OR_NOT = [pytest.param([], id="plain"), pytest.param(["--interleave", "--interleave-runs=2"], id="explored")]
 
 
 def run(pytester: pytest.Pytester, body: str, *arguments: str, ini: str = "") -> pytest.RunResult:

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_interleave import explore
 from pytest_interleave.errors import StepLimit, TimeLimit
+from pytest_interleave.exploration.execution import Limits
 
 
 async def wait_for_answers(pause: float) -> None:
@@ -30,16 +31,19 @@ async def service(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def polls_ten_times_a_second() -> None:
-    await wait_for_answers(0.1)
+async def polls_twice_a_second() -> None:
+    await wait_for_answers(0.5)
 
 
 async def spins() -> None:
     await wait_for_answers(0)
 
 
-@pytest.mark.parametrize(("program", "error"), [(polls_ten_times_a_second, TimeLimit), (spins, StepLimit)])
-def test_only_the_run_that_finds_it_is_long(program: Any, error: type[BaseException]) -> None:
+@pytest.mark.parametrize(("program", "error"), [(polls_twice_a_second, TimeLimit), (spins, StepLimit)])
+def test_only_the_run_that_finds_it_is_long(
+    program: Any, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Limits.__init__, "__defaults__", (20_000, 3600.0, 60.0))  # the same limits, sooner
     [failure] = explore(program, seed=1).failures
 
     assert isinstance(failure.error, error)

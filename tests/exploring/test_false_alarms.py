@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from pytest_interleave.exploration.execution import Limits
+
 
 def test_what_only_virtual_time_fails_is_no_failure(explore: Any) -> None:
     result = explore(
@@ -269,7 +271,10 @@ def test_no_request_is_so_late_that_the_server_takes_its_connection_for_idle(pyt
     result.stdout.fnmatch_lines(["*test_two_in_a_row: 60 runs, *sampled"])
 
 
-def test_a_test_that_is_only_long_is_inconclusive_and_passes(pytester: pytest.Pytester) -> None:
+def test_a_test_that_is_only_long_is_inconclusive_and_passes(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Limits.__init__, "__defaults__", (20_000, 3600.0, 60.0))  # the same limit, sooner
     pytester.makepyfile(
         """
         import asyncio
@@ -279,7 +284,7 @@ def test_a_test_that_is_only_long_is_inconclusive_and_passes(pytester: pytest.Py
                 await asyncio.sleep(0)
 
         async def test_long():
-            for _ in range(2_100):
+            for _ in range(210):
                 await asyncio.create_task(worker())
         """
     )
@@ -287,7 +292,7 @@ def test_a_test_that_is_only_long_is_inconclusive_and_passes(pytester: pytest.Py
     result = pytester.runpytest("--interleave", "-o", "asyncio_mode=auto")
 
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*test_long: 1 run: inconclusive, since Still running after 200001 steps*"])
+    result.stdout.fnmatch_lines(["*test_long: 1 run: inconclusive, since Still running after 20001 steps*"])
 
 
 def test_who_sleeps_for_hours_says_so(pytester: pytest.Pytester) -> None:

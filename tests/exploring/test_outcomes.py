@@ -134,7 +134,7 @@ def test_failures_of_every_phase_are_reported_where_they_happen(explore, tmp_pat
 
 def test_nothing_can_hang_us(explore, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("protocol", "loops"):  # the same limits, sooner
-        monkeypatch.setattr(f"pytest_interleave.plugin.exploring.{module}.Limits", lambda steps=10_000: Limits(steps))
+        monkeypatch.setattr(f"pytest_interleave.plugin.exploring.{module}.Limits", lambda steps=3_000: Limits(steps))
 
     result = explore(
         """
@@ -422,7 +422,7 @@ def test_a_thread_that_a_failing_test_leaves_behind_does_not_keep_the_session(py
 
 def test_a_livelock_that_begins_late_is_shown_where_it_begins(explore, monkeypatch):
     # On a busy machine 200,000 steps, looked at closely, take longer than a run may.
-    monkeypatch.setattr(Limits.__init__, "__defaults__", (50_000, 3600.0, 60.0))
+    monkeypatch.setattr(Limits.__init__, "__defaults__", (10_000, 3600.0, 60.0))
     result = explore(
         """
         async def test_ready():

@@ -363,7 +363,7 @@ def test_whatever_is_random_is_a_choice_of_the_search(pytester: pytest.Pytester)
     pytester.makepyfile(helpers=HELPERS, test_it=RANDOM)
 
     result = pytester.runpytest_inprocess(
-        "--interleave", "--interleave-runs=40", "--interleave-limit=100000", "--interleave-seed=1"
+        "--interleave", "--interleave-runs=25", "--interleave-limit=100000", "--interleave-seed=1"
     )
 
     result.assert_outcomes(passed=19)
