@@ -6,18 +6,45 @@ import gc
 import os
 import signal
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 
+from pytest_interleave.loop._plain import SpareLoop
 from pytest_interleave.loop.host import Crash, Expired, Host, Interrupts, NestedLoopError, Requested
 
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("VAR")
 
 
-@pytest.fixture
-def host() -> Iterator[Host]:
-    host = Host(asyncio.new_event_loop())
+class HostOfShortJobs(Host):
+    """Takes the first step of each job at once, where that makes no difference."""
+
+    is_inside = False
+
+    def run(self, job: Any, context: contextvars.Context | None = None, **options: bool) -> Any:
+        if self.is_inside or not hasattr(job, "send"):
+            return super().run(job, context, **options)
+        self.is_inside = True
+        try:
+            return self.run_short(job, context or self.context, **options)
+        finally:
+            self.is_inside = False
+
+
+def spare_host() -> Host:
+    return Host(SpareLoop())
+
+
+def host_of_short_jobs() -> Host:
+    return HostOfShortJobs(SpareLoop())
+
+
+@pytest.fixture(
+    params=[lambda: Host(asyncio.new_event_loop()), spare_host, host_of_short_jobs], ids=["", "spare", "short"]
+)
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    host = request.param()
     yield host
     host.close()
 
@@ -306,3 +333,125 @@ def test_repr_shows_the_state() -> None:
     texts.append(repr(host))
 
     assert [text.split()[1] for text in texts] == ["idle", "running", "closed"]
+
+
+Say = Callable[[object], None]
+
+
+async def beats(say: Say, name: str) -> None:
+    for number in range(3):
+        say(f"{name}{number}")
+        await asyncio.sleep(0)
+
+
+async def pauses_among_children(say: Say) -> None:
+    children = [asyncio.create_task(beats(say, name)) for name in "ab"]
+    await beats(say, "own")
+    await asyncio.gather(*children)
+
+
+async def waits_for_a_child(say: Say) -> None:
+    future = asyncio.get_running_loop().create_future()
+    other = asyncio.create_task(beats(say, "other"))
+    asyncio.get_running_loop().call_soon(future.set_result, "set")
+    say(await future)
+    await other
+
+
+async def schedules_and_pauses(say: Say) -> None:
+    asyncio.get_running_loop().call_soon(say, "called")
+    await asyncio.sleep(0)
+    say("went on")
+    asyncio.get_running_loop().call_soon(say, "called again")
+
+
+async def sleeps(say: Say) -> None:
+    child = asyncio.create_task(beats(say, "child"))
+    await asyncio.sleep(0.001)
+    say(child.done())
+
+
+async def cancels_itself(say: Say) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().call_soon(say, "called")
+    task.cancel()
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        say(task.cancelling())
+        task.uncancel()
+    await beats(say, "own")
+
+
+async def is_cancelled_in_a_pause(say: Say) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().call_soon(task.cancel)
+    try:
+        await asyncio.sleep(0)
+        say("went on")
+    except asyncio.CancelledError:
+        say("cancelled")
+        task.uncancel()
+
+
+async def fails_after_a_pause(say: Say) -> None:
+    try:
+        async with asyncio.timeout(0):
+            await asyncio.sleep(1)
+    except TimeoutError:
+        say("late")
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(crash_soon())
+            await asyncio.sleep(1)
+    except ExceptionGroup as errors:
+        say(errors.exceptions)
+
+
+async def says_where_it_is(say: Say) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    say((loop.is_running(), task in asyncio.all_tasks(), VAR.get("unset")))
+    VAR.set("set")
+    await asyncio.sleep(0)
+    say((loop.is_running(), asyncio.current_task() is task, VAR.get("unset")))
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+@pytest.mark.parametrize(
+    "job",
+    [
+        *(pauses_among_children, waits_for_a_child, schedules_and_pauses, sleeps, says_where_it_is),
+        *(cancels_itself, is_cancelled_in_a_pause, fails_after_a_pause),
+    ],
+)
+def test_short_jobs_run_in_the_order_of_asyncio(job: Callable[[Say], Awaitable[None]], has_begun: bool) -> None:
+    def heard_by(run: Callable[[Any], object]) -> list[str]:
+        heard: list[str] = []
+        run(job(lambda what: heard.append(repr(what))))
+        return heard
+
+    host = host_of_short_jobs()
+    if has_begun:
+        Host.run(host, asyncio.sleep(0))
+
+    heard = heard_by(host.run)
+    host.close()
+
+    assert heard == heard_by(asyncio.run)
+
+
+def test_a_short_job_that_waits_for_nothing_takes_no_turn_of_the_loop(host: Host) -> None:
+    turns: list[str] = []
+
+    async def short() -> asyncio.Task[object] | None:
+        asyncio.get_running_loop().call_soon(turns.append, "a turn")
+        return asyncio.current_task()
+
+    first = host.run(short())
+
+    assert turns == []
+    assert host.run(asyncio.sleep(0, "done")) == "done"
+    assert turns == ["a turn"]
+    assert host.run(current_task()) is first is host.task

@@ -147,7 +147,7 @@ def _running_frames(loop: asyncio.AbstractEventLoop, interrupted: FrameType | No
     """Return what runs in the loop's current step, outermost first."""
     frame = interrupted or sys._current_frames().get(getattr(loop, "_thread_id", None) or 0)
     frames: list[FrameType] = []
-    while frame is not None and frame.f_code is not _plain.RUN_CALLBACK:
+    while frame is not None and frame.f_code is not _plain.RUN_CALLBACK and frame.f_code not in _plain.turns:
         frames.append(frame)
         frame = frame.f_back
     return frames[::-1]
