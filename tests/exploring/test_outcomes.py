@@ -444,6 +444,7 @@ def test_a_livelock_that_begins_late_is_shown_where_it_begins(explore, monkeypat
     text = result.stdout.str()
     result.assert_outcomes(failed=1)
     assert "Livelock" in text
+    assert "Goes round for ever if the sleep of 0.01 s" in text
     assert "◂ late" in text
     assert "no table" not in text
 

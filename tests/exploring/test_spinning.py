@@ -147,5 +147,6 @@ def test_pytest_shows_where_it_goes_round_and_goes_on_with_the_next_test(explore
     result.assert_outcomes(failed=1, passed=1)
     text = result.stdout.str()
     assert "StepCut: Livelock: `Items.join` goes round and round" in text
+    assert "Goes round for ever if " in text
     assert "await self.finished.wait()" in text
     assert "--interleave-replay=" in text

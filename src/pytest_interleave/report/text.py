@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from pytest_interleave.errors import Blocked
+from pytest_interleave.errors import Blocked, StepLimit
 from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure, Trial
 from pytest_interleave.report.deadlock import render_deadlock
 from pytest_interleave.report.reading import Reading, location, wrap
@@ -35,7 +35,13 @@ def sentence_of(failure: Failure) -> str:
     if failure.explanation is None:
         kind, place = failure.signature
         return f"fails with {kind} at {place}" if place else f"fails with {kind}"
-    return sentence(failure.explanation, verb="deadlocks" if isinstance(failure.error, Blocked) else "fails")
+    return sentence(failure.explanation, verb=_verb(failure.error))
+
+
+def _verb(error: BaseException) -> str:
+    if isinstance(error, Blocked):
+        return "deadlocks"
+    return "goes round for ever" if isinstance(error, StepLimit) else "fails"
 
 
 def render_failure(failure: Failure, exploration: Exploration, *, replay_command: str = "") -> str:
