@@ -460,3 +460,37 @@ def test_a_session_that_is_killed_leaves_a_file_that_can_be_read(explore, tmp_pa
     )
 
     assert json.loads((tmp_path / "out.json").read_text()) == {"tests": []}
+
+
+def test_a_test_that_exits_fails_and_the_session_goes_on(explore) -> None:
+    result = explore(
+        """
+        import sys
+
+        async def test_exits():
+            await work()
+            sys.exit(3)
+
+        async def test_exits_in_a_task():
+            async def job():
+                await work()
+                sys.exit(4)
+
+            await asyncio.gather(job(), work())
+
+        @pytest.fixture
+        async def exits():
+            await work()
+            sys.exit(5)
+
+        async def test_exits_in_a_fixture(exits):
+            pass
+
+        async def test_after():
+            await work()
+        """
+    )
+
+    result.assert_outcomes(passed=1, failed=2, errors=1)
+    result.stdout.fnmatch_lines(["FAILED *test_exits - SystemExit: 3", "FAILED *test_exits_in_a_task - SystemExit: 4"])
+    assert "INTERNALERROR" not in result.stdout.str()

@@ -463,3 +463,27 @@ def test_clients_in_threads_may_connect_first_at_once() -> None:
 async def _say_hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"hello")
     writer.close()
+
+
+def test_who_lacks_certificates_hears_of_it_where_the_host_is_declared(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("import sys; sys.modules['trustme'] = None")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        async def answer(reader, writer):
+            pass
+
+        @pytest.mark.parametrize("where", [{"name": "https://api"}, {"name": "api", "port": 443}])
+        def test_tls(hosts, where):
+            hosts.serve(thing=answer, **where)
+
+        def test_plain(hosts):
+            hosts.serve("api:80", answer)
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(["E *for hosts with TLS: pip install 'pytest-interleave[[]tls[]]'"])

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from pytest_interleave.errors import UndeclaredHost
-from pytest_interleave.net import interception
+from pytest_interleave.net import certificates, interception
 from pytest_interleave.net.draw import Draw, check_kinds
 from pytest_interleave.net.endpoint import Endpoint
 from pytest_interleave.net.faults import HEALTHY, Faults
@@ -112,6 +112,8 @@ class Hosts:
             ports = ((443 if tls else 80, tls),)
         else:
             ports = _HTTP_PORTS
+        if all(is_tls for _, is_tls in ports):
+            certificates.authority()  # who lacks what it needs hears of it here, and not of a refused connection
         for number, is_tls in ports:
             host.endpoints[number] = Endpoint(host, number, tls=is_tls)
         self._hosts.append(host)

@@ -37,7 +37,7 @@ from pytest_interleave.schedule import Decider, Fifo
 from pytest_interleave.strategies.guided import Guided
 from pytest_interleave.trace import Trace
 
-_ENDS_SESSION = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
+_ENDS_SESSION = (KeyboardInterrupt, pytest.exit.Exception)
 _NO_VERDICT = (pytest.skip.Exception, pytest.xfail.Exception)
 
 
