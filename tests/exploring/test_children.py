@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from asyncio.subprocess import PIPE
+
+import pytest
 
 from pytest_interleave.exploration.execution import Execution, Limits
 from pytest_interleave.exploration.search import Budget, Search
+from pytest_interleave.loop._patience import PatientLoop
 from pytest_interleave.schedule import Fifo
 
 SELL = """
@@ -58,6 +62,26 @@ def test_asyncios_own_order_is_the_same_however_long_children_take() -> None:
         execution.close()
 
     assert [run.error for run in runs] == [None] * 8
+    assert len({tuple(run.trace.events()) for run in runs}) == 1
+
+
+def test_a_child_is_waited_for_until_it_had_some_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine that takes long; here nobody is patient."""
+    answer = "import sys; sum(range(1_000_000)); print(sys.stdin.read())"
+
+    async def program() -> None:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-Sc", answer, stdin=PIPE, stdout=PIPE)
+        await asyncio.gather(process.communicate(b"ann"), tick())
+
+    execution = Execution(program, stretch=True, limits=Limits())
+    try:
+        runs = [execution(Fifo())]
+        monkeypatch.setattr(PatientLoop, "_least_patience", lambda loop: 0.001)
+        runs += [execution(Fifo())]
+    finally:
+        execution.close()
+
+    assert [run.error for run in runs] == [None] * 2
     assert len({tuple(run.trace.events()) for run in runs}) == 1
 
 

@@ -20,6 +20,8 @@ _CREEP_SECONDS = 0.001
 _LEAST_PATIENCE = 0.05
 #: And a process at work: Python alone takes a good part of this to start.
 _CHILD_PATIENCE = 0.5
+#: On a busy machine it may take this long until it has had as much of a processor.
+_BUSY_PATIENCE = 5.0
 #: Selectors round shorter times up to this.
 _SELECTOR_SECONDS = 0.001
 
@@ -65,18 +67,19 @@ class PatientLoop(TimerLoop):
                 return True
             if has_come or self._has_letters():  # others may be about to answer
                 end = min(end, start if self._is_hurried else start + self._least_patience())
-            is_calm = (
-                not self._jobs.is_one_to_begin()
-                and not threads.are_busy(self.resting_threads, self._jobs.threads(), horizon)
-                and not self._outside.are_children_at_work()
+            is_busy = self._jobs.is_one_to_begin() or threads.are_busy(
+                self.resting_threads, self._jobs.threads(), horizon
             )
-            calm = calm + 1 if is_calm else 0
+            calm = 0 if is_busy or self._outside.are_children_at_work() else calm + 1
             if calm == 3:
                 return True
-            if perf_counter() > end:
+            now = perf_counter()
+            if now > end:
                 if end == self.real_limit:
                     raise TimeLimit("a thread", self._now)
-                return False
+                has_time = is_parent and not is_busy and now < min(start + _BUSY_PATIENCE, self.real_limit)
+                if not has_time or self._is_hurried or self._outside.computed_seconds() >= _CHILD_PATIENCE:
+                    return False
             pause = min(pause * 2 + 0.00005, 0.002)
 
     def _wait_at_choice(self) -> None:

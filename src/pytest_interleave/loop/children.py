@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from glob import glob
 
-from pytest_interleave.loop.states import RUNNABLE, read_state
+from pytest_interleave.loop.states import RUNNABLE, read_fields, read_state
 
 #: As the system calls it: on a processor or waiting for one, waiting for the disk.
 _AT_WORK = (RUNNABLE, b"D")
@@ -37,6 +37,16 @@ def are_at_work(pids: Iterable[int]) -> bool:
             return True
         todo += _children_of(pid)
     return False
+
+
+def computed_seconds(pids: Iterable[int]) -> float:
+    """Return how much of the processors' time they have had, and the processes that they have started."""
+    todo, ticks = list(pids), 0
+    while todo:
+        pid = todo.pop()
+        ticks += sum(map(int, read_fields(f"/proc/{pid}/stat")[11:13]))  # as a user, and in the system
+        todo += _children_of(pid)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def is_over(pid: int) -> bool:

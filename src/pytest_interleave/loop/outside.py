@@ -45,6 +45,10 @@ class Outside:
         """Whether a process that was started in this run computes, so that it will soon answer or fall asleep."""
         return self.is_parent and children.are_at_work(children.living() - self._old_children)
 
+    def computed_seconds(self) -> float:
+        """Return how much of a processor they have had: on a busy machine it takes long to get some."""
+        return children.computed_seconds(children.living() - self._old_children)
+
     def owes(self, fds: Iterable[int]) -> bool:
         """Whether one of these descriptors leads out of this process."""
         unknown = [fd for fd in fds if _identity(fd) not in self._inside]

@@ -12,11 +12,16 @@ _MOMENT_SECONDS = 0.005
 
 def read_state(path: str) -> bytes:
     """Return the letter in a ``/proc/…/stat``, or nothing."""
+    return b"".join(read_fields(path)[:1])
+
+
+def read_fields(path: str) -> list[bytes]:
+    """Return what stands behind the name in a ``/proc/…/stat``: the state first."""
     try:
         with open(path, "rb") as file:
-            return file.read(512).rpartition(b")")[2].split()[0]
-    except (OSError, IndexError):
-        return b""
+            return file.read(512).rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 class RunQueue:
