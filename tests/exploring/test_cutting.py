@@ -351,3 +351,19 @@ def test_what_an_anyio_test_of_its_own_loop_leaves(pytester: pytest.Pytester) ->
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:59"])
+
+
+def test_nothing_is_claimed_of_awaits_for_which_there_was_no_time(explore) -> None:
+    result = explore(
+        """
+        async def test_slow():
+            await work()
+            await work()
+        """,
+        "--interleave-cancel",
+        "--interleave-time=0.000001",
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_slow: *cancelled at none of * awaits; its time was up: --interleave-time=S *"])
+    result.stdout.no_fnmatch_line("*nothing left behind*")

@@ -78,3 +78,14 @@ def test_the_note_tells_how_to_model_two_callers_and_that_makes_it_a_failure() -
     assert "arrives(one()), arrives(other())" in str(noted.notes[0])
     assert not noted.failures
     assert modelled.failures[0].label == "latency"
+
+
+def test_few_runs_in_all_the_time_there_was_are_told_with_what_gives_more() -> None:
+    short = {"verdict": "sampled", "orders": 2, "share_new": 0.5, "is_out_of_time": True}
+    line = "4 runs, 2 distinct orders, 50 % new at the end: sampled"
+
+    assert render_summary_line(exploration(runs=4, **short)) == (
+        f"{line}; its time was up: --interleave-time=S gives it more"
+    )
+    assert "its time" not in render_summary_line(exploration(runs=150, **short))
+    assert render_summary_line(exploration(runs=4, **{**short, "is_out_of_time": False})) == line

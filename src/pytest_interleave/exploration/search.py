@@ -172,7 +172,10 @@ class Search:
         budget = self.budget
         # Where a share is kept for later, one run at least is: asyncio's own order is repeated at the end.
         runs = budget.runs if share == 1 else min(budget.runs * share, budget.runs - 1)
-        return self.exploration.runs < runs and perf_counter() - self._started < budget.seconds * share
+        if perf_counter() - self._started >= budget.seconds * share:
+            self.exploration.is_out_of_time = True
+            return False
+        return self.exploration.runs < runs
 
     def _stages(self) -> str:
         done = self.exploration

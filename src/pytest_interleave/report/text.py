@@ -150,6 +150,10 @@ def render_note(failure: Failure, exploration: Exploration, *, replay_command: s
 _VARIES = "a thread or another process was faster or slower when a run was repeated: a replay may differ, too"
 
 
+#: Said of tests whose runs take long, so that there were fewer than these.
+_OUT_OF_TIME = "its time was up: --interleave-time=S gives it more"
+_FEW_RUNS = 20
+
 #: Said of tests that leave nothing to choose.
 MOCKS_AT_ONCE = "AsyncMocks answer at once, --interleave-mocks lets them take time"
 
@@ -157,8 +161,11 @@ MOCKS_AT_ONCE = "AsyncMocks answer at once, --interleave-mocks lets them take ti
 def render_summary_line(exploration: Exploration) -> str:
     """Return what was explored, in a line."""
     line = _line_with_cuts(exploration)
-    if exploration.verdict == "sampled" and exploration.varies_outside:
-        return f"{line}; {_VARIES}"
+    if exploration.verdict == "sampled":
+        if exploration.is_out_of_time and exploration.runs < _FEW_RUNS:
+            line += f"; {_OUT_OF_TIME}"
+        if exploration.varies_outside:
+            line += f"; {_VARIES}"
     return line
 
 
@@ -172,6 +179,8 @@ def _line_with_cuts(done: Exploration) -> str:
 
 def _tried_cuts(done: Exploration) -> str:
     """Say at how many of its awaits the test, or a task of it, was cancelled, with nothing left behind."""
+    if not done.cuts_tried:
+        return f"cancelled at none of {_count(done.cuts, 'await')}"
     if done.cuts_tried < done.cuts:
         return f"cancelled at {done.cuts_tried} of {_count(done.cuts, 'await')}, nothing left behind"
     which = f"each await (tried all {done.cuts})" if done.cuts > 1 else "its only await"
