@@ -220,7 +220,13 @@ def count_tasks() -> int:
 
 def list_tasks() -> list[asyncio.Task[Any]]:
     """Return all tasks that are alive, done ones too; none where asyncio does not tell (3.14)."""
-    return [] if _registry is None else [*_registry, *_eager]
+    if _registry is None:
+        return []
+    while True:
+        try:
+            return [*_registry, *_eager]
+        except RuntimeError:  # a loop in another thread has made a task meanwhile; asyncio.all_tasks tries again, too
+            continue
 
 
 def _find_registry() -> tuple[Any, Any]:
