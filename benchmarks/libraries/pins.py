@@ -121,7 +121,19 @@ LIBRARIES = (
         "anyio",
         "4.16.0",
         needs=("blockbuster", "hypothesis", "psutil", "pytest-mock", "pytest-timeout", "trustme", "truststore"),
-        options=("-k", "not trio and not uvloop"),
+        # What it does on trio and uvloop is not ours, and one file builds wheels.
+        options=("-k", "not trio and not uvloop", "--ignore=tests/test_lazyimport.py"),
+        judged={
+            "tests.test_from_thread.TestBlockingPortal.test_aexit_without_exception": (
+                "timing: hopes that two threads begin and call within 0.1 s"
+            ),
+            "tests.test_functools.TestAsyncLRUCache.test_ttl_sequential": (
+                "timing: a sleep of 0.1 s must end within the timeout of 1 s"
+            ),
+            "tests.test_sockets.TestTCPListener.test_send_after_eof": (
+                "bug, of CPython: sock_accept() sets the result of a future that was cancelled in the same turn"
+            ),
+        },
     ),
     Library(
         "async-lru",
@@ -140,6 +152,35 @@ LIBRARIES = (
     Library("async-timeout", "5.0.1"),
     Library("pytest-aiohttp", "1.1.1", needs=("aiohttp==3.14.5",), package="pytest_aiohttp"),
     Library(
+        "httpcore",
+        "1.0.9",
+        needs=("anyio==4.16.0", "h2==4.4.1", "pytest-httpbin==2.1.0", "socksio==1.0.0", "trio==0.35.0"),
+        options=("-k", "not trio", "-W", "ignore::pytest.PytestUnknownMarkWarning"),
+    ),
+    Library(
+        "httpx",
+        "0.28.1",
+        needs=(
+            *("brotli==1.2.1", "chardet==7.7.0", "click==8.5.1", "cryptography==50.0.2", "h2==4.4.1", "rich==15.0.0"),
+            *("socksio==1.0.0", "trio==0.35.0", "trustme==1.2.1", "uvicorn==0.54.0", "zstandard==0.25.0"),
+        ),
+        options=("-k", "not trio"),
+    ),
+    Library(
+        "hypercorn",
+        "0.18.0",
+        needs=("httpx==0.28.1", "trio==0.35.0"),
+        options=("--ignore=tests/trio", "-k", "not trio"),
+        judged={
+            "tests.asyncio.test_lifespan.test_startup_timeout_error": (
+                "timing: a timeout of 0.01 s must be seen before a sleep of 0.02 s ends"
+            ),
+            "tests.protocol.test_ws_stream.test_pings": (
+                "timing: hopes that a ping that is sent each 0.1 s has gone when 0.15 s are over"
+            ),
+        },
+    ),
+    Library(
         "janus",
         "2.0.0",
         needs=("pytest-benchmark",),
@@ -148,6 +189,34 @@ LIBRARIES = (
             "blocked-loop in tests/test_sync.py::": (
                 "real: the test calls the blocking side of the queue in the loop's own thread, to test that side"
             )
+        },
+    ),
+    Library(
+        "uvicorn",
+        "0.54.0",
+        needs=(
+            *("a2wsgi==1.10.10", "cryptography==50.0.2", "httptools==0.9.0", "httpx2==2.16.2", "pytest-mock==3.17.0"),
+            *("python-dotenv==1.2.4", "PyYAML==6.0.4", "trustme==1.2.1", "watchfiles==1.3.0", "websockets==17.4"),
+            "wsproto==1.3.2",
+        ),
+        # The supervisors are processes, and none of their tests has a loop.
+        options=("--ignore=tests/supervisors", "-k", "not trio", "-o", "filterwarnings=ignore"),
+        judged={
+            "tests.protocols.test_websocket.test_client_connection_lost": (
+                "timing: hopes that the server sees a lost connection within 0.1 s"
+            ),
+            "tests.protocols.test_websocket.test_connection_lost_before_handshake_complete": (
+                "timing: hopes that a client has connected when two sleeps of 0.1 s are over"
+            ),
+            "tests.protocols.test_websocket.test_send_close_on_server_shutdown": (
+                "timing: hopes that a client has connected within 0.1 s"
+            ),
+            "tests.test_server.test_limit_max_requests_jitter": (
+                "false alarm: the server's own tick of 0.1 s is late, beyond a sleep of 0.1 s that it began later"
+            ),
+            "tests.test_server.test_request_than_limit_max_requests_warn_log": (
+                "timing: hopes that two requests are answered before the server looks at its limit of one"
+            ),
         },
     ),
 )
