@@ -51,12 +51,17 @@ def run_pytest(
 ) -> tuple[int, str, str]:
     """Run a session in a folder; return its exit status and what it prints, to stdout and stderr."""
     server = _start_server()
+    if server.poll() is not None:  # whoever ended it; the test that was waiting for it has failed
+        _start_server.cache_clear()
+        server = _start_server()
     with tempfile.TemporaryDirectory() as kept:
         files = [Path(kept, name) for name in ("stdout", "stderr")]
         request = [arguments, str(folder), environment, *map(str, files)]
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
-        session = int(server.stdout.readline())
+        answer = server.stdout.readline()
+        assert answer, f"the server of sessions ended with status {server.wait()}"
+        session = int(answer)
         if timeout is not None and not select.select([server.stdout], [], [], timeout)[0]:
             os.kill(session, signal.SIGKILL)
             server.stdout.readline()
