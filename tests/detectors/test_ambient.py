@@ -218,3 +218,31 @@ def test_a_fixture_of_wider_scope_may_begin_with_any_test_of_a_worker(pytester: 
 
     result.assert_outcomes(passed=6)
     result.stdout.no_fnmatch_line("leaked-context: *")
+
+
+def test_a_fixture_of_wider_scope_may_end_with_any_test_of_a_worker(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def wide():
+            os.environ["WIDE"] = "1"
+            yield
+            del os.environ["WIDE"]
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_wide(wide, number):
+            pass
+
+        @pytest.mark.parametrize("number", range(8))
+        def test_other(number):
+            pass
+        """
+    )
+
+    result = run_forked(pytester, "-n", "2")
+
+    result.assert_outcomes(passed=12)
+    result.stdout.no_fnmatch_line("leaked-context: *")

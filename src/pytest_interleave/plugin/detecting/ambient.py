@@ -121,7 +121,7 @@ class Ambient:
         for variable in {**after.context, **before.context}:
             now = _value(variable, after.context)
             if _value(variable, before.context) is not now:
-                yield f"context variable {variable.name!r} was left {'unset' if now is _MISSING else 'set'}"
+                yield f"context variable {variable.name!r} was left {'set' if variable in after.context else 'unset'}"
         for name in sorted(before.environment.keys() | after.environment.keys()):
             is_same = before.environment.get(name, _MISSING) == after.environment.get(name, _MISSING)
             if not is_same and os.fsdecode(name) not in _OF_PYTEST:
@@ -214,6 +214,7 @@ def _is_of_user(module: ModuleType) -> bool:
 def _shares_fixtures_that_change(item: pytest.Item, begun: set[pytest.Item]) -> bool:
     """Whether a fixture of wider scope began or ended with this test: it may have changed something for several."""
     own = _wider_fixtures(item)
+    still_open = item.session._setupstate.stack
     for scope in ("class", "module", "session"):
         node = find_scope_node(item, scope)
         others = [other for other in item.session.items if find_scope_node(other, scope) is node]
@@ -223,8 +224,9 @@ def _shares_fixtures_that_change(item: pytest.Item, begun: set[pytest.Item]) -> 
         before = {id(each) for other in earlier for each in _wider_fixtures(other)}
         if any(id(definition) not in before for definition in own if _is_of(definition, scope)):
             return True  # it began
-        if item is others[-1] and any(_is_of(each, scope) for other in others for each in _wider_fixtures(other)):
-            return True  # it ended
+        has_ended = node not in still_open  # a worker of xdist, whose last test is seldom the last in the list, too
+        if has_ended and any(_is_of(each, scope) for other in (item, *earlier) for each in _wider_fixtures(other)):
+            return True
     return False
 
 
