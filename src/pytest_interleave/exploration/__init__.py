@@ -39,8 +39,7 @@ def explore(
     ``mocks`` each ``AsyncMock`` that is awaited may take time.
     A failure is tried on asyncio's own loop as well, in real time, unless ``on_plain_loop`` is false.
     """
-    if mode not in MODES:
-        raise ValueError(f"{mode!r} is not a mode; there are {', '.join(MODES)}")
+    _check(function, runs, seconds, seed, mode)
     start = None if clocks is False else next_second() if clocks is True else read_instant(clocks)
     execution = Execution(function, stretch=mode != "stock", limits=Limits(), clocks_start=start)
     seed = secrets.randbits(32) if seed is None else seed
@@ -64,3 +63,19 @@ def explore(
         return exploration
     finally:
         execution.close()
+
+
+def _check(function: object, runs: object, seconds: float, seed: object, mode: str) -> None:
+    """Refuse what cannot be meant before anything runs: no run at all would prove nothing."""
+    if not callable(function):
+        if isinstance(function, Coroutine):
+            function.close()
+        raise TypeError("explore() calls an async function anew for each run: explore(check), not explore(check())")
+    if not isinstance(runs, int) or runs < 1:
+        raise ValueError(f"runs={runs!r}: it must be a whole number, 1 or more")
+    if not seconds > 0:
+        raise ValueError(f"seconds={seconds!r}: it must be a number above 0")
+    if seed is not None and (not isinstance(seed, int) or seed < 0):
+        raise ValueError(f"seed={seed!r}: it must be a whole number, 0 or more, or None")
+    if mode not in MODES:
+        raise ValueError(f"{mode!r} is not a mode; there are {', '.join(MODES)}")
