@@ -804,3 +804,18 @@ def test_faults_that_would_spare_a_connection_are_refused(pytester: pytest.Pytes
             "E *at 10 s of the load: *",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("latncy", "no fault 'latncy': did you mean latency"), ("xyz", "no fault 'xyz': there are latency,")],
+)
+def test_a_misspelt_fault_is_told_what_was_meant(name: str, line: str) -> None:
+    hosts = Hosts()
+
+    for declared in (
+        hosts.serve("http://a.example.com", web.Application()),
+        hosts.routes("http://b.example.com").get("/"),
+    ):
+        with pytest.raises(TypeError, match=line):
+            declared.faults(**{name: 2})

@@ -224,6 +224,7 @@ def test_a_fixture_may_be_sync_and_declare_for_all(pytester: pytest.Pytester) ->
         ("what://example.com", {}, "the port of what:// is not known"),
         ("a/b", {}, "is no name of a host"),
         ("", {}, "is no name of a host"),
+        ("cache:99999", {}, "is no name of a host"),
     ],
 )
 def test_a_wrong_name_gets_one_clear_line(name: str, options: dict[str, int], message: str) -> None:

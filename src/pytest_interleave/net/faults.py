@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from random import Random
@@ -122,6 +123,19 @@ class Faults:
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self._changed().items()) or "healthy"
+
+
+def read_faults(values: dict[str, Any]) -> Faults:
+    """Return the faults of that name; a misspelt one gets the name that was meant."""
+    known = [field.name for field in fields(Faults)]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise TypeError(
+                f"there is no fault {name!r}: "
+                + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+            )
+    return Faults(**values)
 
 
 def _check(name: str, value: Any, is_right: Callable[[Any], bool], what: str) -> None:

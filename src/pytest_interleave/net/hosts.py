@@ -49,6 +49,7 @@ _SCHEMES = {
     "nats": (4222, False),
     "smtp": (25, False),
 }
+_LAST_PORT = 65_535
 _HTTP_PORTS = ((80, False), (443, True))
 
 
@@ -321,7 +322,7 @@ def _split(text: str) -> tuple[str, int | None, bool | None]:
         if text.count(":") > 1 and "/" not in text:  # IPv6
             return plain(text.strip("[]")), None, None
         name, _, number = text.partition(":")
-        if not name or "/" in text or (number and not number.isdigit()):
+        if not name or "/" in text or (number and not (number.isdecimal() and int(number) <= _LAST_PORT)):
             raise ValueError(f"{text!r} is no name of a host: say 'api.example.com' or 'https://api.example.com'")
         return plain(name), int(number) if number else None, None
     parts = urlsplit(text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.net import interception
 from pytest_interleave.net.draw import check_kinds
-from pytest_interleave.net.faults import Faults
+from pytest_interleave.net.faults import read_faults
 from pytest_interleave.net.served import Served
 from pytest_interleave.net.way import Way
 
@@ -37,7 +37,7 @@ class NamedHost:
         What is declared last holds where several would. The first call must come before the first connection; without
         faults it leaves the host healthy, and lets later calls reach the connections that are made then.
         """
-        chosen = Faults(**faults)
+        chosen = read_faults(faults)
         if chosen.is_of_tls and not any(endpoint.tls for endpoint in self.endpoints.values()):
             raise ValueError(f"{self.name} has no TLS that could fail or be slow")
         if self.connections and not self.way.is_moody and chosen.is_of_connections:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.net.calls import NO_ROUTE_STATUS, Call, Unmatched
 from pytest_interleave.net.draw import CHOICES_OF_ROUTES, check_kinds
-from pytest_interleave.net.faults import HEALTHY, Faults, Schedule, check_for_route
+from pytest_interleave.net.faults import HEALTHY, Faults, Schedule, check_for_route, read_faults
 from pytest_interleave.net.pacing import PacedTransport, pace
 from pytest_interleave.net.replies import Once, Pieces, Reply, encode
 from pytest_interleave.net.wanted import ABSENT, Query, Wanted
@@ -126,7 +126,7 @@ class Route:
 
         They begin when a request has come in, so a connection is made as the host's own faults will have it.
         """
-        self._schedule.add(check_for_route(Faults(**faults)), after, lasting)
+        self._schedule.add(check_for_route(read_faults(faults)), after, lasting)
         return self
 
     def may_fail(self, *kinds: str) -> Route:
