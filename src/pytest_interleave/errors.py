@@ -91,8 +91,8 @@ class TimeLimit(RunEnded):
     def __init__(self, clock: str, when: float, *, is_real: bool = True) -> None:
         text = f"Still waiting for {clock} at virtual time {when:g} s"
         if not is_real:
-            text += ", and nothing else is due before the run must end: "
-            text += "interleave_limit says how many virtual seconds a run may take"
+            text += ": what it waits for never comes, or comes later than interleave_limit, "
+            text += "the virtual seconds that a run may take"
         super().__init__(text)
         self.clock = clock
         self.when = when
