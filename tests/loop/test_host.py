@@ -311,6 +311,18 @@ def test_close_leaves_no_reference_cycle() -> None:
     assert not left
 
 
+def test_close_leaves_no_task_even_if_somebody_holds_it() -> None:
+    host = Host(asyncio.new_event_loop())
+    host.run(asyncio.sleep(0))
+    task = host.task
+
+    host.close()
+
+    assert task is not None
+    assert not task.done()
+    assert asyncio.all_tasks(host.loop) == set()
+
+
 def test_close_of_a_loop_that_a_test_closed_is_an_error() -> None:
     loop = asyncio.new_event_loop()
     host = Host(loop)

@@ -165,6 +165,7 @@ def drop_task(task: asyncio.Task[Any], waited_for: asyncio.Future[Any] | None) -
         if ready and getattr(ready[0]._callback, "__self__", None) is task:
             ready.popleft()
     task._log_destroy_pending = False  # type: ignore[attr-defined]
+    asyncio.tasks._unregister_task(task)  # something in a reference cycle may hold it, as a cancel scope of anyio's
     coroutine = task.get_coro()
     if coroutine is not None:
         coroutine.close()
