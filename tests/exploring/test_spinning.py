@@ -141,6 +141,20 @@ def test_asyncios_own_order_may_go_round_as_long_as_it_likes(explore: Explore) -
     result.assert_outcomes(passed=1)
 
 
+def test_asyncios_own_order_may_take_longer_when_it_is_repeated() -> None:
+    runs = 0
+
+    async def goes_round_the_second_time() -> None:
+        nonlocal runs
+        runs += 1
+        await go_round(0.6 if runs == 2 else 0)
+
+    done = explore_function(goes_round_the_second_time, seed=1)
+
+    assert done.verdict == "inconclusive"
+    assert "goes round and round" in done.reason
+
+
 def test_pytest_shows_where_it_goes_round_and_goes_on_with_the_next_test(explore: Explore) -> None:
     result = explore(f"{PROGRAM}\nasync def test_other():\n    await work()\n")
 

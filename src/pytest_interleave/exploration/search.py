@@ -181,8 +181,7 @@ class Search:
         done = self.exploration
         first = self._run(Fifo())
         done.baseline, done.steps = first, first.steps
-        if first.gave_up or isinstance(first.error, Spinning):  # asyncio's own order may compute as long as it likes
-            done.reason = str(first.error)
+        if self._is_too_long(first):
             return "inconclusive"
         done.points = first.points + first.starts
         if first.error is not None:
@@ -370,6 +369,8 @@ class Search:
         if done.runs >= self.budget.runs:
             return False
         second = self._run(Fifo())
+        if self._is_too_long(second):
+            return False
         if second.failed:
             if self._passes_in_real_time(second):
                 return False
@@ -381,6 +382,13 @@ class Search:
             if not done.varies_outside:
                 done.reason = "two runs in asyncio's own order differ"
         return False
+
+    def _is_too_long(self, own_order: RunResult) -> bool:
+        """Whether asyncio's own order came to no end here: it may compute as long as it likes."""
+        if not own_order.gave_up and not isinstance(own_order.error, Spinning):
+            return False
+        self.exploration.reason = str(own_order.error)
+        return True
 
     def _passes_in_real_time(self, failed: RunResult) -> bool:
         """Whether it takes virtual time to fail in asyncio's own order: then that is no news about the test.

@@ -183,8 +183,9 @@ class Explorer:
             self._timers.restart(item)
             baseline = explored.exploration.baseline
             is_long = baseline is not None and (baseline.gave_up or isinstance(baseline.error, Spinning))
-            if is_long and explored.failure is None:  # which is no failure
-                execution.limits = Limits(sys.maxsize, execution.limits.virtual_seconds, float("inf"))
+            if explored.failure is None:  # asyncio's own order: no step of it is too long, as before or only now
+                seconds = float("inf") if is_long else execution.limits.real_seconds
+                execution.limits = Limits(sys.maxsize, execution.limits.virtual_seconds, seconds)
             stack.enter_context(execution.controlled(explored.decider, is_in_real_time=explored.is_in_real_time))
             # What a failing schedule leaves behind may be so because it fails.
             hosting.is_reported = explored.failure is None
