@@ -39,6 +39,15 @@ def test_last_failed(explore) -> None:
     explore(_LOSES_UPDATE, "--lf", cache=True).assert_outcomes(failed=2)
 
 
+def test_where_nothing_can_be_kept_pytest_alone_warns_of_it(explore, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    result = explore(_LOSES_UPDATE, "-o", f"cache_dir={tmp_path / 'file' / 'cache'}", cache=True, fresh=True)
+
+    result.assert_outcomes(failed=2, passed=1, warnings=2)
+    assert "interleave/failures" not in result.stdout.str() + result.stderr.str()
+
+
 @pytest.mark.parametrize("option", ["--setup-plan", "--setup-only", "--collect-only"])
 def test_nothing_is_run_where_pytest_runs_nothing(explore, option: str) -> None:
     result = explore(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,9 @@ def keep(config: pytest.Config, found: dict[str, str]) -> None:
     known = _load(config)
     for nodeid, token in found.items():
         known[nodeid] = list(dict.fromkeys([token, *known.get(nodeid, [])]))[:_MOST_TOKENS]
-    cache.set(_KEY, known)
+    with warnings.catch_warnings():  # a folder that cannot be written: pytest warns of its own files, in its summary
+        warnings.simplefilter("ignore", pytest.PytestCacheWarning)
+        cache.set(_KEY, known)
 
 
 def _load(config: pytest.Config) -> dict[str, Any]:
