@@ -141,6 +141,16 @@ def test_a_signal_prints_the_tasks_past_what_is_captured(pytester: pytest.Pytest
     result.stderr.fnmatch_lines(["*in test_patient: os.kill*", "*task 'courier' waits*"])
 
 
+def test_a_signal_prints_the_tasks_of_an_explored_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(SIGNALLED.format(last="pass"))
+
+    result = run_forked(pytester, "--interleave", "--interleave-runs=3")
+
+    result.assert_outcomes(passed=1)
+    result.stderr.fnmatch_lines(["*in test_patient: os.kill*", "*task 'courier' waits*"])
+    assert "No event loop" not in result.stderr.str()
+
+
 def test_a_signal_that_is_answered_does_not_keep_a_deadlock_from_being_told(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SIGNALLED.format(last="await asyncio.Event().wait()"))
 

@@ -354,3 +354,38 @@ def test_where_a_wider_fixture_hears_exceptions_none_is_lost(explore) -> None:
     )
 
     result.assert_outcomes(passed=1)
+
+
+def test_a_library_that_watches_a_descriptor_once_a_loop_gets_another_loop(explore) -> None:
+    """As gRPC does: its thread writes to one end of a pair, and each loop that it has seen looks at the other."""
+    result = explore(
+        """
+        import socket, threading
+
+        KNOWN = set()
+        OURS, THEIRS = socket.socketpair()
+        OURS.setblocking(False)
+        waiting = []
+
+        def came():
+            OURS.recv(1)
+            waiting.pop().set_result(None)
+
+        async def ask():
+            loop = asyncio.get_running_loop()
+            if loop not in KNOWN:
+                KNOWN.add(loop)
+                loop.add_reader(OURS, came)
+            waiting.append(loop.create_future())
+            threading.Thread(target=THEIRS.send, args=(b".",)).start()
+            await waiting[-1]
+
+        async def test_answers():
+            async with asyncio.timeout(60):
+                await ask()
+                await ask()
+        """,
+        "--interleave-runs=10",
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*inconclusive*")

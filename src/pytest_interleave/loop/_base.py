@@ -36,6 +36,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
 
     #: Asked by those who may not know this class: whether it jumps over waits, and with them over the real network.
     is_virtual = True
+    #: Somebody let it watch a descriptor, and was made to forget: who does so once a loop (gRPC) would wait in vain.
+    is_spent = False
 
     _selector: Any
     _stopping: bool
@@ -166,6 +168,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
             transport = self._transports.get(fd)
             if transport is not None:
                 transport.abort()
+            else:
+                self.is_spent = True
             self._remove_reader(fd)
             self._remove_writer(fd)
         self._watches = {key: watch for key, watch in self._watches.items() if watch.fd == self._self_pipe_fd}

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from pytest_interleave.loop import _plain
+from pytest_interleave.loop.host import Host
 from pytest_interleave.plugin.detecting.deadlocks import describe_waits
 
 
@@ -52,5 +53,6 @@ def _running_loops() -> list[asyncio.AbstractEventLoop]:
     """Return the loops that run now, this thread's own first."""
     own = _plain.get_running_loop_or_none()
     # By its type: isinstance would ask objects that answer for others, and some do work then.
-    loops = [each for each in gc.get_objects() if issubclass(type(each), asyncio.AbstractEventLoop)]
+    loops = {each for each in gc.get_objects() if issubclass(type(each), asyncio.AbstractEventLoop)}
+    loops.update(host.loop for host in Host.running)  # one from before the first test is hidden: plugin/garbage.py
     return sorted((loop for loop in loops if loop.is_running()), key=lambda loop: loop is not own)

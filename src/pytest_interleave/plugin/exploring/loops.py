@@ -123,6 +123,7 @@ class LoopPool:
     def begin(self, decider: Decider, *, script: CodeType | None, stretch: bool, limits: RunLimits) -> Trace:
         """Begin a run on the current loop."""
         if self.loop is self._pooled:
+            self._renew()
             trace = self.loop.begin(decider, script=script, stretch=stretch, limits=limits)
         else:
             trace = self.loop.begin_again(decider, script=script, stretch=stretch, limits=limits)
@@ -131,6 +132,22 @@ class LoopPool:
                 _limit(loop, limits)
         self.begin_clocks(self.loop.time())
         return trace
+
+    def loops_of_next_run(self) -> list[ControlledLoop]:
+        """Return the loops in which the next run of the current test takes place."""
+        self._renew()
+        return self.loops()
+
+    def _renew(self) -> None:
+        """Put a new loop in the place of the pooled one, if that is spent."""
+        old = self._pooled
+        if not old.is_spent:
+            return
+        self._pooled = PooledLoop()
+        self._pooled.resting_threads = old.resting_threads
+        if self.loop is old:
+            self.loop = self._pooled
+        old.really_close()
 
     def end(self) -> None:
         """End the run."""

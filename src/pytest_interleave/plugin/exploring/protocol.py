@@ -225,7 +225,8 @@ class Explorer:
                     else:
                         explored = self._search(execution, settings)
                         if explored.is_clean:
-                            self._found = find_blocking_calls(item, self.pool.loops(), lambda: execution(Fifo()))
+                            loops = self.pool.loops_of_next_run()
+                            self._found = find_blocking_calls(item, loops, lambda: execution(Fifo()))
                     self._try_on_plain_loop(explored, execution)
                 except NotExplored as reason:
                     nothing = Exploration(seed=settings.seed, mode=settings.mode)
