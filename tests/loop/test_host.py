@@ -86,7 +86,10 @@ def test_a_job_returns_its_value_or_raises_its_own_exception(host: Host) -> None
     assert host.run(asyncio.sleep(0, "fine")) == "fine"
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), StopAsyncIteration()])
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), StopAsyncIteration(), GeneratorExit("its own")],
+)
 def test_a_job_may_end_with_any_exception(host: Host, error: BaseException) -> None:
     async def fail() -> None:
         await asyncio.sleep(0)
@@ -396,6 +399,35 @@ async def cancels_itself(say: Say) -> None:
     await beats(say, "own")
 
 
+async def cancels_itself_twice(say: Say) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    task.cancel()
+    say(task.cancelling())
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        say((task.uncancel(), task.uncancel(), task.cancelling()))
+    await beats(say, "own")
+
+
+async def takes_its_cancellation_back(say: Say) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    say((task.cancelling(), task.uncancel(), task.cancelling()))
+
+
+async def takes_its_cancellation_back_and_pauses(say: Say) -> None:
+    await takes_its_cancellation_back(say)
+    try:
+        await asyncio.sleep(0)
+        say("went on")
+    except asyncio.CancelledError:
+        say("cancelled")
+
+
 async def is_cancelled_in_a_pause(say: Say) -> None:
     task = asyncio.current_task()
     assert task is not None
@@ -435,13 +467,17 @@ async def says_where_it_is(say: Say) -> None:
     "job",
     [
         *(pauses_among_children, waits_for_a_child, schedules_and_pauses, sleeps, says_where_it_is),
-        *(cancels_itself, is_cancelled_in_a_pause, fails_after_a_pause),
+        *(cancels_itself, is_cancelled_in_a_pause, fails_after_a_pause, cancels_itself_twice),
+        *(takes_its_cancellation_back, takes_its_cancellation_back_and_pauses),
     ],
 )
 def test_short_jobs_run_in_the_order_of_asyncio(job: Callable[[Say], Awaitable[None]], has_begun: bool) -> None:
     def heard_by(run: Callable[[Any], object]) -> list[str]:
         heard: list[str] = []
-        run(job(lambda what: heard.append(repr(what))))
+        try:
+            run(job(lambda what: heard.append(repr(what))))
+        except asyncio.CancelledError:
+            heard.append("was cancelled")
         return heard
 
     host = host_of_short_jobs()

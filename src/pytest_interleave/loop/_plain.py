@@ -155,6 +155,10 @@ def _is_replaced(loop: asyncio.AbstractEventLoop, name: str) -> bool:
 has_undelivered_cancel: Callable[[asyncio.Task[Any]], bool] = attrgetter("_must_cancel")
 
 
+#: Whether a task that was cancelled in its step is not, once it has taken all of that back.
+UNCANCEL_SPARES = sys.version_info >= (3, 13)
+
+
 def drop_task(task: asyncio.Task[Any], waited_for: asyncio.Future[Any] | None) -> None:
     """Forget a task that will never be run again, without "Task was destroyed but it is pending"."""
     if waited_for is not None:

@@ -55,6 +55,8 @@ class _HostTask(asyncio.Task[Any]):
     """The task of a host, which asks its host before it is cancelled."""
 
     host: Host | None  # None when it is not to be run any more
+    #: How often it was cancelled in the step that is taken for it (``run_short``), which it hears of when it goes on.
+    unheard = 0
 
     def cancel(self, msg: Any | None = None) -> bool:
         host = self.host
@@ -62,8 +64,27 @@ class _HostTask(asyncio.Task[Any]):
 
     def strike(self, msg: Any | None) -> bool:
         if self.host is not None and self.host.is_beginning:
-            return True  # it is struck when it goes on with the job
+            self.unheard += 1
+            return True
         return super().cancel(msg)
+
+    def hear(self) -> None:
+        """Be cancelled as often as it was in that step; once, if it was between two jobs."""
+        times, self.unheard = max(self.unheard, 1), 0
+        for _ in range(times):
+            super().cancel()
+
+    def cancelling(self) -> int:
+        return super().cancelling() + self.unheard
+
+    def uncancel(self) -> int:
+        if not self.unheard:
+            return super().uncancel()
+        self.unheard -= 1
+        left = self.cancelling()
+        if not left and _plain.UNCANCEL_SPARES and self.host is not None:
+            self.host.cancellations.clear()
+        return left
 
 
 class Watcher(Protocol):
@@ -223,9 +244,12 @@ class Host:
         Host.running.append(self)
         try:
             awaited = loop.begin(task, job, context, 1 if wake is None else 0)
-        except StopIteration as stop:
+        except BaseException as end:
+            task.unheard = 0
+            if not isinstance(end, StopIteration):
+                raise
             if not self.cancellations:
-                return stop.value
+                return end.value
             raise (KeyboardInterrupt if self.was_interrupted else asyncio.CancelledError) from None
         finally:
             Host.running.pop()
@@ -276,13 +300,15 @@ class Host:
                     continue  # it was meant for the last job, which had ended
             self._is_started = True
             if self.cancellations and self._task is not None:
-                self._task.strike(None)
+                self._task.hear()
                 if isinstance(job, InContext) and job.awaited is PAUSED:
                     job.awaited = None  # it is told so before it goes on
             try:
                 self._value = await job
-            except GeneratorExit:
-                raise  # the task is being dropped
+            except GeneratorExit as error:
+                if task is None or task.host is None or _plain.get_running_loop_or_none() is not loop:
+                    raise  # the task is being dropped
+                self._error = error
             except BaseException as error:
                 self._error = error
             del job
