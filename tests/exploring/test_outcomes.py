@@ -45,6 +45,15 @@ def test_skips_and_xfails_are_as_without_exploration(explore) -> None:
             await work()
             assert False
 
+        @pytest.fixture(params=[pytest.skip, pytest.xfail])
+        async def ends_at_the_end(request):
+            yield
+            await work()
+            request.param("in a tear-down")
+
+        async def test_tear_down(ends_at_the_end):
+            await work()
+
         async def test_skips_under_one_schedule_only():
             state = {"n": 0}
             await lose_update(state)
@@ -53,8 +62,26 @@ def test_skips_and_xfails_are_as_without_exploration(explore) -> None:
         """
     )
 
-    result.assert_outcomes(skipped=4, xfailed=3, passed=1)
-    result.stdout.fnmatch_lines(["*::test_skips: not explored: inside", "0 explored *; 6 not explored"])
+    result.assert_outcomes(skipped=5, xfailed=4, passed=3)
+    result.stdout.fnmatch_lines(["*::test_skips: not explored: inside", "0 explored *; 8 not explored"])
+
+
+@pytest.mark.parametrize("is_explored", [True, False])
+def test_a_group_of_skips_is_what_pytest_takes_it_for(explore, *, is_explored: bool) -> None:
+    result = explore(
+        """
+        async def skip():
+            await work()
+            pytest.skip("in a task")
+
+        async def test_skips():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(skip())
+        """,
+        flag=is_explored,
+    )
+
+    assert result.parseoutcomes() == {"skipped" if pytest.version_tuple >= (9,) else "failed": 1}
 
 
 def test_failures_of_every_phase_are_reported_where_they_happen(explore, tmp_path: Path) -> None:
@@ -133,8 +160,8 @@ def test_failures_of_every_phase_are_reported_where_they_happen(explore, tmp_pat
 
 
 def test_nothing_can_hang_us(explore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("protocol", "loops"):  # the same limits, sooner
-        monkeypatch.setattr(f"pytest_interleave.plugin.exploring.{module}.Limits", lambda steps=3_000: Limits(steps))
+    _, *others = Limits.__init__.__defaults__
+    monkeypatch.setattr(Limits.__init__, "__defaults__", (3_000, *others))  # the same limits, sooner
 
     result = explore(
         """

@@ -290,7 +290,9 @@ class Host:
 
     async def _serve(self) -> None:
         __tracebackhide__ = True
-        loop, task = self.loop, asyncio.current_task()
+        loop = self.loop
+        task = asyncio.current_task()
+        assert isinstance(task, _HostTask)
         while True:
             while (job := self._job) is None:
                 self._wake = loop.create_future()
@@ -306,7 +308,7 @@ class Host:
             try:
                 self._value = await job
             except GeneratorExit as error:
-                if task is None or task.host is None or _plain.get_running_loop_or_none() is not loop:
+                if task.host is None or _plain.get_running_loop_or_none() is not loop:
                     raise  # the task is being dropped
                 self._error = error
             except BaseException as error:
@@ -314,7 +316,7 @@ class Host:
             del job
             if self._task is not task:
                 return  # abandoned meanwhile: another task serves
-            if task is not None and self._error is None and _plain.has_undelivered_cancel(task):
+            if self._error is None and _plain.has_undelivered_cancel(task):
                 # The job cancelled its own task and returned: for a task of its own that is a cancelled task.
                 self._error = asyncio.CancelledError()
             self._job = None

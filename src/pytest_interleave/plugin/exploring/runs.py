@@ -253,7 +253,7 @@ class ItemExecution(Stretchable):
             except BaseException as raised:
                 if error is None:
                     self.phase = "teardown"
-                    error = raised
+                    error = _without_verdict(raised) or raised
         if leftovers is not None:
             leftovers.clear(folder)
         if isinstance(error, NotExplored):
@@ -275,9 +275,10 @@ class ItemExecution(Stretchable):
                     item.runtest()
         except _ENDS_SESSION:
             raise
-        except _NO_VERDICT as outcome:
-            return NotExplored(str(outcome) or type(outcome).__name__)
         except BaseException as raised:
+            none = _without_verdict(raised)
+            if none is not None:
+                return none
             self.phase = phase
             raised = original_error(raised)
             if item.get_closest_marker("xfail") is not None:  # added by a fixture or by the test itself
@@ -310,6 +311,14 @@ class ItemExecution(Stretchable):
         if handler is not None:
             handler.reset()
             self.item.stash[caplog_records_key][when] = handler.records
+
+
+def _without_verdict(error: BaseException) -> NotExplored | None:
+    """Return why there is nothing to say of the item if that is how it ends; None if it fails."""
+    is_group_of_skips = isinstance(error, BaseExceptionGroup) and error.split(pytest.skip.Exception)[1] is None
+    if is_group_of_skips or isinstance(error, _NO_VERDICT):
+        return NotExplored(str(error) or type(error).__name__)
+    return None
 
 
 def _code_of(item: pytest.Function) -> CodeType | None:
