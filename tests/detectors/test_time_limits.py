@@ -58,6 +58,11 @@ def test_a_test_that_waits_ends_alone(pytester: pytest.Pytester, scope: str) -> 
     assert "interleave: realistic" not in result.stdout.str()
 
 
+@pytest.mark.parametrize("seconds", ["inf", "1e300"])
+def test_a_limit_may_be_beyond_what_an_alarm_takes(pytester: pytest.Pytester, seconds: str) -> None:
+    run(pytester, "async def test_it(): pass", f"--interleave-timeout={seconds}").assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("body", "line"),
     [

@@ -66,6 +66,51 @@ def test_skips_and_xfails_are_as_without_exploration(explore) -> None:
     result.stdout.fnmatch_lines(["*::test_skips: not explored: inside", "0 explored *; 8 not explored"])
 
 
+def test_a_tear_down_that_fails_before_the_first_run_is_reported(explore) -> None:
+    result = explore(
+        """
+        @pytest.fixture
+        async def fails_at_the_end():
+            yield
+            raise ValueError("at the end")
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_fails(fails_at_the_end):
+            await work()
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_next():
+            await work()
+        """
+    )
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_fails*", "Not explored: its tear-down fails with ValueError."]
+    )
+
+
+def test_a_wrong_mark_on_the_last_test_of_a_fixture_that_fails_at_the_end(explore) -> None:
+    result = explore(
+        """
+        @pytest.fixture(scope="module")
+        async def fails_at_the_end():
+            yield
+            raise ValueError("at the end")
+
+        async def test_it(fails_at_the_end):
+            await work()
+
+        @pytest.mark.interleave(runs="none")
+        async def test_wrong(fails_at_the_end):
+            await work()
+        """
+    )
+
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(["*ERROR at setup of test_wrong*", "*ERROR at teardown of test_wrong*"])
+
+
 @pytest.mark.parametrize("is_explored", [True, False])
 def test_a_group_of_skips_is_what_pytest_takes_it_for(explore, *, is_explored: bool) -> None:
     result = explore(

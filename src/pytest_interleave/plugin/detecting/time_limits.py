@@ -26,6 +26,8 @@ NAME = "interleave-time-limits"
 #: The mark of pytest-timeout, which does its own work where it is installed.
 THEIR_MARK = "timeout"
 _AGAIN = 1.0
+#: The alarm takes no more, and infinity is a number, too.
+_LONGEST_SECONDS = 1e9
 
 
 class TimeLimits:
@@ -66,7 +68,7 @@ class TimeLimits:
             return (yield)
         previous = signal.signal(signal.SIGALRM, self._ring)
         own.handlers.append(self._ring)
-        left, _ = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+        left, _ = signal.setitimer(signal.ITIMER_REAL, min(seconds, _LONGEST_SECONDS), _AGAIN)
         self._text = ""
         try:
             result = yield

@@ -307,10 +307,16 @@ class Explorer:
         def fail() -> None:
             pytest.fail(text, pytrace=False)
 
-        call = pytest.CallInfo.from_call(fail, when="setup")
-        report = item.ihook.pytest_runtest_makereport(item=item, call=call)
-        item.ihook.pytest_runtest_logreport(report=report)
-        item.session._setupstate.teardown_exact(nextitem)
+        def end() -> None:
+            item.session._setupstate.teardown_exact(nextitem)
+
+        ends_session = (KeyboardInterrupt, pytest.exit.Exception)
+        setup = pytest.CallInfo.from_call(fail, when="setup")
+        teardown = pytest.CallInfo.from_call(end, when="teardown", reraise=ends_session)
+        for call in (setup, teardown):
+            if call.excinfo is not None:
+                report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+                item.ihook.pytest_runtest_logreport(report=report)
 
 
 def _is_cut(failure: Failure) -> bool:

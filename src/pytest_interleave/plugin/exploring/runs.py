@@ -208,14 +208,17 @@ class ItemExecution(Stretchable):
             self._warm_up()
 
     def _warm_up(self) -> None:
+        phase = "set-up"
         try:
-            self._state.setup(self.item)
+            try:
+                self._state.setup(self.item)
+                phase = "tear-down"
+            finally:
+                self._state.teardown_exact(self.item.parent)  # type: ignore[arg-type]
         except (*_ENDS_SESSION, NotExplored):
             raise
         except BaseException as error:
-            raise NotExplored(f"its set-up fails with {type(error).__name__}") from None
-        finally:
-            self._state.teardown_exact(self.item.parent)  # type: ignore[arg-type]
+            raise NotExplored(f"its {phase} fails with {type(error).__name__}") from None
 
     # -- phases --------------------------------------------------------------------------------------------------
 
