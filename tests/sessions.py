@@ -25,6 +25,9 @@ from pathlib import Path
 
 import pytest
 
+#: Nobody should have to wait for longer, to hear that a session hangs.
+_SECONDS = 300.0
+
 _LOADS_ALL = """
 import asyncio
 
@@ -34,7 +37,7 @@ async def test_it():
 
 
 def run_forked(
-    pytester: pytest.Pytester, *arguments: str | os.PathLike[str], timeout: float | None = None
+    pytester: pytest.Pytester, *arguments: str | os.PathLike[str], timeout: float = _SECONDS
 ) -> pytest.RunResult:
     """Run a session as ``pytester.runpytest_subprocess`` does, in a process that the server forks."""
     base = tempfile.mkdtemp(prefix="runpytest-", dir=pytester.path)
@@ -47,7 +50,7 @@ def run_forked(
 
 
 def run_pytest(
-    arguments: list[str], folder: Path, environment: dict[str, str], *, timeout: float | None = None
+    arguments: list[str], folder: Path, environment: dict[str, str], *, timeout: float = _SECONDS
 ) -> tuple[int, str, str]:
     """Run a session in a folder; return its exit status and what it prints, to stdout and stderr."""
     server = _start_server()
@@ -62,7 +65,7 @@ def run_pytest(
         answer = server.stdout.readline()
         assert answer, f"the server of sessions ended with status {server.wait()}"
         session = int(answer)
-        if timeout is not None and not select.select([server.stdout], [], [], timeout)[0]:
+        if not select.select([server.stdout], [], [], timeout)[0]:
             os.kill(session, signal.SIGKILL)
             server.stdout.readline()
             raise TimeoutError(f"after {timeout} s: pytest {' '.join(arguments)}\n{files[0].read_text()}")

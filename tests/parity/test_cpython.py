@@ -59,7 +59,7 @@ is_shipped = importlib.util.find_spec("test") is not None and importlib.util.fin
 @pytest.mark.parametrize("module", MODULES)
 def test_all_but_the_exceptions_pass_on_the_controlled_loop(module):
     run = subprocess.run(
-        [sys.executable, "-I", SCRIPT, SOURCES, module], capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-I", SCRIPT, SOURCES, module], capture_output=True, text=True, timeout=300, check=False
     )
     result = json.loads(run.stdout or "null")
     assert result is not None, run.stderr

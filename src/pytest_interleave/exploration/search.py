@@ -57,13 +57,14 @@ from pytest_interleave.strategies.latency import Latency
 from pytest_interleave.strategies.pct import Pct
 from pytest_interleave.strategies.pos import Pos
 
-#: What may be spent on shrinking one failure: replays, seconds of computing (a busy machine shrinks as well as an idle
-#: one), and real seconds, some of which a run may wait.
+#: What may be spent on shrinking one failure, and on repeating it: runs, seconds of computing (a busy machine does as
+#: well as an idle one), and real seconds, some of which a run may wait.
 _SHRINK_REPLAYS = 100
 _SHRINK_SECONDS = 1.0
-_SHRINK_REAL_SECONDS = 5.0
+_SHRINK_REAL_SECONDS = 10.0
 _REPEATS = 5
 _REPEATS_SECONDS = 2.0
+_REPEATS_REAL_SECONDS = 5.0
 #: More constraints than this are not left to ddmin alone.
 _MANY = 3
 #: So many events that were overtaken are tried as all that it takes.
@@ -86,12 +87,23 @@ _CUT_SHARE = 0.7
 
 def repeat_and_label(failure: Failure, execute: Execute, mode: str, unstretched: Execute | None) -> None:
     """Repeat the failure a few times, fewer if that takes long, and say what it takes."""
-    end = perf_counter() + _REPEATS_SECONDS
-    while failure.repeats < _REPEATS and (not failure.repeats or perf_counter() < end):
+    cost = _Cost(_REPEATS_SECONDS, _REPEATS_REAL_SECONDS)
+    while failure.repeats < _REPEATS and not (failure.repeats and cost.is_spent()):
         failure.repeats += 1
         failure.reproduced += execute(repeat(failure)).signature == failure.signature
     if not failure.is_own_order:
         failure.label = label_for(failure, mode, unstretched)
+
+
+class _Cost:
+    """What has been spent since it was made, of computing and of real time."""
+
+    def __init__(self, seconds: float, real_seconds: float) -> None:
+        self._end, self._real_end = process_time() + seconds, perf_counter() + real_seconds
+
+    def is_spent(self) -> bool:
+        """Whether either has come to its limit."""
+        return process_time() > self._end or perf_counter() > self._real_end
 
 
 @dataclass(slots=True)
@@ -550,18 +562,14 @@ class Search:
     def _shrink(
         self, result: RunResult, signature: Signature
     ) -> tuple[dict[EventId, EventId] | None, list[int], RunResult]:
-        computed, started = process_time(), perf_counter()
+        cost = _Cost(_SHRINK_SECONDS, _SHRINK_REAL_SECONDS)
         replays = 0
         best = result
 
         def fails(decider: Decider) -> bool:
             nonlocal replays, best
             replays += 1
-            if (
-                replays > _SHRINK_REPLAYS
-                or process_time() - computed > _SHRINK_SECONDS
-                or perf_counter() - started > _SHRINK_REAL_SECONDS
-            ):
+            if replays > _SHRINK_REPLAYS or cost.is_spent():
                 raise Spent
             again = self.execute(decider)
             if again.failed and again.signature == signature:
