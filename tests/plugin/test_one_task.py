@@ -215,3 +215,39 @@ def test_a_cancelled_set_up_names_the_crash_too(pytester: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(
         ["*the set-up of fixture 'client' was cancelled at *.py:14, because this task of fixture*"]
     )
+
+
+@pytest.mark.parametrize("options", [(), ("--interleave", "--interleave-runs=10")], ids=["plain", "explored"])
+@pytest.mark.parametrize("end", ["asyncio.CancelledError", "GeneratorExit", "Ended"])
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_whatever_ends_a_set_up_is_told_to_each_test_that_asks_for_it(
+    pytester: pytest.Pytester, scope: str, end: str, options: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(
+        test_it=f"""
+        import asyncio, pytest, pytest_asyncio
+
+        class Ended(BaseException):
+            pass
+
+        @pytest_asyncio.fixture(scope="{scope}")
+        async def service():
+            await asyncio.sleep(0)
+            raise {end}
+
+        @pytest.mark.asyncio
+        async def test_one(service):
+            pass
+
+        @pytest.mark.asyncio
+        async def test_two(service):
+            pass
+        """
+    )
+
+    result = pytester.runpytest(*options)
+
+    result.assert_outcomes(errors=2)
+    name = end.rpartition(".")[2]
+    result.stdout.fnmatch_lines([f"ERROR test_it.py::test_{number} - *{name}*" for number in ("one", "two")])
+    result.stdout.no_fnmatch_line("*AssertionError*")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from _pytest.fixtures import resolve_fixture_function
-from _pytest.outcomes import OutcomeException
 
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import Host
@@ -40,7 +39,7 @@ class FixtureJobs:
             if not plan.is_function_scoped:
                 self._end_with_host(definition, open_host, request)
             value = self._call(plan, function, arguments, definition, request, open_host)
-        except (OutcomeException, Exception) as error:
+        except BaseException as error:  # a cancellation, too: pytest requests no fixture again that left no result
             if isinstance(error, pytest.skip.Exception):
                 error._use_item_location = True
             definition.cached_result = (None, key, (error, error.__traceback__))
