@@ -336,6 +336,21 @@ def test_close_of_a_loop_that_a_test_closed_is_an_error() -> None:
         host.close()
 
 
+def test_a_host_leaves_its_class_as_it_is() -> None:
+    before = dict(vars(Host))
+    seen: list[dict[str, Any]] = []
+
+    async def job() -> None:
+        asyncio.get_running_loop().call_soon(lambda: seen.append(dict(vars(Host))))  # runs as the host is closed
+
+    host = Host(asyncio.new_event_loop())
+    host.run(job(), is_last=True)
+    seen.append(dict(vars(Host)))
+    host.close()
+
+    assert [*seen, dict(vars(Host))] == [before] * 3
+
+
 def test_repr_shows_the_state() -> None:
     host = Host(asyncio.new_event_loop())
     texts = [repr(host)]

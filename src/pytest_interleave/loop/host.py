@@ -28,7 +28,17 @@ from pytest_interleave.loop import _plain
 from pytest_interleave.loop.begun import PAUSED, InContext
 from pytest_interleave.loop.cancellation import Cancellation, Crash, Expired, Interrupt, Requested, find_cancellation
 
-__all__ = ["Cancellation", "Crash", "Expired", "Host", "Interrupt", "Interrupts", "NestedLoopError", "Requested"]
+__all__ = [
+    "Cancellation",
+    "Crash",
+    "Expired",
+    "Host",
+    "Interrupt",
+    "Interrupts",
+    "NestedLoopError",
+    "Requested",
+    "hosts",
+]
 
 if TYPE_CHECKING:
     from pytest_interleave.loop.swallowing import Cancelled as _Cancelled
@@ -106,6 +116,25 @@ class Watcher(Protocol):
         """Take transports and servers that are open when nothing runs any more, each with its protocol or factory."""
 
 
+class _Hosts:
+    """What changes with each host that opens or closes.
+
+    Not attributes of the class of hosts: to set one is to change the class, and Python forgets how its attributes are
+    found; for good once that has happened a thousand times (3.13).
+    """
+
+    __slots__ = ("ending", "open")
+
+    def __init__(self) -> None:
+        #: Hosts that are open; with ``count_tasks``, tells whether there may be a task besides those of hosts.
+        self.open = 0
+        #: The loop in which a host ends what was left: what goes wrong there is not what the tests do.
+        self.ending: asyncio.AbstractEventLoop | None = None
+
+
+hosts = _Hosts()
+
+
 class Host:
     """One event loop and the one task in which its fixtures and tests run.
 
@@ -117,12 +146,8 @@ class Host:
     #: Told of what the host leaves behind when it closes; ``owner`` is whatever it wants to know the host by.
     watcher: Watcher | None = None
     owner: Any = None
-    #: The loop in which a host ends what was left: what goes wrong there is not what the tests do.
-    ending: asyncio.AbstractEventLoop | None = None
     #: Tells whether nothing can wake a loop, timers that are set and threads included; None: nobody knows.
     is_dead: Callable[[asyncio.AbstractEventLoop], bool] | None = None
-    #: Hosts that are open; with ``count_tasks``, tells whether there may be a task besides those of hosts.
-    open_hosts = 0
     #: What was opened in hosts' loops that a loop does not know of, by its id. Who watches sees to it.
     opened: dict[int, Any] = {}  # noqa: RUF012 - shared on purpose
 
@@ -144,7 +169,7 @@ class Host:
         #: Whether the first step of a job is being taken for the task.
         self.is_beginning = False
         self._late: Cancellation | None = None
-        Host.open_hosts += 1
+        hosts.open += 1
 
     def __repr__(self) -> str:
         state = "running" if self._job is not None else "closed" if self.loop.is_closed() else "idle"
@@ -378,21 +403,21 @@ class Host:
 
     def close(self) -> None:
         """Cancel what was left running, shut down what was used, close the loop; as ``asyncio.Runner`` does."""
-        Host.open_hosts -= 1
+        hosts.open -= 1
         loop = self.loop
         try:
             self._finish_task()
             if loop.is_closed():
                 raise RuntimeError("Event loop is closed")
-            Host.ending = loop
+            hosts.ending = loop
             self.finish_leftovers()
         finally:
-            Host.ending = None
+            hosts.ending = None
             loop.close()
 
     def release(self) -> None:
         """End the host's task and leave the loop to its owner."""
-        Host.open_hosts -= 1
+        hosts.open -= 1
         self._finish_task()
         if not self.loop.is_closed():
             self._cancel_tasks()
@@ -485,7 +510,7 @@ class Host:
         return [task for task in tasks if task is not self._task and getattr(task, "host", self) is not None]
 
     def _cancel_tasks(self) -> None:
-        if 0 <= _plain.count_tasks() <= Host.open_hosts:
+        if 0 <= _plain.count_tasks() <= hosts.open:
             return
         tasks = self.tasks()
         if tasks and self.watcher is not None:

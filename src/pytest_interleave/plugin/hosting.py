@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_interleave.loop import _plain
-from pytest_interleave.loop.host import Host, Interrupts, NestedLoopError
+from pytest_interleave.loop.host import Host, Interrupts, NestedLoopError, hosts
 from pytest_interleave.origins import look_at_path
 from pytest_interleave.plugin import crashes, legacy_event_loop, policy
 from pytest_interleave.plugin.contexts import JobContext
@@ -158,7 +158,7 @@ class Hosting:
                 raise
             raise crashes.explain(error, host, "the test", item) from None
         finally:
-            if before is not None and _plain.count_tasks() != Host.open_hosts + len(before):
+            if before is not None and _plain.count_tasks() != hosts.open + len(before):
                 self._note_new_tasks(host, before)
         host.forget_cancellations(cancellations)
 
@@ -171,7 +171,7 @@ class Hosting:
         if open_host.scope == "function" or self.loop_findings is None or not self._is_told:
             return None
         self.loop_findings.resume()
-        return [] if 0 <= _plain.count_tasks() <= Host.open_hosts else open_host.host.tasks()
+        return [] if 0 <= _plain.count_tasks() <= hosts.open else open_host.host.tasks()
 
     def _note_new_tasks(self, host: Host, before: list[asyncio.Task[Any]]) -> None:
         assert self.loop_findings is not None

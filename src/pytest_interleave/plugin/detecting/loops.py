@@ -16,7 +16,7 @@ import pytest
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.loop.frames import frames_of
-from pytest_interleave.loop.host import LEFT_RUNNING, Host, Interrupts
+from pytest_interleave.loop.host import LEFT_RUNNING, Host, Interrupts, hosts
 from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.blocking import BlockedLoops
 from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe_waits, missed_wake_up
@@ -108,7 +108,7 @@ class LoopFindings:
         message = str(context.get("message") or "unhandled exception")
         error = context.get("exception")
         if error is not None:
-            is_ending = Host.ending is loop or loop.is_closed()
+            is_ending = hosts.ending is loop or loop.is_closed()
             if is_ending and isinstance(error, (asyncio.CancelledError, OSError)) and "task" not in context:
                 return  # a stream whose loop ends, and whose handler we cancel, tells of it in a callback and a future
             if is_farewell(error, context):

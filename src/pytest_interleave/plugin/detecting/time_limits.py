@@ -17,7 +17,7 @@ import pytest
 from pytest_interleave.errors import TimedOut
 from pytest_interleave.loop import _plain, own
 from pytest_interleave.loop.frames import DEBUGGERS, is_frame_of
-from pytest_interleave.loop.host import Host
+from pytest_interleave.loop.host import Host, hosts
 from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.deadlocks import describe_waits
 from pytest_interleave.plugin.exploring.options import MARK, limit_of_mark
@@ -108,7 +108,7 @@ class TimeLimits:
 
     def _describe(self, frame: FrameType | None) -> str:
         lines = [f"Hang: this took longer than its limit of {self._limit:g} s."]
-        loop = Host.running[-1].loop if Host.running else Host.ending
+        loop = Host.running[-1].loop if Host.running else hosts.ending
         if loop is not None and _plain.get_running_loop_or_none() is loop:
             lines += describe_waits(loop, frame)
         else:

@@ -14,7 +14,7 @@ import pytest
 from pytest_interleave.errors import LostException
 from pytest_interleave.exploration.result import is_timeout
 from pytest_interleave.loop import _plain
-from pytest_interleave.loop.host import Host
+from pytest_interleave.loop.host import hosts
 from pytest_interleave.loop.places import raising
 from pytest_interleave.plugin.detecting.hooks import is_failure
 from pytest_interleave.plugin.detecting.lost import lost_exception
@@ -113,4 +113,4 @@ def _is_own(handler: Any) -> bool:
 
 def _tasks() -> list[asyncio.Task[Any]]:
     """Return all tasks there are; none where there are only those of hosts, as after most runs."""
-    return [] if 0 <= _plain.count_tasks() <= Host.open_hosts else _plain.list_tasks()
+    return [] if 0 <= _plain.count_tasks() <= hosts.open else _plain.list_tasks()
