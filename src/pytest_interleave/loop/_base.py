@@ -29,6 +29,10 @@ _current_task = asyncio.current_task
 _LAST_TURNS = 4
 #: So long a run may take at the pace of the world.
 _REAL_SECONDS = 60.0
+#: Timers, watches, tasks made in its own steps, jobs in threads, and tasks that callbacks make in its name.
+_KINDS_COUNTED = 5
+#: What callbacks make is numbered from here.
+_BY_CALLBACK = 10_000
 
 
 class BaseLoop(asyncio.SelectorEventLoop):
@@ -46,7 +50,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._watches: dict[tuple[int, str], Watch] = {}
         self._origin = 0
         self._sequence = 0
-        self._counters: list[list[int]] = [[0, 0, 0, 0]]
+        self._counters: list[list[int]] = [[0] * _KINDS_COUNTED]
         ordered.order_as_completed(BaseLoop)
         super().__init__(selector)  # watches its own pipe already
         self._self_pipe_fd: int = self._ssock.fileno()
@@ -144,7 +148,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.ordinals: list[int] = [0]
         self.task_names: list[str] = [""]
         self.task_codes: list[Any] = [None]
-        self._counters = [[0, 0, 0, 0]]
+        self._counters = [[0] * _KINDS_COUNTED]
         self._number = 0
         ordered.order_cancel_scopes()
         self._task_factory = None
@@ -310,13 +314,15 @@ class BaseLoop(asyncio.SelectorEventLoop):
         """Give a task a number, and note whose child it is."""
         self._number = number = self._number + 1
         origin = self._origin
+        is_by_callback = self._thread_id is not None and _current_task(self) is None
         counters = self._counters[origin]
-        counters[2] += 1
+        # Whether a connection came in before or behind what its listener's task makes itself is no matter of its name.
+        counted = 4 if is_by_callback else 2
+        counters[counted] += 1
         self.parents.append(origin)
-        self.ordinals.append(counters[2])
-        self._counters.append([0, 0, 0, 0])
-        in_callback = self._by_callback[origin] or (self._thread_id is not None and _current_task(self) is None)
-        self._by_callback.append(in_callback)
+        self.ordinals.append(counters[counted] + _BY_CALLBACK * is_by_callback)
+        self._counters.append([0] * _KINDS_COUNTED)
+        self._by_callback.append(self._by_callback[origin] or is_by_callback)
         self.task_names.append(name if name is not None else f"Task-{number}")
         code = getattr(coro, "cr_code", None)
         self.task_codes.append(code)

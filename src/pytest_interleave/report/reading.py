@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
@@ -24,8 +25,11 @@ def file_name(place: Place) -> str:
 
 def library_of(place: Place) -> str:
     """Return the name of the library whose line that is: ``uvicorn``, ``asyncio``."""
-    parts = PurePath(place.file).with_suffix("").parts
-    start = max((index + 1 for index, part in enumerate(parts) if part in INSTALLED or _STDLIB.match(part)), default=-1)
+    path = PurePath(place.file)
+    parts = path.with_suffix("").parts
+    start = max((index + 1 for index, part in enumerate(parts) if part in INSTALLED or _STDLIB.match(part)), default=0)
+    if not start:  # installed with ``pip install --target``
+        start = max((len(folder.parts) for folder in path.parents if str(folder) in sys.path), default=-1)
     return parts[start] if start < len(parts) else parts[-1]
 
 

@@ -375,15 +375,24 @@ def _telling(step: ObservedStep) -> Place | None:
 
 
 def _phrase(event: EventId, first: Reading, second: Reading) -> Phrase:
-    """Describe an event in the user's terms, from whichever run shows more of it."""
+    """Describe an event in the user's terms, from whichever run shows more of it.
+
+    Where nobody waits for it any more, as for data that come too late, the other run shows whose it was.
+    """
+    found: list[Phrase] = []
     for reading in (first, second):
         index = reading.positions.get(event)
         if index is None:
             continue
-        if index in reading.outside:
-            return _outside(reading.outside[index], reading)
         if index in reading.steps:
-            return _step(reading.steps[index], reading)
+            return found[0] if found else _step(reading.steps[index], reading)
+        if index in reading.outside:
+            phrase = _outside(reading.outside[index], reading)
+            if _is_of_user(index, reading):
+                return phrase
+            found.append(phrase)
+    if found:
+        return found[0]
     return Phrase(f"{event[1]} {event[2]} of task {_task_name(event[0], first)}", "comes")
 
 
@@ -429,9 +438,9 @@ def _of_library(event: OutsideEvent, reading: Reading) -> Phrase:
     if user is not None:
         return Phrase(f"{_THINGS.get(event.what, 'data')} for {_quoted(user[1], user[0], reading)}", "arrives")
     if event.what == "connection" and not library:
-        return Phrase(f"a connection to the server of task {_task_name(event.event[0], reading)}", "comes in")
+        return Phrase(f"a connection to the server of {_task(owner, event.event[0], reading)}", "comes in")
     what = {"thread": "the answer of a thread", "writable": "room to write"}.get(event.what, "data")
-    return Phrase(f"{what} for {library or f'task {_task_name(event.event[0], reading)}'}", "arrives")
+    return Phrase(f"{what} for {library or _task(owner, event.event[0], reading)}", "arrives")
 
 
 def _connection(here: int, tasks: tuple[int, ...], failing: Reading) -> Phrase | None:
@@ -440,7 +449,8 @@ def _connection(here: int, tasks: tuple[int, ...], failing: Reading) -> Phrase |
     if not tasks or event is None or event.what != "connection":
         return None
     name = failing.name(tasks[-1])
-    return Phrase(f"the connection for {'request' if '/' in name else 'task'} {name}", "comes in")
+    subject = f"request {name}" if "/" in name else _task(tasks[-1], failing.seen.paths[tasks[-1]], failing)
+    return Phrase(f"the connection for {subject}", "comes in")
 
 
 def as_request(event: OutsideEvent, reading: Reading) -> Phrase | None:
@@ -500,6 +510,12 @@ def _where(place: Place | None, task: int | None, reading: Reading) -> str:
     if task is not None and task > reading.seen.test:
         parts.append(f"task {reading.name(task)}")
     return f" ({', '.join(parts)})" if parts else ""
+
+
+def _task(number: int | None, path: object, reading: Reading) -> str:
+    """Return "task fetch", or "the test"."""
+    name = _task_name(path, reading)
+    return name if number == reading.seen.test else f"task {name}"
 
 
 def _task_name(path: object, reading: Reading) -> str:
