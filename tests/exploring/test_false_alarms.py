@@ -148,6 +148,13 @@ def test_an_assertion_about_a_timeout_that_did_its_job_is_no_failure(explore: An
             server.close()
 
         @pytest.mark.asyncio
+        async def test_by_all_that_went_wrong():
+            server, address = await serve()
+            errors = await asyncio.gather(log_in(address), return_exceptions=True)
+            server.close()
+            assert [str(error) for error in errors] == ["refused"]
+
+        @pytest.mark.asyncio
         async def test_what_comes_of_it():
             server, address = await serve()
             replies = []
@@ -160,8 +167,73 @@ def test_an_assertion_about_a_timeout_that_did_its_job_is_no_failure(explore: An
         """,
     )
 
-    result.assert_outcomes(passed=2, failed=1)
+    result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["FAILED *::test_what_comes_of_it *"])
+
+
+def test_a_timeout_of_a_class_of_its_own_that_did_its_job_is_no_failure(explore: Any) -> None:
+    result = explore(
+        """
+        class PoolTimeout(Exception):  # psycopg_pool's is no TimeoutError, and raised where none is handled
+            pass
+
+        async def take(pool):
+            error = None
+            try:
+                return await asyncio.wait_for(pool.get(), 1)
+            except TimeoutError:
+                error = PoolTimeout("no connection")
+            raise error
+
+        async def fill(pool):
+            await asyncio.sleep(0.01)
+            pool.put_nowait("a connection")
+
+        async def test_a_pool():
+            pool = asyncio.Queue()
+            filling = asyncio.create_task(fill(pool))
+            assert await take(pool) == "a connection"
+            await filling
+        """
+    )
+
+    result.assert_outcomes(passed=1)
+
+
+def test_what_a_clock_has_left_of_five_seconds_guards_as_well(explore: Any, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        pool="""
+        import asyncio
+        from time import monotonic
+
+        class Pool:
+            def __init__(self):
+                self.free, self.is_broken = asyncio.Queue(), False
+
+            async def take(self):
+                end = monotonic() + 5
+                try:
+                    return await asyncio.wait_for(self.free.get(), end - monotonic())
+                except TimeoutError:
+                    self.is_broken = True
+
+            async def fill(self):
+                await asyncio.sleep(0.01)
+                self.free.put_nowait("a connection")
+        """
+    )
+    result = explore(
+        """
+        from pool import Pool
+
+        async def test_a_pool():
+            pool = Pool()
+            await asyncio.gather(pool.take(), pool.fill())
+            assert not pool.is_broken
+        """
+    )
+
+    result.assert_outcomes(passed=1)
 
 
 def test_a_test_that_anyio_runs_without_a_mark_is_explored(explore: Any) -> None:

@@ -12,6 +12,7 @@ from pytest_interleave.schedule import DRAW, EventId
 from pytest_interleave.strategies.guided import answer
 
 TIMER: EventId = ((1,), "timer", 1)
+READ: EventId = ((1,), "read", 1)
 STEP: EventId = ((1,), "step", 2)
 DRAWN: EventId = ((1,), DRAW, 1)
 
@@ -46,14 +47,18 @@ def test_when_no_more_may_be_tried_the_smallest_that_failed_is_left(tries: int, 
     assert 999 in found
 
 
-def test_a_fault_alone_is_guessed_before_a_fault_with_one_late_event() -> None:
+def test_a_fault_alone_is_guessed_before_a_fault_with_one_event() -> None:
     constraints: dict[EventId, EventId] = {TIMER: (), STEP: (), DRAWN: answer(2)}
 
-    assert list(guesses(constraints)) == [{DRAWN: answer(2)}, {DRAWN: answer(2), TIMER: NEVER}]
+    assert list(guesses(constraints)) == [
+        {DRAWN: answer(2)},
+        {DRAWN: answer(2), TIMER: ()},
+        {DRAWN: answer(2), TIMER: NEVER},
+    ]
 
 
-def test_without_a_fault_one_late_event_is_guessed() -> None:
-    assert list(guesses({TIMER: (), STEP: ()})) == [{TIMER: NEVER}]
+def test_without_a_fault_one_timer_where_it_fired_is_guessed_and_one_late_event() -> None:
+    assert list(guesses({TIMER: (), READ: STEP, STEP: ()})) == [{TIMER: ()}, {TIMER: NEVER}, {READ: NEVER}]
 
 
 def test_one_late_event_is_all_that_is_kept_where_few_replays_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +65,15 @@ class _Pool:
         return f"{what} by {connection}"
 
 
+_HEART = """
+import asyncio
+
+async def beat():
+    while True:
+        await asyncio.sleep(20)
+"""
+
+
 async def _a_guard_ends_what_would_wait_for_ever() -> None:
     pool = _Pool()
     with contextlib.suppress(TimeoutError):
@@ -90,3 +101,22 @@ def test_a_timeout_that_something_late_would_have_kept_from_firing_is_none() -> 
     done = explore(_a_guard_ends_what_is_only_late, seed=1)
 
     assert not done.failures
+
+
+def test_the_heart_of_a_library_keeps_no_timeout_from_ending_a_deadlock(tmp_path: Path) -> None:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    names: dict[str, Any] = {"__name__": "client"}
+    exec(compile(_HEART, str(folder / "client.py"), "exec"), names)
+
+    async def program() -> None:
+        heart = asyncio.create_task(names["beat"]())
+        try:
+            await _a_guard_ends_what_would_wait_for_ever()
+        finally:
+            heart.cancel()
+
+    [failure] = explore(program, seed=1).failures
+
+    assert isinstance(failure.error, TimeoutError)
+    assert failure.result.has_hung

@@ -618,11 +618,14 @@ def guesses(constraints: dict[EventId, EventId]) -> Iterator[dict[EventId, Event
     """Yield what may be all that a failure takes, where ddmin may miss it among many.
 
     With a fault of the network that is the fault, whatever came in another order as well; most failures else that a
-    random schedule finds take one late event.
+    random schedule finds take one event: a timer that fired when it did, or a late one.
     """
     draws = {event: value for event, value in constraints.items() if event[1] == DRAW}
     if draws:
         yield draws
+    timers = [event for event in constraints if event[1] == "timer" and constraints[event] != NEVER]
+    for event in timers[:_MOST_LATE]:
+        yield {**draws, event: constraints[event]}
     for event in constraints:
         if event[1] in OUTSIDE:
             yield {**draws, event: NEVER}

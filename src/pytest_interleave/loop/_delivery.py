@@ -9,6 +9,7 @@ from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop import pieces, threads
 from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._patience import RESOLUTION, PatientLoop
+from pytest_interleave.origins import rank
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, TICK, Decider
 
 #: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
@@ -134,7 +135,7 @@ class DeliveringLoop(PatientLoop):
     def _is_last(self, timer: Timer) -> bool:
         """Whether nothing but that timer would ever come in."""
         return (
-            all(other is timer or other._cancelled or other.is_for_idle or other.kind == TICK for other in self._timers)
+            all(other is timer or _is_no_answer(other, timer._when - timer.armed) for other in self._timers)
             and not (self._jobs or self._outside.is_parent or threads.are_there(self.resting_threads))
             and not (self._is_watching() and self._owes())
         )
@@ -214,3 +215,14 @@ class DeliveringLoop(PatientLoop):
             raise TimeLimit("something in real time", self._now)
         arrived = self._poll(min(max(seconds, 0), max(self.real_limit - perf_counter(), 0)))
         self._let_in(arrived)
+
+
+def _is_no_answer(timer: Timer, seconds: float) -> bool:
+    """Whether that timer is nothing which a wait of at most so long waits for: a server's for idle connections, a tick.
+
+    The heart of a client that beats more seldom does not answer it either (NATS: 120 s, websockets: 20 s).
+    """
+    if timer._cancelled or timer.is_for_idle or timer.kind == TICK:
+        return True
+    is_beat_of_library = timer.stands_for == NESTED_SLEEP and timer.place is not None and rank(timer.place[0]) < 2
+    return is_beat_of_library and timer._when - timer.armed >= seconds

@@ -45,6 +45,10 @@ class NotExplored(Exception):
     """The item cannot be explored; what it did instead of running is left to pytest."""
 
 
+class NoVerdict(NotExplored):
+    """A run ended with a skip: where it is the first, the test is skipped; a later one has just not failed."""
+
+
 class ItemExecution(Stretchable):
     """Repeats one item."""
 
@@ -68,6 +72,8 @@ class ItemExecution(Stretchable):
         self._census: Census | None = None
         self._random: Any = None
         self._begin_run: Callable[[], object] | None = None
+        #: A run came to its end without a skip.
+        self._has_verdict = False
 
     def __call__(self, decider: Decider, observer: Observer | None = None) -> RunResult:
         """Make one run, which nobody hears if ``repeating`` is on."""
@@ -259,8 +265,11 @@ class ItemExecution(Stretchable):
                     error = _without_verdict(raised) or raised
         if leftovers is not None:
             leftovers.clear(folder)
+        if isinstance(error, NoVerdict) and self._has_verdict:
+            return None
         if isinstance(error, NotExplored):
             raise error
+        self._has_verdict = True
         return error
 
     def _set_up_and_call(self) -> BaseException | None:
@@ -316,11 +325,11 @@ class ItemExecution(Stretchable):
             self.item.stash[caplog_records_key][when] = handler.records
 
 
-def _without_verdict(error: BaseException) -> NotExplored | None:
+def _without_verdict(error: BaseException) -> NoVerdict | None:
     """Return why there is nothing to say of the item if that is how it ends; None if it fails."""
     is_group_of_skips = isinstance(error, BaseExceptionGroup) and error.split(pytest.skip.Exception)[1] is None
     if is_group_of_skips or isinstance(error, _NO_VERDICT):
-        return NotExplored(str(error) or type(error).__name__)
+        return NoVerdict(str(error) or type(error).__name__)
     return None
 
 
