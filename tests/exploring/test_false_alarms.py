@@ -860,3 +860,57 @@ def test_who_looks_again_and_again_without_a_pause_sees_what_has_come(explore: A
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["1 explored in 20 runs*"])
+
+
+SCRAPER = """
+    import asyncio
+
+    async def fetch(address):
+        async with asyncio.timeout({seconds}):
+            reader, writer = await asyncio.open_connection(*address)
+            try:
+                return (await reader.read()).decode()
+            finally:
+                writer.close()
+
+    async def scrape(address, pages):
+        for attempt in range(3):
+            try:
+                pages.append(await fetch(address))
+                return
+            except TimeoutError:
+                await asyncio.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize(("seconds", "answer", "fails"), [(2, 0.01, False), (2, 0.2, True), (0.5, 0.01, True)])
+def test_a_guard_of_a_second_is_left_alone_where_answers_take_a_small_part_of_it(
+    explore: Any, pytester: pytest.Pytester, seconds: float, answer: float, fails: bool
+) -> None:
+    pytester.makepyfile(scraper=SCRAPER.format(seconds=seconds))
+
+    result = explore(
+        f"""
+        from scraper import scrape
+
+        async def test_pages():
+            asked = []
+
+            async def page(reader, writer):
+                asked.append(1)
+                await asyncio.sleep({answer})
+                writer.write(b"page")
+                writer.close()
+
+            pages = []
+            async with await asyncio.start_server(page, "127.0.0.1", 0) as server:
+                address = server.sockets[0].getsockname()
+                await asyncio.gather(scrape(address, pages), scrape(address, pages))
+            assert pages == ["page"] * 2
+            assert len(asked) == 2
+        """,
+        "--interleave-seed=1",
+        "--interleave-runs=100",
+    )
+
+    result.assert_outcomes(passed=not fails, failed=fails)

@@ -27,7 +27,7 @@ async def service(seconds: float) -> None:
 
 
 async def a_timeout_is_longer_than_three_turns() -> None:
-    await ends_within_three_turns(1)
+    await ends_within_three_turns(0.9)
 
 
 async def five_seconds_of_work_are_done_before_five_and_a_half_are_over() -> None:

@@ -24,6 +24,10 @@ _MOST_OVERTAKEN = 10
 #: What is left of 5 s by the time it is set counts as well: pools and clients subtract what their clock says.
 _GUARD_SECONDS = 4.9
 _OWN_GUARD_SECONDS = 9.8
+#: One of a second or more does so where what comes in takes a small part of that: a service's double that answers in
+#: 10 ms says nothing of what becomes of a client, and of its attempts, after 2 s.
+_NEAR_GUARD_SECONDS = 0.98
+_LEAST_PART = 0.05
 #: A test that lets tasks give way by ``sleep(0)`` means no work from outside that takes so long.
 _LEAST_LIMIT_SECONDS = 0.5 - 1e-6
 #: Where the test's own sleeps alone take time, they take no more than this many times as long as they say.
@@ -121,7 +125,7 @@ class TimerLoop(SchedulingLoop):
         the test's own sleeps are all that has taken time since then, they leave a deadline alone that is far off.
         """
         # First, for it leaves nothing of what servers and clients set, and the rest is dear.
-        timers = [timer for timer in timers if not self._is_guard(timer)]
+        timers = [timer for timer in timers if not self._is_guard(timer, natural)]
         if not timers:
             return timers
         is_odd = self.decider is not None and self.decider.holds_steps
@@ -147,12 +151,19 @@ class TimerLoop(SchedulingLoop):
         limit = since + _MOST_LATE_SECONDS
         return [timer for timer in timers if timer._when < limit]
 
-    def _is_guard(self, timer: Timer) -> bool:
+    def _is_guard(self, timer: Timer, natural: Timer | Watch | Job | None) -> bool:
         """Whether that deadline is there for what never comes, and not for what comes late."""
         if timer.is_for_idle or timer.stands_for != DEADLINE:
             return timer.is_for_idle
         seconds = timer._when - timer.armed
-        return seconds >= _GUARD_SECONDS and (seconds >= _OWN_GUARD_SECONDS or not self._is_of_test(timer))
+        if self._is_of_test(timer):
+            return seconds >= _OWN_GUARD_SECONDS
+        return seconds >= _GUARD_SECONDS or (seconds >= _NEAR_GUARD_SECONDS and self._is_far(timer, natural))
+
+    def _is_far(self, timer: Timer, natural: Timer | Watch | Job | None) -> bool:
+        """Whether what would come in now comes in a small part of the time that the deadline gives."""
+        came = self._now if natural is None else natural.here_since
+        return came is not None and came - timer.armed < (timer._when - timer.armed) * _LEAST_PART - _ROUNDING
 
     def _is_limit_of_the_test(self, timer: Timer) -> bool:
         """Whether the test says by that timer how long all may take, which turns of the loop alone do not use up."""
