@@ -1,6 +1,7 @@
 """``--interleave-cancel``: what is cancelled, what counts as left behind, and what does not."""
 
 import json
+import sys
 from textwrap import dedent
 
 import pytest
@@ -70,6 +71,13 @@ class Pool:
     async def deliver(self):
         await self.ask()
         self.replies.put_nowait("reply")
+
+    async def loads_for_all(self):
+        await asyncio.gather(self.ask(), asyncio.shield(asyncio.create_task(self.ask())))
+
+    async def loads_for_long(self):
+        task = asyncio.create_task(self.ask_for_long())
+        await asyncio.shield(task)
 """
 HEAD = "import asyncio\nimport pytest\nfrom pool import Pool\n"
 
@@ -86,6 +94,7 @@ def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResu
         ("keeps_a_slot", "Cancelled on the way, and a Semaphore is still held, taken at pool.py:10"),
         ("swallows", "Cancelled on the way, and the cancellation is swallowed: the test went on at pool.py:*"),
         ("leaves_a_task", "Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:59"),
+        ("loads_for_long", "Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:59"),
     ],
 )
 def test_what_the_cancelled_call_leaves_behind_fails_the_test(pytester: pytest.Pytester, name: str, text: str) -> None:
@@ -208,6 +217,9 @@ async def test_a_task_that_ends_cleanly_is_right(pool):
     worker.cancel()
     assert await worker == "ended"
 
+async def test_what_is_shielded_may_end_later(pool):
+    await pool.loads_for_all()
+
 async def test_that_the_test_waits_for_its_cancelled_worker_is_its_own_affair(pool):
     worker = asyncio.create_task(pool.deliver())
     assert await pool.replies.get() == "reply"
@@ -224,7 +236,7 @@ def test_it_never_cries_wolf(pytester: pytest.Pytester) -> None:
     body = QUIET.replace("    helper = pool.keeps_a_slot()\n", "    helper = pool.ask()\n")
     result = run(pytester, body, "--interleave-cancel", "-v")
 
-    result.assert_outcomes(passed=10)
+    result.assert_outcomes(passed=11)
     result.stdout.fnmatch_lines(["*test_right: *cancelled at each await (tried all *), nothing left behind"])
 
 
@@ -367,3 +379,42 @@ def test_nothing_is_claimed_of_awaits_for_which_there_was_no_time(explore) -> No
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_slow: *cancelled at none of * awaits; its time was up: --interleave-time=S *"])
     result.stdout.no_fnmatch_line("*nothing left behind*")
+
+
+LIBRARY = """
+import asyncio
+
+async def ask():
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.set_result, "answer")
+    return await asyncio.wait_for(future, 60)
+"""
+CLIENT = """
+from {module} import ask
+
+async def get():
+    return await ask()
+"""
+ASKS = """
+from client import get
+
+async def test_it():
+    assert await get() == "answer"
+"""
+
+
+@pytest.mark.parametrize("module", ["library", "own"])
+def test_that_wait_for_swallows_is_told_of_whose_own_call_it_is(pytester: pytest.Pytester, module: str) -> None:
+    """Until Python 3.11, where what it waits for ends just then."""
+    folder = pytester.mkdir("site-packages") if module == "library" else pytester.path
+    (folder / f"{module}.py").write_text(LIBRARY)
+    pytester.makeconftest(f"import sys; sys.path.append({str(folder)!r})")
+    pytester.makepyfile(client=CLIENT.format(module=module))
+
+    result = run(pytester, ASKS, "--interleave-cancel")
+
+    if module == "library" or sys.version_info >= (3, 12):
+        result.assert_outcomes(passed=1)
+    else:
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*swallowed by asyncio.wait_for, as it is until Python 3.11: the test went on*"])

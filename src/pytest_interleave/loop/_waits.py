@@ -49,6 +49,31 @@ def is_structured(task: asyncio.Task[Any]) -> bool:
     return any("wakeup" not in getattr(callback, "__qualname__", repr(callback)) for callback, _ in callbacks)
 
 
+def shielded(future: Any) -> list[asyncio.Task[Any]]:
+    """Return the tasks that live on by ``asyncio.shield`` if the future is cancelled."""
+    found = []
+    for child in getattr(future, "_children", ()):
+        found += shielded(awaited_future(child) if isinstance(child, asyncio.Task) else child)
+    for callback, _ in getattr(future, "_callbacks", None) or ():
+        if getattr(callback, "__qualname__", "") == "shield.<locals>._outer_done_callback":
+            found += [cell.cell_contents for cell in callback.__closure__ or ()]
+    return [task for task in found if isinstance(task, asyncio.Task)]
+
+
+def waited_for(task: asyncio.Task[Any]) -> tuple[Any, str] | None:
+    """Return what the task waits for by ``asyncio.wait_for``, and the file that called it, until Python 3.11.
+
+    There ``wait_for`` returns the result, if it comes together with a cancellation, and swallows that (gh-86296).
+    """
+    caller = ""
+    for frame, _ in frames(task):
+        future = frame.f_locals.get("fut") if frame.f_code is asyncio.wait_for.__code__ else None
+        if isinstance(future, asyncio.Future) and "waiter" in frame.f_locals:
+            return future, caller
+        caller = frame.f_code.co_filename
+    return None
+
+
 def waiting(task: asyncio.Task[Any]) -> _Waiting:
     """Return what the task waits for in a word, the object, and the tasks whose end it waits for."""
     found: _Waiting | None = None

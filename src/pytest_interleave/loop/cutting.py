@@ -56,7 +56,7 @@ from pytest_interleave.trace import Place
 _GRACE_TURNS = 20
 #: A task that takes more steps than this after its cancellation, and then ends as if nothing had been, swallowed it.
 _MOST_STEPS_AFTER = 5
-#: How long a handler goes on at most that has lost its client.
+#: How long a handler goes on at most that has lost its client, and what is shielded from a cancellation.
 _LAST_SECONDS = 60.0
 
 
@@ -127,6 +127,10 @@ class Cutting:
         #: Where the test itself was when a task was made, by number, and a lock was taken, by ``id``; None: elsewhere.
         self._task_positions: dict[int, int | None] = {}
         self._lock_positions: dict[int, int | None] = {}
+        #: Tasks that were to live on when one was cancelled, as those of a cache do that loads for several callers.
+        self._shielded: list[Any] = []
+        #: What the cancelled task waited for by a ``wait_for`` that may swallow that, and whose file called it.
+        self._waited_for: tuple[Any, str] | None = None
         #: The connection that was dropped.
         self._gone: Connection | None = None
         #: The handler that lost its client did not end.
@@ -272,6 +276,9 @@ class Cutting:
         subject = "the test" if self._is_own else f"task '{task.get_name()}' ({_name_of(task)})"
         self.strike = Strike(f"{subject} is cancelled", place, way == WOKEN)
         self._target = task
+        for other in asyncio.all_tasks(self.loop):
+            self._shielded += _waits.shielded(_waits.awaited_future(other))
+        self._waited_for = _waits.waited_for(task)
         perform(self.loop, self.strike, entry, task.cancel)
 
     def _stands_in_script(self, task: Any) -> bool:
@@ -291,13 +298,14 @@ class Cutting:
     # -- judging -------------------------------------------------------------------------------------------------
 
     def end_body(self, error: BaseException | None) -> None:
-        """Hear that the test's body has ended; let a handler end that has lost its client."""
+        """Hear that the test's body has ended; let a handler end that has lost its client, and what is shielded."""
         loop = self.loop
         if self.census is None:
             self._waits = frozenset(loop.blocked_places())
-        if self._gone is None or isinstance(error, RunEnded):
+        if not (self._gone or self._shielded) or isinstance(error, RunEnded):
             return
-        tasks = [task for task in self._gone.workers if not task.done()]
+        lasting = self._shielded if self._gone is None else self._gone.workers
+        tasks = [task for task in lasting if not task.done()]
         if tasks and not loop.is_closed():
             observer, loop.observer = loop.observer, None
             try:
@@ -306,7 +314,7 @@ class Cutting:
                 pass
             finally:
                 loop.observer = observer
-        self._goes_on = not self._gone.is_over
+        self._goes_on = self._gone is not None and not self._gone.is_over
 
     def look_at_what_is_left(self) -> None:
         """Count what the run leaves, before the loop is cleared; called once its fixtures are torn down."""
@@ -462,15 +470,22 @@ class Cutting:
     def _swallowed(self, error: BaseException | None) -> tuple[str, str] | None:
         task, strike = self._target, self.strike
         assert strike is not None
+        by = ""
+        if self._waited_for is not None:
+            future, caller = self._waited_for
+            if future.done() and not future.cancelled():
+                if rank(caller) != 2:
+                    return None  # a library has called it, and who calls that can do nothing
+                by = " by asyncio.wait_for, as it is until Python 3.11"
         if self._is_own:
             if error is None and not self._is_in_script:
-                return "the cancellation is swallowed: the test went on", _at(strike.place)
+                return f"the cancellation is swallowed{by}: the test went on", _at(strike.place)
             return None
         if task.done():
             ended_well = not task.cancelled() and task.exception() is None
             if ended_well and task.cancelling() and self._steps_after > _MOST_STEPS_AFTER:
                 name = _name_of(task) if self._gone is None else strike.subject.split("`")[1]
-                return f"the cancellation is swallowed: {name} went on", _at(strike.place)
+                return f"the cancellation is swallowed{by}: {name} went on", _at(strike.place)
         return None
 
     def _tear_down(self, error: BaseException | None, phase: str) -> tuple[str, str] | None:
