@@ -914,3 +914,44 @@ def test_a_guard_of_a_second_is_left_alone_where_answers_take_a_small_part_of_it
     )
 
     result.assert_outcomes(passed=not fails, failed=fails)
+
+
+@pytest.mark.parametrize(("given", "fails"), [("", False), ("timeout=1", True)])
+def test_a_timeout_that_the_test_gives_is_passed_whoever_sets_it(
+    explore: Any, pytester: pytest.Pytester, given: str, *, fails: bool
+) -> None:
+    pytester.makepyfile(
+        mail="""
+        import asyncio
+
+        class Mail:
+            def __init__(self, timeout=1):
+                self.lock, self.timeout = asyncio.Lock(), timeout
+
+            async def connect(self, ask):
+                await self.lock.acquire()
+                await asyncio.wait_for(ask(), self.timeout)
+                self.lock.release()
+        """
+    )
+
+    result = explore(
+        f"""
+        from mail import Mail
+
+        async def answer():
+            await asyncio.sleep(0.01)
+
+        async def test_mail():
+            mail = Mail({given})
+            for _ in range(2):
+                try:
+                    await mail.connect(answer)
+                except TimeoutError:
+                    pass
+        """
+    )
+
+    result.assert_outcomes(passed=not fails, failed=fails)
+    if fails:
+        result.stdout.fnmatch_lines(["Deadlocks if *"])

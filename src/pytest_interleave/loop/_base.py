@@ -135,6 +135,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         #: When it was over, but for what has to be cleaned up.
         self.end_time: float | None = None
         self.script: Any = None
+        #: Seconds that the script gives as a timeout to code that sets the deadline itself.
+        self.given_timeouts: frozenset[float] = frozenset()
         self.trace: list[Any] = []
         self._start: list[list[int]] | None = None
         #: The number of the last task that was there when the run began.

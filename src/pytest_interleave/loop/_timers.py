@@ -163,7 +163,11 @@ class TimerLoop(SchedulingLoop):
     def _is_far(self, timer: Timer, natural: Timer | Watch | Job | None) -> bool:
         """Whether what would come in now comes in a small part of the time that the deadline gives."""
         came = self._now if natural is None else natural.here_since
-        return came is not None and came - timer.armed < (timer._when - timer.armed) * _LEAST_PART - _ROUNDING
+        seconds = timer._when - timer.armed
+        # What the test gives as a timeout is no guard, whoever sets it, and with what their clock has left of it.
+        if any(given * 0.98 <= seconds <= given + _ROUNDING for given in self.given_timeouts):
+            return False
+        return came is not None and came - timer.armed < seconds * _LEAST_PART - _ROUNDING
 
     def _is_limit_of_the_test(self, timer: Timer) -> bool:
         """Whether the test says by that timer how long all may take, which turns of the loop alone do not use up."""

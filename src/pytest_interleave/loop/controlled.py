@@ -14,6 +14,7 @@ from pytest_interleave.errors import RunEnded, StepCut
 from pytest_interleave.loop import _plain, spinning
 from pytest_interleave.loop._turn import TurnLoop
 from pytest_interleave.loop.frames import user_place
+from pytest_interleave.loop.given import given_timeouts
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace
 
@@ -44,6 +45,8 @@ class ControlledLoop(TurnLoop):
         self.decider = decider
         self.is_in_real_time = False
         self.script = script
+        if script is not None and decider is not None:
+            self.given_timeouts = given_timeouts(script)
         self.stretch = self.may_mocks_lag = stretch
         self.step_limit = limits.steps
         self.time_limit = self.time() + limits.virtual_seconds
