@@ -12,7 +12,6 @@ import contextlib
 import os
 import selectors
 import signal
-import socket
 import sys
 import threading
 from asyncio import events
@@ -336,34 +335,35 @@ class SpareLoop(asyncio.SelectorEventLoop):
     """asyncio's own loop, which leaves its selector and its self-pipe to the next one when it is closed.
 
     They are 30 of the 45 µs that a new loop costs between two tests (3.11, eight system calls). A selector in which
-    anything else is still registered is closed, as ever.
+    anything else is still registered is closed, as ever. Its two weak containers go with them if they are empty.
     """
 
-    _spares: list[tuple[int, selectors.BaseSelector, socket.socket, socket.socket, _Wake]] = []  # noqa: RUF012 - shared
-
-    _spare: tuple[int, selectors.BaseSelector, socket.socket, socket.socket, _Wake] | None
-    _wake: _Wake | None
+    #: What closed loops left: the attributes that the next one takes over, as they are.
+    _spares: list[dict[str, Any]] = []  # noqa: RUF012 - shared
     #: What a new loop begins with, and what makes the containers among it; None: not known, or no copy will do.
     _template: tuple[dict[str, Any], tuple[tuple[str, Callable[[], Any]], ...]] | None = None
+    #: Whether a child process forgets what there is to take over.
+    _is_fork_seen = False
+
+    _wake: _Wake | None = None
+    #: What it took over, to be left to the next loop; None: nothing.
+    _spare: dict[str, Any] | None = None
 
     def __init__(self) -> None:
-        spare = SpareLoop._spares.pop() if SpareLoop._spares else None
-        if spare is not None and spare[0] != os.getpid():
-            spare = None  # a child process shares the parent's: it must not change what is registered there
-        if spare is not None and SpareLoop._template is not None and not asyncio.coroutines._is_debug_mode():
-            values, makers = SpareLoop._template
-            attributes = self.__dict__
-            attributes.update(values)
-            for name, make in makers:
-                attributes[name] = make()
-            self._spare, self._selector = spare, spare[1]
-            self._make_self_pipe()
+        template = SpareLoop._template
+        if template is None or not SpareLoop._spares or _is_debug_mode():
+            super().__init__(IdleSelector())
+            if template is None and not self.get_debug():
+                SpareLoop._template = _as_template(self)
             return
+        spare = SpareLoop._spares.pop()
+        attributes = self.__dict__
+        attributes.update(template[0])
+        attributes.update(spare)
+        for name, make in template[1]:
+            attributes[name] = make()
         self._spare = spare
-        self._wake = None
-        super().__init__(IdleSelector() if spare is None else spare[1])
-        if SpareLoop._template is None and not self.get_debug():
-            SpareLoop._template = _as_template(self)
+        spare["_wake"].serve(self, self._read_from_self)  # type: ignore[attr-defined]
 
     def run_forever(self) -> None:
         """Run until ``stop`` is called: as asyncio does it, less the calls that do nothing outside of debug mode."""
@@ -481,15 +481,6 @@ class SpareLoop(asyncio.SelectorEventLoop):
         if not self._closed:  # type: ignore[attr-defined]
             super().__del__()  # type: ignore[misc]
 
-    def _make_self_pipe(self) -> None:
-        if self._spare is None:
-            super()._make_self_pipe()  # type: ignore[misc]
-            return
-        _, _, self._ssock, self._csock, self._wake = self._spare
-        self._spare = None
-        self._internal_fds += 1
-        self._wake.serve(self, self._read_from_self)  # type: ignore[attr-defined]
-
     def _close_self_pipe(self) -> None:
         if self._can_leave_pipe():
             self._leave_pipe()
@@ -500,26 +491,32 @@ class SpareLoop(asyncio.SelectorEventLoop):
         return self._selector is not None and self._has_pipe_alone() and not SpareLoop._spares
 
     def _leave_pipe(self) -> None:
-        selector: Any = self._selector
-        wake = self._wake
-        if wake is None:
-            reader, _ = selector.get_key(self._ssock).data
+        loop: Any = self
+        spare = self._spare
+        if spare is None:
+            reader, _ = loop._selector.get_key(loop._ssock).data
             reader.cancel()  # it holds the loop
             wake = _Wake(self)
-            selector.modify(self._ssock, selectors.EVENT_READ, (wake, None))
-        wake.rest()
-        SpareLoop._spares.append((os.getpid(), selector, self._ssock, self._csock, wake))
-        self._ssock = self._csock = self._selector = self._wake = None  # type: ignore[assignment]
-        self._internal_fds -= 1
+            loop._selector.modify(loop._ssock, selectors.EVENT_READ, (wake, None))
+            spare = {"_selector": loop._selector, "_ssock": loop._ssock, "_csock": loop._csock, "_wake": wake}
+            spare.update(_asyncgens=WeakSet(), _transports=WeakValueDictionary())
+        elif loop._asyncgens.data or loop._transports.data:
+            spare.update(_asyncgens=WeakSet(), _transports=WeakValueDictionary())
+        spare["_wake"].rest()
+        self.__dict__.update(_WITHOUT_PIPE)
+        SpareLoop._spares.append(spare)
+        if not SpareLoop._is_fork_seen and hasattr(os, "register_at_fork"):
+            # A child process shares the parent's: it must not change what is registered there.
+            SpareLoop._is_fork_seen = True
+            os.register_at_fork(after_in_child=SpareLoop.close_spares)
 
     @classmethod
     def close_spares(cls) -> None:
         """Close what the last loop left."""
         while cls._spares:
-            _, selector, *sockets, _ = cls._spares.pop()
-            selector.close()
-            for each in sockets:
-                each.close()
+            spare = cls._spares.pop()
+            for name in ("_selector", "_ssock", "_csock"):
+                spare[name].close()
 
 
 turns.add(SpareLoop.begin.__code__)
@@ -530,20 +527,39 @@ def _as_template(loop: SpareLoop) -> Any:
     values: dict[str, Any] = {}
     makers: list[tuple[str, Callable[[], Any]]] = []
     for name, value in vars(loop).items():
-        if name in _OF_PIPE:
-            values[name] = None
-        elif isinstance(value, (bool, int, float, NoneType)):
+        if name in _WITHOUT_PIPE:
+            continue  # it comes with the pipe
+        if isinstance(value, (bool, int, float, NoneType)):
             values[name] = value
         elif type(value) in _CONTAINERS and not len(value):
             makers.append((name, type(value)))
         else:
             return None  # of a Python to come
-    values["_internal_fds"] = 0
+    values["_internal_fds"] = 1
     return values, tuple(makers)
 
 
-_OF_PIPE = ("_spare", "_wake", "_selector", "_ssock", "_csock")
-_CONTAINERS = (deque, list, dict, WeakSet, WeakValueDictionary)
+_CONTAINERS = (deque, list, dict)
+#: What a loop has when it has left its pipe. (Weak containers cost three times as much as all others.)
+_WITHOUT_PIPE: dict[str, Any] = {
+    "_selector": None,
+    "_ssock": None,
+    "_csock": None,
+    "_wake": None,
+    "_spare": None,
+    "_asyncgens": WeakSet(),
+    "_transports": WeakValueDictionary(),
+    "_internal_fds": 0,
+}
+_DEBUG = getattr(os.environ, "encodekey", str)("PYTHONASYNCIODEBUG")
+
+
+def _is_debug_mode() -> bool:
+    """Whether a new loop is in debug mode; asyncio asks ``os.environ``, which encodes and decodes."""
+    environment = getattr(os.environ, "_data", None)
+    if environment is None or _DEBUG in environment:
+        return bool(asyncio.coroutines._is_debug_mode())
+    return sys.flags.dev_mode
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

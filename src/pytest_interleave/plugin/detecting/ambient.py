@@ -60,11 +60,11 @@ class Ambient:
         self._watched: list[tuple[ModuleType, Callable[[Any], tuple[Any, ...]], tuple[str, ...]]] = []
         self._state: _State | None = None
         #: Tests that have run here: xdist gives a worker others than those before one in the list.
-        self._begun: set[pytest.Item] = set()
+        self._begun: list[pytest.Item] = []
 
     def begin(self, item: pytest.Item) -> None:
         """Look at the modules that this test knows, if the one before was of another file."""
-        self._begun.add(item)
+        self._begun.append(item)  # no set, which would ask for its hash: that of its node id
         if self._state is None or item.path is not self._path:
             self._path = item.path
             module = getattr(item, "module", None)
@@ -77,7 +77,7 @@ class Ambient:
         if before is None or self._is_as_it_was(before):
             return None
         self._state = after = self._look()
-        if _shares_fixtures_that_change(item, self._begun):
+        if _shares_fixtures_that_change(item, set(self._begun)):
             return None
         path, line, _ = item.location
         where = f"{item.config.rootpath / path}:{(line or 0) + 1}"

@@ -32,6 +32,8 @@ from pytest_interleave.plugin.misuse import Explanations
 
 NAME = "interleave-detecting"
 _ATTRIBUTE = "interleave_findings"
+#: What ended a test and says everything itself. (To write ``A | B`` in a call is to make that anew.)
+_WITH_TEXT = (Deadlocked, TimedOut)
 #: More findings than this in the summary only with -v.
 _MOST = 20
 
@@ -155,7 +157,7 @@ class DetectingHooks:
                     self.take(item, left)
         while self.sightings:
             self.sightings.popleft()()
-        has_text = isinstance(ended_by, Deadlocked | TimedOut)
+        has_text = ended_by is not None and isinstance(ended_by, _WITH_TEXT)
         if not self._pending and not has_text and MEASURING not in sys.modules:
             return None
         found = self._pending.pop(item, [])
