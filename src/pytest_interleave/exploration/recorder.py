@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from pytest_interleave.exploration.result import RunResult
@@ -76,15 +77,16 @@ class Recorder:
 
     def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
         choices = self.decider.hold(origins, turns)
-        self.widths += [turns + 1] * len(origins)
+        count = len(origins)
+        self.widths += [turns + 1] * count
         if not choices or not any(choices):
-            self.vector += [0] * len(origins)
+            self.vector += [0] * count
             return ()
-        choices = [choice if 0 <= choice <= turns else 0 for choice in choices]
+        if min(choices) < 0 or max(choices) > turns:
+            choices = [choice if 0 <= choice <= turns else 0 for choice in choices]
         self.vector += choices
         assert self._trace is not None
-        now = len(self._trace.entries)
-        self._moved += [(_HELD, (origin, now)) for origin, choice in zip(origins, choices, strict=True) if choice]
+        self._moved.append((_HELD, (origins, choices, len(self._trace.entries))))
         return choices
 
     def data(self, alternatives: int, *, is_fault: bool = False) -> int:
@@ -166,8 +168,13 @@ class Recorder:
                 found[trace.path(what[1]), what[0], what[2]] = answer(what[3])
                 continue
             else:
-                origin, position = what
-                index = next((i for i in range(position, len(entries)) if entries[i] == origin), -1)
+                origins, choices, position = what
+                for origin in compress(origins, choices):
+                    index = next((i for i in range(position, len(entries)) if entries[i] == origin), -1)
+                    if index >= 0:
+                        path, name, ordinal = names[index]
+                        found[path, name, ordinal] = names[index - 1] if index else ()
+                continue
             if index >= 0:
                 path, name, ordinal = names[index]
                 found[path, MEET if kind == _MET else name, ordinal] = names[index - 1] if index else ()

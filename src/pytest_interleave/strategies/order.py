@@ -66,7 +66,8 @@ class RandomOrder:
 
 
 def _more(seed: float) -> Iterator[float]:
-    """Yield numbers without end; makes its generator when the first is asked for."""
-    draw = Random(seed).random
+    """Yield numbers without end: a linear congruential generator (Knuth, MMIX), which is seeded for nothing."""
+    state = int(seed * 2**53)
     while True:
-        yield draw()
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        yield (state >> 11) / 2**53
