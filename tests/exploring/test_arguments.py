@@ -39,3 +39,23 @@ def test_a_coroutine_in_place_of_its_function_is_refused() -> None:
         explore(coroutine)
 
     assert coroutine.cr_frame is None
+
+
+@pytest.mark.asyncio
+async def test_in_a_running_loop_it_says_what_to_do() -> None:
+    with pytest.raises(RuntimeError, match=r"await asyncio.to_thread\(explore, check\)"):
+        explore(check)
+
+    assert (await asyncio.to_thread(explore, check, runs=2)).failures == []
+
+
+async def fails_at_once() -> None:
+    await asyncio.sleep(0)
+    raise LookupError("no such card: 4711")
+
+
+def test_what_is_printed_has_the_exception_and_its_line() -> None:
+    [failure] = explore(fails_at_once, runs=2, seed=1).failures
+
+    assert "LookupError: no such card: 4711" in str(failure).splitlines()
+    assert 'raise LookupError("no such card: 4711")' in str(failure)

@@ -225,6 +225,8 @@ def test_a_fixture_may_be_sync_and_declare_for_all(pytester: pytest.Pytester) ->
         ("a/b", {}, "is no name of a host"),
         ("", {}, "is no name of a host"),
         ("cache:99999", {}, "is no name of a host"),
+        ("http://[::1", {}, r"'http://\[::1' is no URL of a host: Invalid IPv6 URL"),
+        ("http://cache:99999", {}, "is no URL of a host: Port out of range"),
     ],
 )
 def test_a_wrong_name_gets_one_clear_line(name: str, options: dict[str, int], message: str) -> None:

@@ -162,3 +162,38 @@ def test_an_async_fixture_that_nothing_awaits_is_said_where_the_test_is_explored
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*test_it requested the async fixture 'client', which nothing awaits: make it with *"])
+
+
+@pytest.mark.parametrize("flags", [(), ("--interleave",)])
+def test_a_wrong_mark_of_one_test_leaves_the_others_of_its_file_alone(
+    pytester: pytest.Pytester, flags: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(
+        test_marks="""
+        import pytest
+
+        @pytest.mark.asyncio(loop_scope="modul")
+        async def test_scope(): pass
+
+        @pytest.mark.asyncio(loop_scop="module")
+        async def test_argument(): pass
+
+        @pytest.mark.asyncio(scope="module", loop_scope="module")
+        class TestClass:
+            async def test_inherited(self): pass
+
+        @pytest.mark.asyncio
+        async def test_right(): pass
+        """
+    )
+
+    result = pytester.runpytest(*flags)
+
+    result.assert_outcomes(passed=1, errors=3)
+    result.stdout.fnmatch_lines(
+        [
+            "test_marks.py::test_scope: mark.asyncio got an unexpected loop scope value 'modul'. Valid scopes are: *",
+            "test_marks.py::test_argument: mark.asyncio accepts only keyword arguments 'loop_scope' and *",
+            "test_marks.py::TestClass::test_inherited: An asyncio pytest marker defines both *",
+        ]
+    )

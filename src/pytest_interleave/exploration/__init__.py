@@ -14,6 +14,7 @@ from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
 from pytest_interleave.exploration.search import Budget, Search
 from pytest_interleave.exploration.trial import VIRTUAL_CLOCKS, try_on_plain_loop
+from pytest_interleave.loop._plain import get_running_loop_or_none
 from pytest_interleave.loop.doubles import Doubles
 from pytest_interleave.settings import MODES
 
@@ -40,6 +41,11 @@ def explore(
     A failure is tried on asyncio's own loop as well, in real time, unless ``on_plain_loop`` is false.
     """
     _check(function, runs, seconds, seed, mode)
+    if get_running_loop_or_none() is not None:
+        raise RuntimeError(
+            "explore() runs event loops of its own, and one is running in this thread: call it from sync code, "
+            "or await asyncio.to_thread(explore, check)"
+        )
     start = None if clocks is False else next_second() if clocks is True else read_instant(clocks)
     execution = Execution(function, stretch=mode != "stock", limits=Limits(), clocks_start=start)
     seed = secrets.randbits(32) if seed is None else seed

@@ -325,7 +325,11 @@ def _split(text: str) -> tuple[str, int | None, bool | None]:
         if not name or "/" in text or (number and not (number.isdecimal() and int(number) <= _LAST_PORT)):
             raise ValueError(f"{text!r} is no name of a host: say 'api.example.com' or 'https://api.example.com'")
         return plain(name), int(number) if number else None, None
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - it is looked at when it is asked for
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no URL of a host: {error}") from None
     if parts.path.strip("/") or parts.query or not parts.hostname:
         raise ValueError(f"{text!r} is more or less than a host: say '{parts.scheme}://{parts.hostname or 'name'}'")
     known = _SCHEMES.get(parts.scheme.partition("+")[0])

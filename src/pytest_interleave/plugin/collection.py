@@ -18,7 +18,13 @@ from pytest_interleave.plugin.items import (
     convert,
     find_item_class,
 )
-from pytest_interleave.plugin.marks import FACTORY_FIXTURE, FOREIGN_MARKS, check_mark, read_loop_scope
+from pytest_interleave.plugin.marks import (
+    FACTORY_FIXTURE,
+    FOREIGN_MARKS,
+    describe_wrong_arguments,
+    read_loop_scope,
+    warn_of_old_scope,
+)
 from pytest_interleave.plugin.options import Misuse, Mode, Settings
 from pytest_interleave.plugin.session import hosting_of
 
@@ -64,7 +70,9 @@ class CollectionHooks:
             return
         if mark is self._asyncio.mark and not self._around(definition).may_parametrize:
             return
-        check_mark(mark, definition.nodeid)
+        if describe_wrong_arguments(mark) is not None:
+            return  # the test is refused below; to fail here would take the whole file along
+        warn_of_old_scope(mark)
         policy.add_to_fixtures(metafunc)
         factories = _collect_factories(definition)
         names: list[str] | None = mark.kwargs.get("loop_factories")
@@ -95,6 +103,9 @@ class CollectionHooks:
             return
         if mark is self._asyncio.mark:
             item.add_marker(self._asyncio)
+        elif (wrong := describe_wrong_arguments(mark)) is not None:
+            misuse.refuse_wrong_mark(item, f"{item.nodeid}: {wrong}")
+            return
         convert(item, item_class)
         if not self._has_async_tests:
             self._has_async_tests = True

@@ -38,14 +38,30 @@ def has_loop_scope(mark: pytest.Mark | None) -> bool:
 
 def check_mark(mark: pytest.Mark, nodeid: str) -> None:
     """Fail with one line, if the mark's arguments are wrong."""
+    wrong = describe_wrong_arguments(mark)
+    if wrong is not None:
+        pytest.fail(f"{nodeid}: {wrong}", pytrace=False)
+
+
+def describe_wrong_arguments(mark: pytest.Mark) -> str | None:
+    """Return what is wrong with the mark, if anything is."""
     if mark.args or not mark.kwargs.keys() <= _ARGUMENTS:
-        _fail(nodeid, "mark.asyncio accepts only keyword arguments 'loop_scope' and 'loop_factories'.")
+        return "mark.asyncio accepts only keyword arguments 'loop_scope' and 'loop_factories'."
+    if "scope" in mark.kwargs and "loop_scope" in mark.kwargs:
+        return 'An asyncio pytest marker defines both "scope" and "loop_scope", but it should only use "loop_scope".'
+    scope = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope")
+    if scope is not None and scope not in SCOPES:
+        valid = ", ".join(SCOPES)
+        return f"mark.asyncio got an unexpected loop scope value {scope!r}. Valid scopes are: {valid}."
+    names = mark.kwargs.get("loop_factories")
+    if names is not None and not _is_list_of_names(names):
+        return "mark.asyncio 'loop_factories' must be a non-empty sequence of strings."
+    return None
+
+
+def warn_of_old_scope(mark: pytest.Mark) -> None:
+    """Warn of the argument that was renamed."""
     if "scope" in mark.kwargs:
-        if "loop_scope" in mark.kwargs:
-            _fail(
-                nodeid,
-                'An asyncio pytest marker defines both "scope" and "loop_scope", but it should only use "loop_scope".',
-            )
         warnings.warn(
             pytest.PytestDeprecationWarning(
                 'The "scope" keyword argument to the asyncio marker has been deprecated. '
@@ -53,13 +69,6 @@ def check_mark(mark: pytest.Mark, nodeid: str) -> None:
             ),
             stacklevel=1,
         )
-    scope = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope")
-    if scope is not None and scope not in SCOPES:
-        valid = ", ".join(SCOPES)
-        _fail(nodeid, f"mark.asyncio got an unexpected loop scope value {scope!r}. Valid scopes are: {valid}.")
-    names = mark.kwargs.get("loop_factories")
-    if names is not None and not _is_list_of_names(names):
-        _fail(nodeid, "mark.asyncio 'loop_factories' must be a non-empty sequence of strings.")
 
 
 def _is_list_of_names(value: Any) -> bool:
@@ -69,10 +78,6 @@ def _is_list_of_names(value: Any) -> bool:
         and bool(value)
         and all(isinstance(name, str) and name for name in value)
     )
-
-
-def _fail(nodeid: str, message: str) -> None:
-    pytest.fail(f"{nodeid}: {message}", pytrace=False)
 
 
 def find_scope_node(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:

@@ -49,6 +49,16 @@ class RefusedFunction(RefusedTest):
         """Set nothing up."""
 
 
+class WronglyMarkedTest(pytest.Function):
+    """A test whose asyncio mark is wrong: an error, as under pytest-asyncio, but of this test alone."""
+
+    refusal: str
+
+    def setup(self) -> None:
+        """Fail."""
+        pytest.fail(self.refusal, pytrace=False)
+
+
 class MarkedSyncTest(pytest.Function):
     """A sync test with the asyncio mark: it runs, with a warning."""
 
@@ -76,6 +86,12 @@ def refuse(item: pytest.Function, reason: str) -> None:
 def _refused(current: type[pytest.Function]) -> type[pytest.Function]:
     base = RefusedTest if issubclass(current, TestCaseFunction) else RefusedFunction
     return type(current.__name__, (base, current), {"__module__": current.__module__})
+
+
+def refuse_wrong_mark(item: pytest.Function, reason: str) -> None:
+    """Let the set-up of the test fail with the reason."""
+    item.__class__ = WronglyMarkedTest
+    item.refusal = reason  # type: ignore[attr-defined]
 
 
 def refuse_mark_on_sync_test(item: pytest.Function, settings: Settings, *, is_direct: bool) -> None:

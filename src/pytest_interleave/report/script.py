@@ -42,7 +42,7 @@ def explore(
         on_plain_loop=on_plain_loop,
     )
     for failure in exploration.failures:
-        failure.text = render_failure(failure, exploration)
+        failure.text = render_failure(failure, exploration, is_error_shown=False)
     for note in exploration.notes:
         note.text = render_note(note, exploration)
     exploration.text = render_exploration(exploration)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+import traceback
 
 from pytest_interleave.errors import Blocked, StepLimit
 from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure, Trial
+from pytest_interleave.origins import rank
 from pytest_interleave.report.deadlock import render_deadlock
 from pytest_interleave.report.reading import Reading, location, wrap
 from pytest_interleave.report.sentence import needs_held_up_loop, read_orders, sentence
 from pytest_interleave.report.table import table
+from pytest_interleave.trace import Place
 
 _LABELS = {
     "stock": "asyncio can do this as it is",
@@ -44,8 +47,13 @@ def _verb(error: BaseException) -> str:
     return "goes round for ever" if isinstance(error, StepLimit) else "fails"
 
 
-def render_failure(failure: Failure, exploration: Exploration, *, replay_command: str = "") -> str:
-    """Return the whole report: sentence, label, what happened, verdict and how to see it again."""
+def render_failure(
+    failure: Failure, exploration: Exploration, *, replay_command: str = "", is_error_shown: bool = True
+) -> str:
+    """Return the whole report: sentence, label, what happened, verdict and how to see it again.
+
+    ``is_error_shown``: whoever reads it sees the exception elsewhere, as pytest shows it.
+    """
     meaning = _LABELS.get(failure.label, "")
     if failure.label == "order-only" and needs_held_up_loop(failure.constraints or {}):
         meaning = "asyncio makes this order only while a step holds the loop up"
@@ -57,10 +65,21 @@ def render_failure(failure: Failure, exploration: Exploration, *, replay_command
     ]
     if failure.explanation is not None:
         parts += _what_happened(failure, failure.explanation)
+    if not is_error_shown:
+        parts.append(_error(failure.error))
     parts.append(_verdict(failure, exploration))
     if replay_command:
         parts[-1] += f"\nReplay it:  {replay_command}"
     return "\n\n".join(part for part in parts if part)
+
+
+def _error(error: BaseException) -> str:
+    """Return the exception with the user's lines that it went through."""
+    if isinstance(error, Blocked):  # the table of who waits says it all
+        return ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if rank(frame.filename) == 2]
+    lines = [f"  {location(Place(frame.filename, frame.lineno or 0, frame.name))}  {frame.line}" for frame in frames]
+    return "\n".join([*lines, *"".join(traceback.format_exception_only(error)).rstrip().splitlines()])
 
 
 def _what_happened(failure: Failure, explanation: Explanation) -> list[str]:
