@@ -521,3 +521,50 @@ async def test_refusing():
 
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*IncompleteReadError: 0 bytes read*", "*ConnectionError: not today"])
+
+
+def test_a_leaked_task_is_told_at_the_users_line_with_the_calls_of_libraries_counted(
+    pytester: pytest.Pytester,
+) -> None:
+    folder = pytester.mkdir("site-packages")
+    (folder / "server.py").write_text(
+        "import asyncio\n"
+        "async def route(handler): return await handler()\n"
+        "async def call(handler): return await route(handler)\n"
+        "async def serve(handler): return await call(handler)\n"
+        "async def pause(): await asyncio.sleep(60)\n"
+    )
+    pytester.makeconftest(f"import sys; sys.path.append({str(folder)!r})")
+    pytester.makepyfile(
+        test_it="""
+        import asyncio
+        import pytest
+        from server import pause, serve
+
+        async def handler():
+            await pause()
+
+        async def ask():
+            await serve(handler)
+
+        @pytest.mark.asyncio
+        async def test_leaks():
+            asyncio.create_task(ask(), name="asker")
+            await asyncio.sleep(0)
+        """
+    )
+
+    result = run_forked(pytester)
+
+    result.stdout.fnmatch_lines(
+        [
+            "leaked-task: task 'asker' (ask) was still running when the test had ended  (test_it.py:6)",
+            "    waits at *test_it.py:9 in ask",
+            "    through server: 2 calls",
+            "    waits at *server.py:2 in route",
+            "    waits at *test_it.py:6 in handler",
+            "    waits at *server.py:5 in pause",
+            "    its coroutine was made at *test_it.py:13 in test_leaks",
+        ],
+        consecutive=True,
+    )

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import groupby
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -31,6 +32,8 @@ from pytest_interleave.plugin.detecting.takers import forget_locks_of
 if TYPE_CHECKING:
     from pytest_interleave.loop.swallowing import Stand
 
+#: So many calls of libraries in a row are shown one by one.
+_MOST_OF_LIBRARIES = 2
 _ADVICE = "Await it, or cancel it and await it; a task group does both."
 _ADVICE_FOR_HANDLER = (
     "It handles a connection: close the client, then the server, and await both ('await ….wait_closed()')."
@@ -210,13 +213,29 @@ def _made_in(task: asyncio.Task[Any]) -> str | None:
     return origin[0][0] if origin else None
 
 
+def _describe_frames(frames: list[FrameType]) -> Iterator[str]:
+    """Yield where a task waits, outermost first: each line of the user's, and of libraries' the last in a row."""
+    for is_own, group in groupby(frames, lambda frame: rank(frame.f_code.co_filename) == 2):
+        row = list(group)
+        if not is_own and len(row) > _MOST_OF_LIBRARIES:
+            names = dict.fromkeys(frame.f_globals.get("__name__", "?").partition(".")[0] for frame in row[:-1])
+            yield f"through {', '.join(names)}: {len(row) - 1} calls"
+            row = row[-1:]
+        for frame in row:
+            yield f"waits at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
 def _leaked_task(task: asyncio.Task[Any], what: str) -> Finding:
     coroutine: Any = task.get_coro()
     name = getattr(coroutine, "__qualname__", repr(coroutine))
     frames = frames_of(coroutine)
     own = [frame for frame in frames if rank(frame.f_code.co_filename)]
-    place = f"{own[-1].f_code.co_filename}:{own[-1].f_lineno}" if own else ""
-    lines = [f"waits at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" for frame in own]
+    # The user's own line, if there is one: whoever reads it can change that, and not where a server's code waits.
+    innermost = next(
+        (frame for frame in reversed(own) if rank(frame.f_code.co_filename) == 2), own[-1] if own else None
+    )
+    place = f"{innermost.f_code.co_filename}:{innermost.f_lineno}" if innermost is not None else ""
+    lines = list(_describe_frames(own))
     missed = missed_wake_up(task)
     if missed is not None:
         lines.append(f"for {missed!r}, which is there to be had: its wake-up was lost")
