@@ -35,7 +35,7 @@ def arrival(
     task: int, what: str, seconds: float | None = None, place: Place | None = None, *, turn: int = 0, ordinal: int = 1
 ) -> OutsideEvent:
     """Return an outside event whose place in the run is still to be given."""
-    kind = {"sleep": "timer", "timeout": "timer", "data": "read", "thread": "thread"}[what]
+    kind = {"sleep": "timer", "timeout": "timer", "data": "read", "connection": "read", "thread": "thread"}[what]
     return OutsideEvent(-1, (PATHS[task], kind, ordinal), what, 0.0, turn, seconds, place)
 
 

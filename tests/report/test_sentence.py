@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from pytest_interleave.exploration.outcomes import Explanation
+from pytest_interleave.report.reading import library_of
 from pytest_interleave.report.sentence import read_orders, sentence
 from pytest_interleave.schedule import DRAW, EventId
 from pytest_interleave.strategies.guided import answer
@@ -44,6 +47,32 @@ def test_what_the_network_does_is_drawn_at_no_line() -> None:
     failing = replace(observation(step(ANN, FETCH)), draws=(Drawn(0, draw, "a connection to cache", "is refused"),))
 
     assert say({draw: answer(3)}, failing, observation()) == "fails if a connection to cache is refused"
+
+
+def test_data_that_nobody_waits_for_any_more_are_told_by_who_would_have() -> None:
+    data = arrival(ANN, "data")
+    passing = observation(data, step(ANN, FETCH, cause=0, went_on=FETCH), step(BOB, SHOW))
+    failing = observation(step(BOB, SHOW), data)
+
+    assert say({data.event: ((1, 2), "step", 1)}, failing, passing).startswith(
+        "fails if data for `await session.get(url)` (shop.py:12, task ann) arrives after "
+    )
+
+
+def test_a_connection_comes_in_to_the_server_of_the_test() -> None:
+    connection = arrival(1, "connection")
+    passing = observation(connection, step(BOB, SHOW))
+    failing = observation(step(BOB, SHOW), connection)
+
+    assert say({connection.event: ((1, 2), "step", 1)}, failing, passing).startswith(
+        "fails if a connection to the server of the test comes in after "
+    )
+
+
+def test_a_library_in_a_folder_of_its_own_is_named_by_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend("/opt/layer")
+
+    assert library_of(line(1, "", file="/opt/layer/nats/aio/transport.py")) == "nats"
 
 
 def test_data_held_back_names_the_await_and_the_line_that_touches_the_same() -> None:

@@ -143,7 +143,8 @@ class Recorder:
         result.has_hung = loop.has_hung
         result.seconds = loop.lasted
         if unfired:
-            result.unfired = lambda: [((trace.path(of), "timer", nth), begin, end) for of, nth, begin, end in unfired]
+            users_first = sorted(unfired, key=lambda deadline: -deadline[-1])
+            result.unfired = lambda: [((trace.path(of), "timer", nth), a, b) for of, nth, a, b, _ in users_first]
         result.draws = self._asked
         result.has_drawn = bool(self._drawn)
         result.heeds_real_time = loop.heeds_real_time

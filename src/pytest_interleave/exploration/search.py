@@ -18,7 +18,7 @@ note, not a failure (``odd_orders.py``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -75,6 +75,12 @@ _LONG_SECONDS = 10.0
 _SMALL_TREE = 6
 #: So many of the user's deadlines that are not reached in asyncio's own order are let in at each turn.
 _MOST_UNFIRED = 8
+#: A timer is let in with each of so many arrivals before it, and what is late behind each of so many after it, or some
+#: steps behind these; and at any of so many places.
+_MOST_BACK = 20
+_MOST_LATER = 8
+_MOST_PLACES = 40
+_STEPS_BEHIND = 4
 #: At so many suspensions of its clean-up an operation is cancelled a second time.
 _MOST_AGAIN = 4
 #: After so many runs without a new order, or a quarter of the budget, the search for those that asyncio makes ends.
@@ -151,6 +157,10 @@ class Search:
         self._orders: set[int] = set()
         self._recent_new: list[bool] = []
         self._has_drawn = False
+        #: For each event that was moved: for what else it could have waited in the runs that were made.
+        self._alike: dict[EventId, set[EventId]] = {}
+        #: What came before each event that was held back until nothing else could come.
+        self._held_back: dict[EventId, list[EventId]] = {}
         self._started = perf_counter()
         #: Every cancellation was tried, and no such run had other choice points.
         self._tried_all_cancellations = False
@@ -327,12 +337,21 @@ class Search:
 
     def _extremes(self, first: RunResult) -> Iterator[Decider]:
         """Hold each outside event back until nothing else can come; let each timer fire as soon as it is set."""
-        events = [event for event in first.trace.events() if event[1] in OUTSIDE]
+        all_events = first.trace.events()
+        events = [event for event in all_events if event[1] in OUTSIDE]
         for event in events:
-            yield Guided({event: NEVER})
+            yield from self._moved(event, NEVER, all_events)
         for event in events[1:]:
             if event[1] in ("timer", "thread"):
-                yield Guided({event: ()})
+                yield from self._moved(event, (), all_events)
+
+    def _moved(self, event: EventId, condition: EventId, events: Sequence[EventId]) -> Iterator[Decider]:
+        """Have the event wait for that alone, and learn what other conditions would come to the same."""
+        decider = Guided({event: condition})
+        yield decider
+        self._alike.setdefault(event, set()).update(decider.alike(event, events), (condition,))
+        if condition == NEVER:
+            self._held_back[event] = decider.before(event)
 
     def _mixed(self, first: RunResult) -> Iterator[Decider]:
         """Take turns between the extremes and POS, then between all the strategies and small moves of one event."""
@@ -348,13 +367,13 @@ class Search:
         moves = self._postponements(first)
         pct = self._random(lambda random: Pct(random, 3, points))
         latency = self._random(lambda random: Latency(random, points))
-        for strategy in cycle((pos, moves, deadlines, draws, pos, pct, moves, deadlines, draws, pos, latency)):
+        for strategy in cycle((pos, moves, deadlines, draws, pos, pct, moves, deadlines, draws, pos, moves, latency)):
             decider_or_none = next(strategy, None)
             if decider_or_none is not None:
                 yield decider_or_none
 
     def _reached_deadlines(self, first: RunResult) -> Iterator[Decider]:
-        """Let each of the user's deadlines be reached at each turn until what it guards was done."""
+        """Let each deadline be reached at each turn until what it guards was done, first with what came in by then."""
         events = first.trace.events()
         reached = [
             (deadline, events[index])
@@ -362,8 +381,10 @@ class Search:
             for index in range(begin, end)
         ]
         self.random.shuffle(reached)
+        reached.sort(key=lambda pair: pair[1][1] not in OUTSIDE)
         for deadline, condition in reached:
-            yield Guided({deadline: condition})
+            if condition not in self._alike.get(deadline, ()):
+                yield from self._moved(deadline, condition, events)
 
     def _single_draws(self, first: RunResult) -> Iterator[Decider]:
         """Give each thing that is drawn each of its values, all else as asyncio would."""
@@ -452,26 +473,27 @@ class Search:
         return f"it measures real time, and not by Python's clocks alone: it fails with {setting}, too"
 
     def _postponements(self, first: RunResult) -> Iterator[Decider]:
-        """Move one outside event at a time: behind the next ones, or right behind a step long before it."""
+        """Move one outside event at a time: behind what comes next, or right behind a step long before it.
+
+        What comes next is what came while it was held back: much of what asyncio's own order shows waits for it.
+        Most such moves come to the same: an event that waits for one step or for the next comes in behind both, if
+        nothing can come in between. So the conditions that a run has shown to be alike are left out.
+        """
         events = first.trace.events()
-        outside = [index for index, event in enumerate(events) if event[1] in OUTSIDE]
         moves: list[tuple[int, EventId, EventId]] = []
-        for order, index in enumerate(outside):
-            later = outside[order + 1 :]
-            for distance, other in enumerate(later[:8]):
-                following = [event for event in events[other : other + 4] if event[1] in (STEP, "call")]
-                moves.append((distance, events[index], events[other]))
-                moves += [(distance + 1 + hop, events[index], step) for hop, step in enumerate(following)]
-            if events[index][1] in ("timer", "thread"):
-                # A timer may fire, and a thread answer, at any turn since it was set; nearest turns first.
-                for distance, other in enumerate(range(index - 2, max(index - 40, -1), -1)):
-                    moves.append((distance, events[index], events[other]))
+        for index, event in enumerate(events):
+            if event[1] not in OUTSIDE:
+                continue
+            without = self._held_back.get(event, events)
+            later = range(index if without is not events else index + 1, len(without))
+            moves += [(distance, event, condition) for distance, condition in _places(without, later, _MOST_LATER)]
+            if event[1] in ("timer", "thread"):  # it may come at any turn since it was set
+                earlier = range(index - 1, -1, -1)
+                moves += [(distance, event, condition) for distance, condition in _places(events, earlier, _MOST_BACK)]
         moves.sort(key=lambda move: move[0])
-        seen: set[tuple[EventId, EventId]] = set()
         for _, event, condition in moves:
-            if event != condition and (event, condition) not in seen:
-                seen.add((event, condition))
-                yield Guided({event: condition})
+            if event != condition and condition not in self._alike.get(event, ()):
+                yield from self._moved(event, condition, events)
 
     def _is_saturated(self) -> bool:
         """Whether the last runs brought no order that was new: what is left of the budget serves odd orders better."""
@@ -608,6 +630,18 @@ class Search:
         holds = are_held(constraints)
         vector = shrink_vector(best.vector, lambda part: fails(Vector(part, holds_steps=holds)))
         return None, vector, best
+
+
+def _places(events: Sequence[EventId], indices: Sequence[int], arrivals: int) -> Iterator[tuple[int, EventId]]:
+    """Yield for what an event may wait, and how far that is: with what comes in, some steps behind it, anywhere."""
+    outside = [index for index in indices if events[index][1] in OUTSIDE]
+    for distance, index in enumerate(outside[:arrivals]):
+        yield distance, events[index]
+        steps = [event for event in events[index : index + _STEPS_BEHIND] if event[1] in (STEP, "call")]
+        for hop, step in enumerate(steps):
+            yield distance + 1 + hop, step
+    for distance, index in enumerate(indices[:_MOST_PLACES]):
+        yield distance, events[index]
 
 
 def _reads(result: RunResult) -> bool:

@@ -95,8 +95,9 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._rests = 0
         #: How long the trace was when work from outside came in last, and when a sleep in a task of the test's ended.
         self._outside_work_at = self._nested_sleep_at = 0
-        #: Deadlines of the user's that were not reached: origin, ordinal, the part of the trace in which they were set.
-        self.unfired: list[tuple[int, int, int, int]] = []
+        #: Deadlines that were not reached: origin, ordinal, the part of the trace in which they were set, and the rank
+        #: of whoever set them.
+        self.unfired: list[tuple[int, int, int, int, int]] = []
         #: Descriptors of what only passes on, inside of this process, what comes: not when they do is chosen, but when
         #: that arrives behind them.
         self.passing_on: set[int] = set()

@@ -16,7 +16,7 @@ from pytest_interleave.loop import ordered
 from pytest_interleave.loop._base import BaseLoop
 from pytest_interleave.loop._events import Step, Timer, Watch
 from pytest_interleave.loop.jobs import Job
-from pytest_interleave.loop.sleeps import classify
+from pytest_interleave.loop.sleeps import GUARD_SECONDS, classify
 from pytest_interleave.origins import rank
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, TICK
 
@@ -149,8 +149,10 @@ class SchedulingLoop(BaseLoop):
             return
         self._cancelled_timers += 1
         timer = cast(Timer, handle)
-        if timer.stands_for == DEADLINE and self.decider is not None and timer.place and rank(timer.place[0]) == 2:
-            self.unfired.append((timer.origin, timer.ordinal, timer.set_at, len(self.trace)))
+        if timer.stands_for == DEADLINE and self.decider is not None and timer.place:
+            whose = rank(timer.place[0])
+            if whose == 2 or (whose == 1 and timer.when() - timer.armed < GUARD_SECONDS):
+                self.unfired.append((timer.origin, timer.ordinal, timer.set_at, len(self.trace), whose))
         if self._cancelled_timers > 100 and self._cancelled_timers * 2 > len(self._timers):
             self._timers = [timer for timer in self._timers if not timer._cancelled]
             self._cancelled_timers = 0

@@ -10,6 +10,7 @@ from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._scheduling import SchedulingLoop
 from pytest_interleave.loop.jobs import Job
+from pytest_interleave.loop.sleeps import GUARD_SECONDS
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, TICK
 
 #: More alternatives at one choice point than this are not offered.
@@ -19,10 +20,7 @@ _MOST_LATE_SECONDS = 10.0
 #: Nor by more than so many timers that were set when it was there already: who looks or ticks again and again (uvicorn
 #: each 0.1 s) sees no more in a hundred turns than in ten.
 _MOST_OVERTAKEN = 10
-#: A deadline so long guards against what has broken, and is not passed: most clients give up after that (httpx: 5 s),
-#: and what they do then is no news of a test. One that the test's own file sets may mean more.
-#: What is left of 5 s by the time it is set counts as well: pools and clients subtract what their clock says.
-_GUARD_SECONDS = 4.9
+#: One that the test's own file sets may mean more than ``GUARD_SECONDS``.
 _OWN_GUARD_SECONDS = 9.8
 #: One of a second or more does so where what comes in takes a small part of that: a service's double that answers in
 #: 10 ms says nothing of what becomes of a client, and of its attempts, after 2 s.
@@ -158,7 +156,7 @@ class TimerLoop(SchedulingLoop):
         seconds = timer._when - timer.armed
         if self._is_of_test(timer):
             return seconds >= _OWN_GUARD_SECONDS
-        return seconds >= _GUARD_SECONDS or (seconds >= _NEAR_GUARD_SECONDS and self._is_far(timer, natural))
+        return seconds >= GUARD_SECONDS or (seconds >= _NEAR_GUARD_SECONDS and self._is_far(timer, natural))
 
     def _is_far(self, timer: Timer, natural: Timer | Watch | Job | None) -> bool:
         """Whether what would come in now comes in a small part of the time that the deadline gives."""

@@ -24,6 +24,10 @@ _OUTSIDE = ("pytest_interleave.net.", "pytest_interleave.loop.doubles")
 #: connections (uvicorn and hypercorn: 5 s, less what a clock of theirs says). That a request may be as late as that is
 #: no news about the test.
 _IDLE_SECONDS = 4.9
+#: A deadline so long guards against what has broken, and is not passed: most clients give up after that (httpx: 5 s),
+#: and what they do then is no news of a test. What is left of 5 s by the time it is set counts as well: pools and
+#: clients subtract what their clock says.
+GUARD_SECONDS = 4.9
 
 
 def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoop) -> None:

@@ -514,8 +514,7 @@ def _where(place: Place | None, task: int | None, reading: Reading) -> str:
 
 def _task(number: int | None, path: object, reading: Reading) -> str:
     """Return "task fetch", or "the test"."""
-    name = _task_name(path, reading)
-    return name if number == reading.seen.test else f"task {name}"
+    return "the test" if number == reading.seen.test else f"task {_task_name(path, reading)}"
 
 
 def _task_name(path: object, reading: Reading) -> str:

@@ -5,7 +5,7 @@ A constraint survives edits elsewhere in the code, and is its own explanation, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from pytest_interleave.schedule import CUTS, DRAW, MEET, SPLIT, START, Decider, Event, EventId, Vector, are_held
@@ -56,6 +56,27 @@ class Guided:
         assert self._reader is not None
         self._happened.update(self._reader.read())
         return self._reader
+
+    def before(self, event: EventId) -> list[EventId]:
+        """Return all that came before the event in the run that was made; all there was, if it did not come."""
+        events = [] if self._reader is None else self._reader.trace.events()
+        return events[: events.index(event)] if event in events else events
+
+    def alike(self, event: EventId, others: Iterable[EventId]) -> set[EventId]:
+        """Return for which others the event could have waited in the run that was made: that would be the same run.
+
+        It came in at the first chance after its condition, so also after whatever ran in between. If the condition
+        had not happened, it came in when nothing else was left, and would have for all that had not happened.
+        """
+        if self._reader is None:
+            return set()
+        before = self.before(event)
+        condition = self.constraints[event]
+        if condition == ():
+            return set(before)
+        if condition in before:
+            return set(before[before.index(condition) :])
+        return set(others).difference(before)
 
     def deliver(self, options: Sequence[Event | None]) -> int:
         if not self._delivers:
