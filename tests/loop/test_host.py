@@ -17,32 +17,11 @@ from pytest_interleave.loop.host import Crash, Expired, Host, Interrupts, Nested
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("VAR")
 
 
-class HostOfShortJobs(Host):
-    """Takes the first step of each job at once, where that makes no difference."""
-
-    is_inside = False
-
-    def run(self, job: Any, context: contextvars.Context | None = None, **options: bool) -> Any:
-        if self.is_inside or not hasattr(job, "send"):
-            return super().run(job, context, **options)
-        self.is_inside = True
-        try:
-            return self.run_short(job, context or self.context, **options)
-        finally:
-            self.is_inside = False
-
-
 def spare_host() -> Host:
     return Host(SpareLoop())
 
 
-def host_of_short_jobs() -> Host:
-    return HostOfShortJobs(SpareLoop())
-
-
-@pytest.fixture(
-    params=[lambda: Host(asyncio.new_event_loop()), spare_host, host_of_short_jobs], ids=["", "spare", "short"]
-)
+@pytest.fixture(params=[lambda: Host(asyncio.new_event_loop()), spare_host], ids=["", "spare"])
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     host = request.param()
     yield host
@@ -486,7 +465,7 @@ async def says_where_it_is(say: Say) -> None:
         *(takes_its_cancellation_back, takes_its_cancellation_back_and_pauses),
     ],
 )
-def test_short_jobs_run_in_the_order_of_asyncio(job: Callable[[Say], Awaitable[None]], has_begun: bool) -> None:
+def test_jobs_run_in_the_order_of_asyncio(job: Callable[[Say], Awaitable[None]], has_begun: bool) -> None:
     def heard_by(run: Callable[[Any], object]) -> list[str]:
         heard: list[str] = []
         try:
@@ -495,26 +474,11 @@ def test_short_jobs_run_in_the_order_of_asyncio(job: Callable[[Say], Awaitable[N
             heard.append("was cancelled")
         return heard
 
-    host = host_of_short_jobs()
+    host = spare_host()
     if has_begun:
-        Host.run(host, asyncio.sleep(0))
+        host.run(asyncio.sleep(0))
 
     heard = heard_by(host.run)
     host.close()
 
     assert heard == heard_by(asyncio.run)
-
-
-def test_a_short_job_that_waits_for_nothing_takes_no_turn_of_the_loop(host: Host) -> None:
-    turns: list[str] = []
-
-    async def short() -> asyncio.Task[object] | None:
-        asyncio.get_running_loop().call_soon(turns.append, "a turn")
-        return asyncio.current_task()
-
-    first = host.run(short())
-
-    assert turns == []
-    assert host.run(asyncio.sleep(0, "done")) == "done"
-    assert turns == ["a turn"]
-    assert host.run(current_task()) is first is host.task

@@ -33,7 +33,6 @@ except ImportError:  # pragma: no cover - not CPython
     _getsignal = signal.getsignal
 
 get_running_loop_or_none = asyncio._get_running_loop
-_enter_task, _leave_task = asyncio._enter_task, asyncio._leave_task  # type: ignore[attr-defined]
 _STOCK_LOOPS: tuple[type, ...] = tuple(
     getattr(asyncio, name) for name in ("SelectorEventLoop", "ProactorEventLoop") if hasattr(asyncio, name)
 )
@@ -154,19 +153,11 @@ def _is_replaced(loop: asyncio.AbstractEventLoop, name: str) -> bool:
 has_undelivered_cancel: Callable[[asyncio.Task[Any]], bool] = attrgetter("_must_cancel")
 
 
-#: Whether a task that was cancelled in its step is not, once it has taken all of that back.
-UNCANCEL_SPARES = sys.version_info >= (3, 13)
-
-
 def drop_task(task: asyncio.Task[Any], waited_for: asyncio.Future[Any] | None) -> None:
     """Forget a task that will never be run again, without "Task was destroyed but it is pending"."""
     if waited_for is not None:
         for callback, _ in waited_for._callbacks or ():
             waited_for.remove_done_callback(callback)  # the task's, which would hold it
-    else:  # its first step is ready
-        ready = getattr(task.get_loop(), "_ready", None)
-        if ready and getattr(ready[0]._callback, "__self__", None) is task:
-            ready.popleft()
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     asyncio.tasks._unregister_task(task)  # something in a reference cycle may hold it, as a cancel scope of anyio's
     coroutine = task.get_coro()
@@ -247,7 +238,7 @@ _registry, _eager = _find_registry()
 beat = [0.0]
 #: The code that calls a callback; its frame is another one for each.
 RUN_CALLBACK = events.Handle._run.__code__
-#: Code that takes steps without such a frame, as a controlled loop's turn does; its ``step`` is the current one.
+#: The code of a controlled loop's turn, which calls callbacks itself; its ``step`` is the current one.
 turns: set[CodeType] = set()
 
 
@@ -327,10 +318,6 @@ def _do_nothing() -> None:
     """Be called by no loop."""
 
 
-#: Says that no first step was taken.
-BUSY: Any = object()
-
-
 class SpareLoop(asyncio.SelectorEventLoop):
     """asyncio's own loop, which leaves its selector and its self-pipe to the next one when it is closed.
 
@@ -408,44 +395,6 @@ class SpareLoop(asyncio.SelectorEventLoop):
         loop._ready.append(handle)
         return handle
 
-    def begin(self, task: asyncio.Task[Any], step: Any, context: Context, ready: int) -> Any:
-        """Take the first step of a coroutine as the task would in a turn of its own; return what it waits for.
-
-        ``BUSY``, and nothing is done, unless so many callbacks are ready and nothing is waited for that could make
-        another one so: then the turn would make a difference. The task is not running: it has not begun, or it waits.
-        """
-        __tracebackhide__ = True
-        loop: Any = self
-        is_in_need = loop._scheduled or loop._signal_handlers or loop._debug or loop._closed
-        is_at_rest = len(loop._ready) == ready and not is_in_need and len(loop._selector._fd_to_key) == 1
-        if not is_at_rest or get_running_loop_or_none() is not None:
-            return BUSY
-        beat[0] = monotonic()
-        hooks = sys.get_asyncgen_hooks()
-        try:
-            loop._thread_id = threading.get_ident()
-            sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
-            asyncio._set_running_loop(self)
-            _enter_task(self, task)
-            awaited = context.run(step.send, None)
-            is_stopped = loop._stopping
-        finally:
-            _leave_task(self, task)
-            loop._stopping = False
-            loop._thread_id = None
-            asyncio._set_running_loop(None)
-            sys.set_asyncgen_hooks(*hooks)
-        loop._stopping = is_stopped
-        return awaited
-
-    def put_first(self) -> None:
-        """Let the callback that was made ready last run before the others."""
-        self._ready.rotate(1)  # type: ignore[attr-defined]
-
-    def put_last(self) -> None:
-        """Let the callback that is the next to run do so after the others."""
-        self._ready.rotate(-1)  # type: ignore[attr-defined]
-
     def has_nothing_to_finish(self) -> bool:
         """Whether the loop runs nothing that a host would have to end before it closes it, nor would tell of."""
         loop: Any = self
@@ -517,9 +466,6 @@ class SpareLoop(asyncio.SelectorEventLoop):
             spare = cls._spares.pop()
             for name in ("_selector", "_ssock", "_csock"):
                 spare[name].close()
-
-
-turns.add(SpareLoop.begin.__code__)
 
 
 def _as_template(loop: SpareLoop) -> Any:

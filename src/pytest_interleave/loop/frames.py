@@ -10,7 +10,7 @@ from pathlib import PurePath
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
-from pytest_interleave.loop.begun import InContext
+from pytest_interleave.loop.host import InContext
 from pytest_interleave.origins import PACKAGE
 
 _STEPPED = InContext.__await__.__code__

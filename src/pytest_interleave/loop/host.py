@@ -5,8 +5,6 @@ loop until the job has ended. All jobs are one task, so a task group, a cancel s
 fixture's set-up and closed in its tear-down, and what happens in it meanwhile reaches the test. Rules:
 
 - between two jobs the loop stands still, and the task waits for a future of ours;
-- the first step of a fixture's job is taken for the task where a turn of the loop would make no difference
-  (``run_short``); what is left of it then runs in the task, in the order in which asyncio would run it;
 - a cancellation that arrives then, in the very iteration in which a job ended, is kept for the next job that may be
   cancelled (a set-up or a test); tear-downs are never struck by it;
 - whatever a job raises leaves ``run`` as it is; the loop stays usable, unless the job refuses to end.
@@ -18,14 +16,13 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextvars import Context, copy_context
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_interleave.errors import InterleaveError, RunEnded
 from pytest_interleave.loop import _plain
-from pytest_interleave.loop.begun import PAUSED, InContext
 from pytest_interleave.loop.cancellation import Cancellation, Crash, Expired, Interrupt, Requested, find_cancellation
 
 __all__ = [
@@ -65,36 +62,13 @@ class _HostTask(asyncio.Task[Any]):
     """The task of a host, which asks its host before it is cancelled."""
 
     host: Host | None  # None when it is not to be run any more
-    #: How often it was cancelled in the step that is taken for it (``run_short``), which it hears of when it goes on.
-    unheard = 0
 
     def cancel(self, msg: Any | None = None) -> bool:
         host = self.host
         return False if host is None else host.cancel(msg, self, sys._getframe(1))
 
     def strike(self, msg: Any | None) -> bool:
-        if self.host is not None and self.host.is_beginning:
-            self.unheard += 1
-            return True
         return super().cancel(msg)
-
-    def hear(self) -> None:
-        """Be cancelled as often as it was in that step; once, if it was between two jobs."""
-        times, self.unheard = max(self.unheard, 1), 0
-        for _ in range(times):
-            super().cancel()
-
-    def cancelling(self) -> int:
-        return super().cancelling() + self.unheard
-
-    def uncancel(self) -> int:
-        if not self.unheard:
-            return super().uncancel()
-        self.unheard -= 1
-        left = self.cancelling()
-        if not left and _plain.UNCANCEL_SPARES and self.host is not None:
-            self.host.cancellations.clear()
-        return left
 
 
 class Watcher(Protocol):
@@ -166,8 +140,6 @@ class Host:
         self._may_be_cancelled = False
         self._is_last = False
         self._is_started = False  # whether the task has begun with the job
-        #: Whether the first step of a job is being taken for the task.
-        self.is_beginning = False
         self._late: Cancellation | None = None
         hosts.open += 1
 
@@ -201,16 +173,8 @@ class Host:
             if close is not None:
                 close()
             raise NestedLoopError("an event loop is running in this thread already")
-        task = self._task
-        if task is not None and self._wake is None and not task.done() and isinstance(self.loop, _plain.SpareLoop):
-            self.loop.put_last()  # it has not begun (``run_short``): its turn is after what is ready, as if it waited
         if context is not None and context is not self.context:
             job = InContext(job, context)
-        value: _T = self._drive(job, may_be_cancelled=may_be_cancelled, is_last=is_last)
-        return value
-
-    def _drive(self, job: Any, *, may_be_cancelled: bool, is_last: bool) -> Any:
-        __tracebackhide__ = True
         self._job = job
         self._may_be_cancelled = may_be_cancelled
         self._is_last = is_last
@@ -249,50 +213,6 @@ class Host:
         finally:
             del error  # its traceback holds this frame
 
-    def run_short(self, job: Any, context: Context, *, may_be_cancelled: bool = False, is_last: bool = False) -> Any:
-        """Do as ``run``, for a job that may wait for nothing, as most fixtures do: a third of the cost then.
-
-        Its first step is taken for the task without a turn of the loop, if nothing else could run in that turn. If it
-        waits then, the task goes on with it, when it would have: all runs in the same order.
-        """
-        __tracebackhide__ = True
-        loop: Any = self.loop
-        task, wake = self._task, self._wake
-        is_stock = type(loop) is _plain.SpareLoop and self._late is None
-        if not is_stock or (task is not None and (task.done() or (wake is not None and wake.done()))):
-            return self.run(job, context, may_be_cancelled=may_be_cancelled, is_last=is_last)
-        if task is None:
-            task = self._prepare_task()
-        self.cancellations.clear()
-        self._job = job
-        self._is_started = self.is_beginning = True
-        Host.running.append(self)
-        try:
-            awaited = loop.begin(task, job, context, 1 if wake is None else 0)
-        except BaseException as end:
-            task.unheard = 0
-            if not isinstance(end, StopIteration):
-                raise
-            if not self.cancellations:
-                return end.value
-            raise (KeyboardInterrupt if self.was_interrupted else asyncio.CancelledError) from None
-        finally:
-            Host.running.pop()
-            self._job = None
-            self.is_beginning = False
-        if awaited is _plain.BUSY:
-            return self.run(job, context, may_be_cancelled=may_be_cancelled, is_last=is_last)
-        if wake is not None:
-            wake.set_result(None)
-            loop.put_first()
-        if self.cancellations:
-            self._late = self.cancellations[-1]  # it is struck before it waits
-        elif awaited is None:
-            loop.put_last()  # where a task is that pauses
-            awaited = PAUSED
-        rest = InContext(job, None if context is self.context else context, awaited)
-        return self._drive(rest, may_be_cancelled=True, is_last=is_last)
-
     @property
     def was_interrupted(self) -> bool:
         """Whether Ctrl-C cancelled the current or last job."""
@@ -305,7 +225,7 @@ class Host:
             # the job before the loop runs.
             task = _HostTask(self._serve(), loop=self.loop, name="pytest-interleave", context=self.context)
             task.host = self
-            self._task, self._wake = task, None
+            self._task = task
             adopt = getattr(self.loop, "adopt", None)
             if adopt is not None:  # a controlled loop, which numbers its tasks
                 adopt(task, "test")
@@ -327,9 +247,7 @@ class Host:
                     continue  # it was meant for the last job, which had ended
             self._is_started = True
             if self.cancellations and self._task is not None:
-                self._task.hear()
-                if isinstance(job, InContext) and job.awaited is PAUSED:
-                    job.awaited = None  # it is told so before it goes on
+                self._task.strike(None)
             try:
                 self._value = await job
             except GeneratorExit as error:
@@ -575,6 +493,38 @@ class Host:
                     self._task = None
             _plain.abandon_task(task)
         return stuck
+
+
+class InContext:
+    """Steps an awaitable inside a context that is not the task's own."""
+
+    __slots__ = ("awaitable", "context")
+
+    def __init__(self, awaitable: Any, context: Context) -> None:
+        self.awaitable = awaitable
+        self.context = context
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        __tracebackhide__ = True
+        run = self.context.run
+        # Coroutines and the awaitables of async generators are iterators of this kind already.
+        steps = self.awaitable if hasattr(self.awaitable, "send") else self.awaitable.__await__()
+        step: Any = steps.send
+        argument: Any = None
+        while True:
+            try:
+                future = run(step, argument)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                argument = yield future
+            except GeneratorExit:
+                run(steps.close)
+                raise
+            except BaseException as error:
+                step, argument = steps.throw, error
+            else:
+                step = steps.send
 
 
 class Interrupts:

@@ -113,7 +113,7 @@ class FixtureJobs:
             # What else is suspended must end in the task in which it began.
             is_last = has_own_loop and len(host.suspended) == 1
             try:
-                host.run_short(generator.__anext__(), context.context, is_last=is_last)
+                host.run(generator.__anext__(), context.context, is_last=is_last)
             except StopAsyncIteration:
                 return
             except BaseExceptionGroup as group:
@@ -166,7 +166,7 @@ _ASYNC_KINDS = (Kind.COROUTINE, Kind.ASYNC_GENERATOR)
 def _run(host: Host, job: Any, context: Context, item: pytest.Function, definition: pytest.FixtureDef[Any]) -> Any:
     __tracebackhide__ = True
     try:
-        return host.run_short(job, context, may_be_cancelled=True)
+        return host.run(job, context, may_be_cancelled=True)
     except BaseException as error:
         if not crashes.is_cancellation(error):
             raise

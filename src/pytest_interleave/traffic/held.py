@@ -9,8 +9,8 @@ from types import FrameType
 from typing import Any
 
 from pytest_interleave.loop import _waits
-from pytest_interleave.loop.begun import InContext
 from pytest_interleave.loop.frames import frames
+from pytest_interleave.loop.host import InContext
 from pytest_interleave.loop.places import best, place
 from pytest_interleave.origins import rank
 from pytest_interleave.trace import Place
