@@ -68,6 +68,18 @@ class Pool:
     async def ask_for_long(self):
         await asyncio.sleep(100)
 
+    async def listens(self):
+        self.beat = asyncio.create_task(self.looks_around())
+        await self.ask()
+
+    async def looks_around(self):
+        await asyncio.wait_for(self.ask_for_long(), 50)
+
+    async def asks_beside(self):
+        self.beat = asyncio.create_task(self.looks_around())
+        await self.ask()
+        self.beat.cancel()
+
     async def deliver(self):
         await self.ask()
         self.replies.put_nowait("reply")
@@ -95,6 +107,7 @@ def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResu
         ("swallows", "Cancelled on the way, and the cancellation is swallowed: the test went on at pool.py:*"),
         ("leaves_a_task", "Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:59"),
         ("loads_for_long", "Cancelled on the way, and the task Pool.ask_for_long still waits at pool.py:59"),
+        ("asks_beside", "Cancelled on the way, and the task Pool.* still waits at pool.py:*"),
     ],
 )
 def test_what_the_cancelled_call_leaves_behind_fails_the_test(pytester: pytest.Pytester, name: str, text: str) -> None:
@@ -201,6 +214,10 @@ async def test_what_came_before_in_the_same_step_does_not_count(pool):
     await pool.ask()
     await pool.close()
 
+async def test_what_the_call_leaves_to_the_pool_that_the_test_has_does_not_count(pool):
+    await pool.listens()
+    pool.beat.cancel()
+
 async def test_a_timeout_is_right(pool):
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
@@ -236,7 +253,7 @@ def test_it_never_cries_wolf(pytester: pytest.Pytester) -> None:
     body = QUIET.replace("    helper = pool.keeps_a_slot()\n", "    helper = pool.ask()\n")
     result = run(pytester, body, "--interleave-cancel", "-v")
 
-    result.assert_outcomes(passed=11)
+    result.assert_outcomes(passed=12)
     result.stdout.fnmatch_lines(["*test_right: *cancelled at each await (tried all *), nothing left behind"])
 
 

@@ -48,6 +48,7 @@ from pytest_interleave.loop.interruption import (
 )
 from pytest_interleave.loop.ownership import Ownership
 from pytest_interleave.loop.places import standing
+from pytest_interleave.loop.reachability import keeps
 from pytest_interleave.origins import rank
 from pytest_interleave.schedule import CUT, GONE, WAITING, WOKEN
 from pytest_interleave.trace import Place
@@ -81,6 +82,8 @@ class Census:
     waits: frozenset[str]
     #: What handlers end themselves.
     ended: frozenset[str]
+    #: Tasks that are there still when the test goes on from the call that began them.
+    lasting: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,9 @@ class Cutting:
         self._lock_positions: dict[int, int | None] = {}
         #: Tasks that were to live on when one was cancelled, as those of a cache do that loads for several callers.
         self._shielded: list[Any] = []
+        #: Keys of tasks that outlived the call that began them; numbers of those that the test could end itself.
+        self._lasting: set[str] = set()
+        self._in_hand: frozenset[int] = frozenset()
         #: What the cancelled task waited for by a ``wait_for`` that may swallow that, and whose file called it.
         self._waited_for: tuple[Any, str] | None = None
         #: The connection that was dropped.
@@ -266,8 +272,32 @@ class Cutting:
                 if frame.f_code is self.script:
                     position = frame.f_lasti
             if position != self._position:
+                if self.census is None:
+                    self._lasting.update(key_of_task(task) for task in self._begun())
                 self._position = position
                 self._mark = _Mark(*self._before)
+
+    def _begun(self) -> list[Any]:
+        """Return the tasks that are there and were made since the test went on to the call that it is in."""
+        own = self._own
+        return [
+            task
+            for task in asyncio.all_tasks(self.loop)
+            if task is not own and self.loop.is_of_this_run(task) and getattr(task, "number", 0) > self._mark.tasks
+        ]
+
+    def _find_in_hand(self) -> frozenset[int]:
+        """Return the numbers of tasks that what the test had before the call keeps, and outlive it as a rule.
+
+        A pool that was opened halfway, or a client that began to listen, is closed by whoever has it.
+        """
+        census = self.census
+        begun = [task for task in self._begun() if census is not None and key_of_task(task) in census.lasting]
+        if not begun:
+            return frozenset()
+        mine = [frame.f_locals.values() for frame, _ in frames(self._own) if frame.f_code is self.script]
+        kept = keeps([value for values in mine for value in values], begun)
+        return frozenset(task.number for task in kept)
 
     def _cut(self, task: Any, place: Place | None, entry: Entry, way: int) -> None:
         self._is_own = task is self._own
@@ -278,6 +308,8 @@ class Cutting:
         self._target = task
         for other in asyncio.all_tasks(self.loop):
             self._shielded += _waits.shielded(_waits.awaited_future(other))
+        if self._is_own:
+            self._in_hand = self._find_in_hand()
         self._waited_for = _waits.waited_for(task)
         perform(self.loop, self.strike, entry, task.cancel)
 
@@ -363,20 +395,29 @@ class Cutting:
         """Return what there was in a run in which nothing was cancelled."""
         ended = self._accepted.ended_by_maker - self._accepted.left_to_others
         released = self._ownership.released_by_holder - self._ownership.released_by_others
-        return Census(self.things, self._waits, frozenset(ended | {key_of_place(place) for place in released}))
+        ended |= {key_of_place(place) for place in released}
+        return Census(self.things, self._waits, frozenset(ended), frozenset(self._lasting))
 
     def _is_left(self, task: Any) -> bool:
         connection = self._accepted.connection_of(task)
         if connection is None:
             number = getattr(task, "number", 0)
             is_of_run = self.loop.is_of_this_run(task)
-            is_new = number > self._mark.tasks
+            is_new = number > self._mark.tasks and not self._is_in_hand(number)
             return is_of_run and self._gone is None and self._counts_number(number, is_new, None)
         if connection.workers[task] is None:
             return False  # the server's own
         if self.census is None:
             return True
         return connection is self._gone and key_of_task(task) in self.census.ended
+
+    def _is_in_hand(self, number: int) -> bool:
+        """Whether the test could end that task, or the one for which it was made."""
+        while self._in_hand and number > self._mark.tasks:
+            if number in self._in_hand:
+                return True
+            number = self.loop.parents[number]
+        return False
 
     def _counts(self, made: Transport, is_new: bool) -> bool:
         if made.connection is not None:

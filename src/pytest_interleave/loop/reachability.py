@@ -7,16 +7,41 @@ references that C code hides. It walks the heap, so it is for the end of one run
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import weakref
 from collections.abc import Iterable, Mapping
-from types import ModuleType
+from types import (
+    AsyncGeneratorType,
+    CodeType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 from pytest_interleave.loop import _waits
 
 _MOST_OBJECTS = 2_000_000
+_MOST_KEPT = 10_000
+#: What these refer to is not theirs to end.
+_NO_KEEPERS = (
+    type,
+    ModuleType,
+    FunctionType,
+    MethodType,
+    CodeType,
+    FrameType,
+    CoroutineType,
+    GeneratorType,
+    AsyncGeneratorType,
+    asyncio.Future,
+    asyncio.AbstractEventLoop,
+)
 
 
 def unreachable(loop: Any, waits: Mapping[Any, Any], ignore: Iterable[Any] = ()) -> frozenset[Any]:
@@ -64,4 +89,22 @@ def _referents(thing: Any) -> list[Any]:
     if isinstance(thing, weakref.ref):
         # Somebody who is alive may go this way as long as the blocked task keeps the object: a StreamReader's protocol.
         found.append(thing())
+    return found
+
+
+def keeps(owners: Iterable[Any], tasks: Iterable[Any]) -> list[Any]:
+    """Return those of the tasks that the objects keep: in attributes and collections, not by way of code that runs."""
+    wanted = {id(task): task for task in tasks}
+    stack = list(owners)
+    seen: set[int] = set()
+    found: list[Any] = []
+    while stack and len(seen) < _MOST_KEPT:
+        thing = stack.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if id(thing) in wanted:
+            found.append(thing)
+        elif not isinstance(thing, _NO_KEEPERS):
+            stack.extend(gc.get_referents(thing))
     return found
