@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pytest_interleave.clock.virtual import Clocks
 
 
+#: So many loops that are spent stay open; each has three descriptors.
+_MOST_SPENT = 4
+
+
 class PooledLoop(ControlledLoop):
     """A loop that ``close`` only empties: making one for each of some hundred runs would cost more than the run."""
 
@@ -53,6 +57,8 @@ class LoopPool:
 
     def __init__(self) -> None:
         self._pooled = PooledLoop()
+        #: What a library's thread still sends to the loop of a run before is dropped there, and no failure of this one.
+        self._spent: list[PooledLoop] = []
         self._wide: list[ControlledLoop] = []
         self.loop: ControlledLoop = self._pooled
         self._lent: ControlledLoop | None = None
@@ -147,7 +153,9 @@ class LoopPool:
         self._pooled.resting_threads = old.resting_threads
         if self.loop is old:
             self.loop = self._pooled
-        old.really_close()
+        self._spent.append(old)
+        if len(self._spent) > _MOST_SPENT:
+            self._spent.pop(0).really_close()
 
     def end(self) -> None:
         """End the run."""
@@ -159,7 +167,8 @@ class LoopPool:
 
     def close(self) -> None:
         """Close the pooled loop; the others are closed by their hosts."""
-        self._pooled.really_close()
+        for loop in (*self._spent, self._pooled):
+            loop.really_close()
 
 
 def _limit(loop: ControlledLoop, limits: RunLimits) -> None:
