@@ -16,6 +16,8 @@ from typing import Any, cast
 
 #: Messages that a job sends before its result are numbered within the job.
 _MESSAGES = 10_000
+#: The number of what a thread sends that is no job's: it comes last.
+_NO_JOB = float("inf")
 
 
 class Job:
@@ -113,10 +115,10 @@ class Jobs:
                 letter = Job(job.origin, job.ordinal * _MESSAGES + job.messages, job.number)
                 break
         else:
-            letter = Job(0, 0, float("inf"))
+            letter = Job(0, 0, _NO_JOB)
             letter.thread = sender
         letter.handle = handle
-        self.letters.setdefault(sender if letter.number == float("inf") else letter.number, deque()).append(letter)
+        self.letters.setdefault(sender if letter.number == _NO_JOB else letter.number, deque()).append(letter)
 
     def has_letters(self) -> bool:
         """Whether anything could come in."""
@@ -125,22 +127,28 @@ class Jobs:
     def heads(self) -> list[Job]:
         """Return what could come in next: of each sender its first message, the oldest job first.
 
-        Threads that are no job's are numbered when their first message is asked for, in the order of their creation.
+        Threads that are no job's are numbered in the order of their creation, until a message of theirs is delivered:
+        one that was created later may have sent its first a moment earlier.
         """
         letters = [queue[0] for queue in self.letters.values()]
         if len(letters) > 1:
             letters.sort(key=lambda job: (job.number, job.thread or 0))
+        known = len(self._strangers)
         for letter in letters:
-            if not letter.ordinal:
-                sender = cast(int, letter.thread)
-                number, messages = self._strangers.get(sender, (len(self._strangers) + 1, 0))
-                self._strangers[sender] = number, messages + 1
+            if letter.number == _NO_JOB:
+                number, messages = self._strangers.get(cast(int, letter.thread), (0, 0))
+                if not number:
+                    known += 1
+                    number = known
                 letter.ordinal = number * _MESSAGES + messages + 1
         return letters
 
     def take(self, letter: Job) -> None:
         """Remove a message that is being delivered."""
-        key = letter.thread if letter.number == float("inf") else letter.number
+        key: float = letter.number
+        if key == _NO_JOB:
+            key = cast(int, letter.thread)
+            self._strangers[key] = divmod(letter.ordinal, _MESSAGES)
         queue = self.letters[key]
         queue.popleft()
         if not queue:
