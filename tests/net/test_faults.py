@@ -389,9 +389,8 @@ def test_a_report_says_what_struck(pytester: pytest.Pytester, kind: str, sentenc
 
     result.assert_outcomes(failed=1)
     who = "a connection to api.example.com"
-    result.stdout.fnmatch_lines(
-        ["*Captured network faults call*", f"{who} {section}", f"Fails if {who} {sentence}.", "*Reproduced 5 of 5.*"]
-    )
+    result.stdout.fnmatch_lines(["*Captured network faults call*", f"{who} {section}", f"Fails if {who} {sentence}."])
+    result.stdout.re_match_lines([r".* Reproduced (\d) of \1\."])  # a busy machine has no time for five
 
 
 def test_a_report_says_that_a_name_was_not_found(pytester: pytest.Pytester) -> None:

@@ -74,7 +74,7 @@ class CallWatch:
         self._begun = 0.0
         self._switches = 0
         self._calls = 0
-        self._queue = RunQueue()
+        self._queue = RunQueue(with_others=True)
 
     @contextmanager
     def watching(self, loops: Iterable[asyncio.AbstractEventLoop]) -> Iterator[None]:
@@ -112,9 +112,9 @@ class CallWatch:
             if kind is not None:
                 self._note(frame, 0.0, kind)
             self._frame = frame
+            self._queue.note(time.monotonic())
             self._switches = _count_switches()
             self._begun = time.monotonic()
-            self._queue.note(self._begun)
         elif frame is self._frame and (event == "c_return" or event == "c_exception"):
             self._frame = None  # it called nothing else in C: its time is its own
             seconds = time.monotonic() - self._begun

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 
 #: On a processor, or waiting for one: what is ready to run does not wait for anything else.
@@ -25,11 +26,17 @@ def read_fields(path: str) -> list[bytes]:
 
 
 class RunQueue:
-    """How long this thread was ready to run and had no processor: on a busy machine the most part of a short call."""
+    """How long this thread was ready to run and had no processor: on a busy machine the most part of a short call.
 
-    def __init__(self) -> None:
+    ``with_others`` adds the longest that another thread of ours had none: this one may have given it the interpreter's
+    lock, and then it stands still until that one has run.
+    """
+
+    def __init__(self, *, with_others: bool = False) -> None:
         self._file = -1
         self._noted_at = self._noted = 0.0
+        self._with_others = with_others
+        self._others: dict[str, float] = {}
 
     def open(self) -> None:
         """Begin, in the thread that it is about."""
@@ -45,12 +52,28 @@ class RunQueue:
     def note(self, now: float) -> None:
         """Count from here, or from a moment ago: to read it costs as much as ten calls."""
         if now - self._noted_at > _MOMENT_SECONDS:
-            self._noted_at, self._noted = now, self._read()
+            self._noted_at, self._noted, self._others = now, self._read(), self._read_others()
 
     def seconds(self) -> float:
         """Return for how long it had to queue since it was noted."""
-        return self._read() - self._noted
+        others = [seconds - self._others.get(thread, 0.0) for thread, seconds in self._read_others().items()]
+        return self._read() - self._noted + max(others, default=0.0)
 
     def _read(self) -> float:
-        # Nanoseconds of running, nanoseconds in the queue, time slices (Linux, Documentation/scheduler/sched-stats).
-        return int(os.pread(self._file, 100, 0).split()[1]) / 1e9 if self._file >= 0 else 0.0
+        return _seconds_in_queue(os.pread(self._file, 100, 0)) if self._file >= 0 else 0.0
+
+    def _read_others(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        if self._with_others and self._file >= 0:
+            own = str(threading.get_native_id())
+            for thread in os.listdir("/proc/self/task"):
+                with suppress(OSError, IndexError):  # it has ended
+                    if thread != own:
+                        with open(f"/proc/self/task/{thread}/schedstat", "rb") as file:
+                            found[thread] = _seconds_in_queue(file.read())
+        return found
+
+
+def _seconds_in_queue(text: bytes) -> float:
+    # Nanoseconds of running, nanoseconds in the queue, time slices (Linux, Documentation/scheduler/sched-stats).
+    return int(text.split()[1]) / 1e9
