@@ -10,6 +10,8 @@ import ast
 import textwrap
 from collections.abc import Callable
 
+from pytest_interleave.loop.parsing import parse
+
 _CONTAINER_MUTATORS = (
     "add",
     "append",
@@ -46,7 +48,7 @@ def _parse(text: str) -> ast.AST | None:
     for head, tail in _AROUND:
         try:
             # In an async function: `async with` and `await` are no statements of a module.
-            return ast.parse("async def _():\n" + textwrap.indent(head + text + tail, " "))
+            return parse("async def _():\n" + textwrap.indent(head + text + tail, " "))
         except SyntaxError:
             continue
     return None

@@ -9,6 +9,8 @@ from textwrap import dedent
 from types import CodeType
 from typing import Any
 
+from pytest_interleave.loop.parsing import parse
+
 _NAME = "timeout"
 
 
@@ -16,7 +18,10 @@ _NAME = "timeout"
 def given_timeouts(script: CodeType) -> frozenset[float]:
     """Return the seconds that the test function names as a timeout, by keyword or by what it calls."""
     try:
-        tree = ast.parse(dedent("".join(inspect.getsourcelines(script)[0])))
+        source = "".join(inspect.getsourcelines(script)[0])
+        if _NAME not in source.lower():
+            return frozenset()
+        tree = parse(dedent(source))
     except (OSError, SyntaxError, ValueError):  # no source, or lines of a lambda that are no statement
         return frozenset()
     found: set[float] = set()

@@ -16,6 +16,7 @@ from types import FrameType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
 from pytest_interleave.loop.frames import frames_of
+from pytest_interleave.loop.parsing import parse
 
 _MISSING = object()
 
@@ -52,7 +53,7 @@ def holders_of(
 def _line_of_with(frame: FrameType, held: object, *, is_waited_for: bool) -> int | None:
     path, line = frame.f_code.co_filename, frame.f_lineno
     try:
-        tree = ast.parse("".join(linecache.getlines(path)))
+        tree = parse("".join(linecache.getlines(path)))
     except (SyntaxError, ValueError):
         return None
     for node in ast.walk(tree):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.loop.frames import frames_of
+from pytest_interleave.loop.parsing import parse
 from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.blocking import line_of
 
@@ -77,7 +78,7 @@ def _handler_of(place: _Place) -> str | None:
 
 def _handler_around(source: str, line: int) -> int | None:
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError):
         return None
     found: int | None = None
