@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Any
 
@@ -160,25 +160,23 @@ class Recorder:
         first = _first_places(trace)
         found = dict(self._drawn)
         for kind, what in self._moved:
+            indices: Iterable[int] = ()
             if kind in (_CAME_IN, _MET):
-                index = first.get(what, -1)
+                indices = (first.get(what, -1),)
             elif kind == _STARTED:
                 found[trace.path(what[0]), START, 1] = (trace.path(what[1]), START, 1)
-                continue
             elif kind == _CANCELLED:
                 found[trace.path(what[1]), what[0], what[2]] = answer(what[3])
-                continue
             else:
                 origins, choices, position = what
-                for origin in compress(origins, choices):
-                    index = next((i for i in range(position, len(entries)) if entries[i] == origin), -1)
-                    if index >= 0:
-                        path, name, ordinal = names[index]
-                        found[path, name, ordinal] = names[index - 1] if index else ()
-                continue
-            if index >= 0:
-                path, name, ordinal = names[index]
-                found[path, MEET if kind == _MET else name, ordinal] = names[index - 1] if index else ()
+                indices = [
+                    next((i for i in range(position, len(entries)) if entries[i] == origin), -1)
+                    for origin in compress(origins, choices)
+                ]
+            for index in indices:
+                if index >= 0:
+                    path, name, ordinal = names[index]
+                    found[path, MEET if kind == _MET else name, ordinal] = names[index - 1] if index else ()
         return found
 
     def late(self) -> dict[EventId, EventId]:

@@ -349,9 +349,10 @@ class Search:
         """Have the event wait for that alone, and learn what other conditions would come to the same."""
         decider = Guided({event: condition})
         yield decider
-        self._alike.setdefault(event, set()).update(decider.alike(event, events), (condition,))
+        before = decider.before(event)
+        self._alike.setdefault(event, set()).update(decider.alike(event, before, events), (condition,))
         if condition == NEVER:
-            self._held_back[event] = decider.before(event)
+            self._held_back[event] = before
 
     def _mixed(self, first: RunResult) -> Iterator[Decider]:
         """Take turns between the extremes and POS, then between all the strategies and small moves of one event."""

@@ -56,7 +56,7 @@ class Timer(asyncio.TimerHandle):
     ordinal: int
     sort: tuple[float, int]
     stands_for: int
-    #: A library waits so long for itself, and no less than ``_IDLE_SECONDS``.
+    #: A library waits so long for itself, and no less than ``GUARD_SECONDS``.
     is_for_idle: bool
     #: How many entries the trace had when it fired; -1 before.
     fired_at: int

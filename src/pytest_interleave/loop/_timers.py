@@ -10,7 +10,7 @@ from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._scheduling import SchedulingLoop
 from pytest_interleave.loop.jobs import Job
-from pytest_interleave.loop.sleeps import GUARD_SECONDS
+from pytest_interleave.loop.sleeps import GUARD_SECONDS, LEAST_LEFT
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, TICK
 
 #: More alternatives at one choice point than this are not offered.
@@ -21,10 +21,10 @@ _MOST_LATE_SECONDS = 10.0
 #: each 0.1 s) sees no more in a hundred turns than in ten.
 _MOST_OVERTAKEN = 10
 #: One that the test's own file sets may mean more than ``GUARD_SECONDS``.
-_OWN_GUARD_SECONDS = 9.8
+_OWN_GUARD_SECONDS = 10 * LEAST_LEFT
 #: One of a second or more does so where what comes in takes a small part of that: a service's double that answers in
 #: 10 ms says nothing of what becomes of a client, and of its attempts, after 2 s.
-_NEAR_GUARD_SECONDS = 0.98
+_NEAR_GUARD_SECONDS = 1 * LEAST_LEFT
 _LEAST_PART = 0.05
 #: A test that lets tasks give way by ``sleep(0)`` means no work from outside that takes so long.
 _LEAST_LIMIT_SECONDS = 0.5 - 1e-6
@@ -163,7 +163,7 @@ class TimerLoop(SchedulingLoop):
         came = self._now if natural is None else natural.here_since
         seconds = timer._when - timer.armed
         # What the test gives as a timeout is no guard, whoever sets it, and with what their clock has left of it.
-        if any(given * 0.98 <= seconds <= given + _ROUNDING for given in self.given_timeouts):
+        if any(given * LEAST_LEFT <= seconds <= given + _ROUNDING for given in self.given_timeouts):
             return False
         return came is not None and came - timer.armed < seconds * _LEAST_PART - _ROUNDING
 

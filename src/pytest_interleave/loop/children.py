@@ -8,9 +8,8 @@ for.
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from glob import glob
 
 from pytest_interleave.loop.states import RUNNABLE, read_fields, read_state
@@ -20,26 +19,13 @@ _AT_WORK = (RUNNABLE, b"D")
 _OVER = (b"Z", b"X")
 
 
-_NONE: frozenset[int] = frozenset()
-
-
-def _choose_way() -> Callable[[], bool]:
-    if not hasattr(os, "waitid"):
-        return lambda: False
-    # Asked before each run, most often in vain: the exception of Python's own function would be half of its cost.
-    waitid = ctypes.PyDLL(None).waitid
-    kind, options = os.P_ALL, os.WEXITED | os.WNOHANG | os.WNOWAIT
-    found = ctypes.create_string_buffer(256)  # a siginfo_t, of 128 bytes at most
-    return lambda: bool(waitid(kind, 0, found, options) == 0)
-
-
-#: Whether there is a child that lives, or was not asked for its status yet.
-_is_parent = _choose_way()
-
-
 def living() -> frozenset[int]:
     """Return the processes that this one has started and that live, or were not asked for their status yet."""
-    return frozenset(_children_of("self")) if _is_parent() else _NONE
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (ChildProcessError, AttributeError):
+        return frozenset()
+    return frozenset(_children_of("self"))
 
 
 def are_at_work(pids: Iterable[int]) -> bool:

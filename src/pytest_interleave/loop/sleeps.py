@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 _LIBRARIES = ("asyncio", "anyio")
 #: What sleeps in these of our own modules stand for outside work: bytes that are under way, the late answer of a mock.
 _OUTSIDE = ("pytest_interleave.net.", "pytest_interleave.loop.doubles")
-#: A deadline so far off, for which no code of the user's waits, is a library's for itself, as a server's for idle
-#: connections (uvicorn and hypercorn: 5 s, less what a clock of theirs says). That a request may be as late as that is
-#: no news about the test.
-_IDLE_SECONDS = 4.9
+#: So much of a timeout is left by the time it is set, at least: pools and servers subtract what their clock says.
+LEAST_LEFT = 0.98
 #: A deadline so long guards against what has broken, and is not passed: most clients give up after that (httpx: 5 s),
-#: and what they do then is no news of a test. What is left of 5 s by the time it is set counts as well: pools and
-#: clients subtract what their clock says.
-GUARD_SECONDS = 4.9
+#: and what they do then is no news of a test. One so far off, for which no code of the user's waits, is a library's for
+#: itself, as a server's for idle connections (uvicorn and hypercorn: 5 s).
+GUARD_SECONDS = 5 * LEAST_LEFT
 
 
 def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoop) -> None:
@@ -45,7 +43,7 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
     timer.place = (code.co_filename, frame.f_lineno)
     if callback is not SLEEP_CALLBACK:
         timer.stands_for = DEADLINE
-        timer.is_for_idle = timer.when() - timer.armed >= _IDLE_SECONDS and _is_library_waiting(frame, loop)
+        timer.is_for_idle = timer.when() - timer.armed >= GUARD_SECONDS and _is_library_waiting(frame, loop)
         return
     script = loop.script
     timer.stands_for = CODE_SLEEP

@@ -62,15 +62,15 @@ class Guided:
         events = [] if self._reader is None else self._reader.trace.events()
         return events[: events.index(event)] if event in events else events
 
-    def alike(self, event: EventId, others: Iterable[EventId]) -> set[EventId]:
+    def alike(self, event: EventId, before: Sequence[EventId], others: Iterable[EventId]) -> set[EventId]:
         """Return for which others the event could have waited in the run that was made: that would be the same run.
 
-        It came in at the first chance after its condition, so also after whatever ran in between. If the condition
-        had not happened, it came in when nothing else was left, and would have for all that had not happened.
+        ``before`` is what came before it. It came in at the first chance after its condition, so also after whatever
+        ran in between. If the condition had not happened, it came in when nothing else was left, and would have for all
+        that had not happened.
         """
         if self._reader is None:
             return set()
-        before = self.before(event)
         condition = self.constraints[event]
         if condition == ():
             return set(before)
