@@ -93,7 +93,7 @@ async def compute() -> None:
         sorted(range(100))
 
 
-async def go_round(seconds: float = 0.6) -> None:
+async def go_round(seconds: float = 5.0) -> None:
     event = asyncio.Event()
     event.set()
     end = thread_time() + seconds
@@ -147,7 +147,7 @@ def test_asyncios_own_order_may_take_longer_when_it_is_repeated() -> None:
     async def goes_round_the_second_time() -> None:
         nonlocal runs
         runs += 1
-        await go_round(0.6 if runs == 2 else 0)
+        await go_round(5.0 if runs == 2 else 0)
 
     done = explore_function(goes_round_the_second_time, seed=1)
 
