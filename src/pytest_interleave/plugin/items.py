@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any, ClassVar, TypeGuard
 
 import pytest
 from _pytest._code import TracebackEntry, filter_traceback
+from _pytest.mark.structures import NodeKeywords
 
 from pytest_interleave.origins import PACKAGE
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE, ScopeName
@@ -45,6 +47,35 @@ class PytestAsyncioFunction(pytest.Function):
             PytestAsyncioFunction.hooks_of = parent, hooks
         return hooks
 
+    @functools.cached_property
+    def location(self) -> tuple[str, int | None, str]:
+        """Where the test stands, as pytest would find it.
+
+        pytest makes a path of the code's file for each test, and asks the system whether there is such a file. Of a
+        function that nothing wraps, in the file that it was collected from, that is known (10 µs).
+        """
+        function = getattr(self.obj, "__func__", self.obj)
+        if (
+            type(function) is not FunctionType
+            or function.__code__.co_filename != str(self.path)
+            or "__wrapped__" in function.__dict__
+            or "place_as" in function.__dict__
+            or type(self).reportinfo is not pytest.Function.reportinfo
+        ):
+            return super().location
+        name = self.name if type(self.parent) is pytest.Module else self.getmodpath()
+        return self.session._node_location_to_relpath(self.path), function.__code__.co_firstlineno - 1, name
+
+    def iter_markers(self, name: str | None = None) -> Iterator[pytest.Mark]:
+        """Iterate over the marks as pytest does, which asks six times a test, without a generator in a generator."""
+        found: list[pytest.Mark] = []
+        node: Any = self
+        while node is not None:
+            if node.own_markers:
+                found += [mark for mark in node.own_markers if name is None or mark.name == name]
+            node = node.parent
+        return iter(found)
+
     @property
     def _loop_scope(self) -> ScopeName:
         return hosting_of(self.config).loop_scope_of(self)
@@ -74,6 +105,25 @@ class PytestAsyncioFunction(pytest.Function):
             return entries
         end = next((n for n in range(len(entries), 0, -1) if _is_of_user(entries[n - 1])), len(entries))
         return type(entries)(entries[:end])
+
+
+class _Keywords(NodeKeywords):  # type: ignore[misc]  # final; but only so can those that pytest made become ours
+    """pytest's own, whose names each of a test's three reports lists."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names in pytest's order, without a generator for each parent (3 µs)."""
+        names = dict(self._markers)
+        parent = self.parent
+        while parent is not None:
+            keywords = parent.keywords
+            if not isinstance(keywords, NodeKeywords):
+                names.update(keywords)
+                break
+            names.update(keywords._markers)
+            parent = parent.parent
+        return iter(names)
 
 
 class Coroutine(PytestAsyncioFunction):
@@ -139,6 +189,8 @@ def convert(item: pytest.Function, item_class: type[PytestAsyncioFunction]) -> N
     """Make the item one of ours."""
     current = item.__class__
     item.__class__ = item_class if current is pytest.Function else _mix(item_class, current)
+    if type(item.keywords) is NodeKeywords:
+        item.keywords.__class__ = _Keywords
 
 
 @functools.cache
@@ -163,6 +215,6 @@ def _synchronize(item: PytestAsyncioFunction, function: Any) -> Any:
 
     # What functools.wraps would set, less what nobody asks of a test: it is done for each run of each test.
     run_in_loop.__wrapped__ = function  # type: ignore[attr-defined]
-    run_in_loop.__name__ = function.__name__
+    run_in_loop.__name__ = getattr(function, "__name__", item.name)  # a partial has none
     run_in_loop.__doc__ = function.__doc__
     return run_in_loop

@@ -1,0 +1,92 @@
+"""What our items answer in pytest's stead is what pytest would answer."""
+
+from __future__ import annotations
+
+import pytest
+
+KINDS = """\
+import functools
+import pytest
+from elsewhere import test_from_elsewhere, Base
+
+pytestmark = pytest.mark.of_module
+
+def keep(function):
+    @functools.wraps(function)
+    async def kept(*args, **kwargs):
+        return await function(*args, **kwargs)
+    return kept
+
+def stand_for(function):
+    function.place_as = keep
+    return function
+
+@pytest.mark.first
+@pytest.mark.second(2)
+@pytest.mark.first(1)
+async def test_plain(): pass
+
+@keep
+async def test_wrapped(): pass
+
+@stand_for
+async def test_placed(): pass
+
+@pytest.mark.parametrize("value", [1, pytest.param(2, marks=pytest.mark.of_parameter)])
+async def test_with_parameter(value): pass
+
+test_partial = functools.partial(test_plain)
+
+@pytest.mark.of_class
+class TestMethods(Base):
+    pytestmark = [pytest.mark.also_of_class]
+    async def test_method(self): pass
+    @classmethod
+    async def test_class_method(cls): pass
+    @staticmethod
+    async def test_static(): pass
+    @keep
+    async def test_wrapped_method(self): pass
+    class TestInner:
+        @pytest.mark.first
+        async def test_inner(self): pass
+"""
+ELSEWHERE = """\
+async def test_from_elsewhere(): pass
+
+class Base:
+    async def test_inherited(self): pass
+"""
+COMPARE = """\
+import pytest
+import pytest_asyncio
+from _pytest.mark.structures import NodeKeywords
+
+def pytest_collection_modifyitems(session, items):
+    session.add_marker(pytest.mark.of_session)
+    items[0].add_marker(pytest.mark.added)
+    items[0].keywords["extra"] = True
+    for item in items:
+        print("COMPARED", item.name, pytest_asyncio.is_async_test(item), *compare(item))
+
+def compare(item):
+    own = item.location
+    del item.__dict__["location"]
+    yield own == pytest.Item.location.func(item)
+    yield list(item.keywords) == list(NodeKeywords.__iter__(item.keywords))
+    for name in (None, "first", "of_class", "of_module", "of_session", "missing"):
+        yield list(item.iter_markers(name)) == list(pytest.Item.iter_markers(item, name))
+"""
+
+
+def test_location_keywords_and_marks_are_those_of_pytest(pytester: pytest.Pytester) -> None:
+    """In the same order too: for tests of all kinds, wrapped ones and those of another file among them."""
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nfilterwarnings = ignore\n")
+    pytester.makepyfile(test_kinds=KINDS, elsewhere=ELSEWHERE)
+    pytester.makeconftest(COMPARE)
+    result = pytester.runpytest("-s")
+    lines = [line.split() for line in result.outlines if line.startswith("COMPARED ")]
+    compared = {name: answers for _, name, *answers in lines}
+    assert len(compared) == 13
+    assert {name: answers for name, answers in compared.items() if set(answers) != {"True"}} == {}
+    result.assert_outcomes(passed=13)
