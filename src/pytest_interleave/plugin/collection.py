@@ -18,6 +18,7 @@ from pytest_interleave.plugin.items import (
     convert,
     find_item_class,
 )
+from pytest_interleave.plugin.keywords import list_faster
 from pytest_interleave.plugin.marks import (
     FACTORY_FIXTURE,
     FOREIGN_MARKS,
@@ -90,6 +91,7 @@ class CollectionHooks:
         """Make the item one of ours, or remember what is wrong with it."""
         if not isinstance(item, pytest.Function):
             return
+        list_faster(item)
         item_class = _item_class(item.obj)
         if isinstance(item, TestCaseFunction):
             if item_class is not None and self._settings.misuse is Misuse.FAIL:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, TypeGuard
 
 import pytest
 from _pytest._code import TracebackEntry, filter_traceback
-from _pytest.mark.structures import NodeKeywords
 
 from pytest_interleave.origins import PACKAGE
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE, ScopeName
@@ -107,25 +106,6 @@ class PytestAsyncioFunction(pytest.Function):
         return type(entries)(entries[:end])
 
 
-class _Keywords(NodeKeywords):  # type: ignore[misc]  # final; but only so can those that pytest made become ours
-    """pytest's own, whose names each of a test's three reports lists."""
-
-    __slots__ = ()
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names in pytest's order, without a generator for each parent (3 µs)."""
-        names = dict(self._markers)
-        parent = self.parent
-        while parent is not None:
-            keywords = parent.keywords
-            if not isinstance(keywords, NodeKeywords):
-                names.update(keywords)
-                break
-            names.update(keywords._markers)
-            parent = parent.parent
-        return iter(names)
-
-
 class Coroutine(PytestAsyncioFunction):
     """A test that is a coroutine function."""
 
@@ -189,8 +169,6 @@ def convert(item: pytest.Function, item_class: type[PytestAsyncioFunction]) -> N
     """Make the item one of ours."""
     current = item.__class__
     item.__class__ = item_class if current is pytest.Function else _mix(item_class, current)
-    if type(item.keywords) is NodeKeywords:
-        item.keywords.__class__ = _Keywords
 
 
 @functools.cache
