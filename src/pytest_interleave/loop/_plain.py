@@ -16,11 +16,11 @@ import sys
 import threading
 from asyncio import events
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from operator import attrgetter
 from time import monotonic
-from types import CodeType, NoneType
+from types import CodeType, FrameType, NoneType
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
@@ -198,6 +198,22 @@ def awaited_by(task: asyncio.Task[Any]) -> Any:
     return getattr(task, "_fut_waiter", None)
 
 
+def joined_by(future: Any, frames: Iterable[FrameType]) -> list[Any]:
+    """Return the tasks whose end somebody waits for who waits for that future, and stands in those frames."""
+    if isinstance(future, asyncio.Task):
+        return [future]
+    found = list(getattr(future, "_children", ()))  # of gather
+    for frame in frames:
+        if frame.f_code is asyncio.TaskGroup.__aexit__.__code__:
+            found += getattr(frame.f_locals["self"], "_tasks", ())
+        elif frame.f_code is _WAIT:
+            found += frame.f_locals["fs"]
+    return found
+
+
+_WAIT = asyncio.tasks._wait.__code__
+
+
 def take_lost_exception(future: asyncio.Future[Any]) -> BaseException | None:
     """Return the exception that nobody has asked the future for; it is asked for now."""
     if not getattr(future, "_log_traceback", False):
@@ -243,29 +259,49 @@ turns: set[CodeType] = set()
 
 
 class IdleSelector(selectors.DefaultSelector):
-    """A selector that says so before it would wait without a time limit."""
+    """A selector that says so before it would wait without a time limit, and while it does."""
 
-    #: Called with the loop that is about to wait for ever, if nothing wakes it from outside.
-    on_idle: Callable[[asyncio.AbstractEventLoop], object] | None = None
+    #: Called with the loop that is about to wait for ever, if nothing wakes it from outside, and the seconds for which
+    #: it has waited already; returns in how many it wants to be called again, or None.
+    on_idle: Callable[[asyncio.AbstractEventLoop, float], float | None] | None = None
 
     def select(self, timeout: float | None = None) -> Any:
         if timeout is None and IdleSelector.on_idle is not None:
             loop = get_running_loop_or_none()
             if isinstance(loop, SpareLoop) and loop._selector is self:
-                IdleSelector.on_idle(loop)
+                return self._wait(loop, IdleSelector.on_idle)
         ready = super().select(timeout)
         beat[0] = monotonic()
         return ready
 
+    def _wait(
+        self, loop: asyncio.AbstractEventLoop, on_idle: Callable[[asyncio.AbstractEventLoop, float], float | None]
+    ) -> Any:
+        silent = 0.0
+        ready: list[Any] = []
+        while not ready:
+            seconds = on_idle(loop, silent)
+            ready = super().select(seconds)
+            if seconds is None or has_callbacks(loop):
+                break
+            silent += seconds
+        beat[0] = monotonic()
+        return ready
 
-def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_interrupt_handler: bool) -> bool:
+
+def can_be_woken(
+    loop: SpareLoop,
+    resting_threads: frozenset[str],
+    has_usual_interrupt_handler: bool,
+    quiet_files: frozenset[int] = frozenset(),
+) -> bool:
     """Whether anything outside the loop might wake it, as far as can be known; True in doubt.
 
-    Nothing can where only the loop's own pipe is registered, no signal has a handler of the user's, no alarm is set,
-    and all threads of the process but this one are ``resting_threads``; the system counts them, because those of C
-    libraries call back too.
+    Nothing can where only the loop's own pipe is registered and ``quiet_files``, no signal has a handler of the user's,
+    no alarm is set, and all threads of the process but this one are ``resting_threads``; the system counts them,
+    because those of C libraries call back too.
     """
-    if len(loop._selector.get_map()) != 1 or loop._signal_handlers:  # type: ignore[attr-defined]
+    if len(loop._selector.get_map().keys() - quiet_files) != 1 or loop._signal_handlers:  # type: ignore[attr-defined]
         return True
     handlers = [handler for number in _SIGNALS if callable(handler := _getsignal(number))]
     others = [handler for handler in handlers if handler not in own.handlers]
@@ -280,9 +316,20 @@ def can_be_woken(loop: SpareLoop, resting_threads: frozenset[str], has_usual_int
     return has_callbacks(loop)
 
 
+def files(loop: asyncio.AbstractEventLoop) -> frozenset[int]:
+    """Return what is registered in the loop's selector, but for its own pipe."""
+    selector: Any = loop._selector  # type: ignore[attr-defined]
+    return frozenset(selector.get_map().keys() - {loop._ssock.fileno()})  # type: ignore[attr-defined]
+
+
 def has_timers(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a timer is set that nobody has cancelled."""
     return any(not timer.cancelled() for timer in getattr(loop, "_scheduled", ()))
+
+
+def has_alarm() -> bool:
+    """Whether the process's alarm is set."""
+    return hasattr(signal, "getitimer") and signal.getitimer(signal.ITIMER_REAL)[0] > 0
 
 
 def list_threads() -> frozenset[str]:

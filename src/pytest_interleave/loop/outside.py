@@ -12,7 +12,8 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pytest_interleave.loop import children
@@ -92,6 +93,61 @@ class Outside:
 def leads_outside(*fds: int) -> bool:
     """Whether one of these descriptors leads out of this process."""
     return Outside().owes(fds)
+
+
+def lead_inside(fds: Iterable[int], *, may_listen: bool) -> frozenset[int]:
+    """Return those that only lead to this very process, for certain: no other has to do with them.
+
+    ``may_listen``: so do sockets at which only this machine could knock.
+    """
+    if children.living():
+        return frozenset()  # it may have them, too
+    names: set[Any] = set()
+    for fd in _descriptors():
+        with _opened(fd) as sock:
+            if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+                names.add((_plain_name(sock.getsockname()), _peer_of(sock)))
+    found = set()
+    for fd in fds:
+        with _opened(fd) as sock:
+            if sock is not None and sock.type == socket.SOCK_STREAM and _leads_inside(sock, names, may_listen):
+                found.add(fd)
+    return frozenset(found)
+
+
+def _leads_inside(sock: socket.socket, names: set[Any], may_listen: bool) -> bool:
+    is_of_unix = sock.family == getattr(socket, "AF_UNIX", None)
+    name = _plain_name(sock.getsockname())
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return may_listen and (is_of_unix or _is_of_this_machine(name))
+    if is_of_unix:
+        return hasattr(socket, "SO_PEERCRED") and _pid_of_peer(sock) == os.getpid()
+    return (_peer_of(sock), name) in names
+
+
+def _is_of_this_machine(name: Any) -> bool:
+    return isinstance(name, tuple) and (name[0].startswith("127.") or name[0] == "::1")
+
+
+def _peer_of(sock: socket.socket) -> Any:
+    try:
+        return _plain_name(sock.getpeername())
+    except OSError:  # not connected
+        return None
+
+
+@contextmanager
+def _opened(fd: int) -> Iterator[socket.socket | None]:
+    """Give that descriptor as a socket, if it is one."""
+    try:
+        sock = socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
+    except OSError:
+        sock = None
+    if sock is None:
+        yield None
+    else:
+        with sock:
+            yield sock
 
 
 def _identity(fd: int) -> tuple[int, int]:

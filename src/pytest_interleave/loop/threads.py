@@ -6,6 +6,7 @@ wait for one that has nothing to do. Python does not tell, so this looks at the 
 
 from __future__ import annotations
 
+import concurrent.futures.thread
 import io
 import linecache
 import re
@@ -29,6 +30,8 @@ _TALKS = {"recv", "recv_into", "recvfrom", "accept", "read", "readline"}
 _JOINS = {("threading", "join"), ("threading", "_wait_for_tstate_lock")}
 #: Where asyncio waits for the end of a process, in a thread each, if the system has no descriptors for processes.
 _WAITS_FOR_CHILD = ("asyncio.unix_events", "_do_waitpid")
+#: What such a thread runs.
+_WORKER = concurrent.futures.thread._worker.__code__
 _calls: dict[tuple[CodeType, int], str] = {}
 
 
@@ -70,6 +73,20 @@ def are_waiting_for_children() -> bool:
         return False
     frames = _frames_of_others().values()
     return any((frame.f_globals.get("__name__"), frame.f_code.co_name) == _WAITS_FOR_CHILD for frame in frames)
+
+
+def idle_workers() -> frozenset[str]:
+    """Return the system's numbers of the threads of executors that wait for work, and have none, for certain."""
+    frames = _frames_of_others()
+    found = []
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident or 0)
+        if frame is not None and frame.f_code is _WORKER:
+            variables = frame.f_locals
+            queue = variables.get("work_queue")
+            if variables.get("work_item") is None and queue is not None and queue.empty():
+                found.append(str(thread.native_id))
+    return frozenset(found)
 
 
 def _frames_of_others() -> dict[int, FrameType]:

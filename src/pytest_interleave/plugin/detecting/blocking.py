@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import linecache
+from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
@@ -24,10 +25,13 @@ _SHARE_OF_A_CALL = 0.8
 class BlockedLoops:
     """Has the loops of a session watched, from the first test for which the detector is on."""
 
-    def __init__(self, findings: DetectingHooks, watcher: object) -> None:
+    def __init__(
+        self, findings: DetectingHooks, watcher: object, also_look: Callable[[Host, pytest.Item], object]
+    ) -> None:
         self._findings = findings
         self._watcher = watcher
         self._watchdog: Watchdog | None = None
+        self._also_look = also_look
         self._is_on = findings.settings.levels[BLOCKED_LOOP] is not Level.OFF
 
     def watch(self, item: pytest.Item | None, *, has_collected: bool = False) -> None:
@@ -50,8 +54,12 @@ class BlockedLoops:
             self._watchdog.stop()
 
     def _owner(self) -> pytest.Item | None:
-        running = Host.running
-        return self._findings.item if running and running[-1].watcher is self._watcher else None
+        host = Host.running[-1] if Host.running else None
+        item = self._findings.item
+        if host is None or item is None or host.watcher is not self._watcher:
+            return None
+        self._also_look(host, item)
+        return item
 
     def _found(self, step: LongStep) -> None:
         # In the watchdog's thread, and the step still goes on: what is said of it waits for the test's report.

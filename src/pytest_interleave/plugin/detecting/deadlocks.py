@@ -1,7 +1,8 @@
 """A plain run in which everybody waits for somebody else: it fails at once, and says who waits for what.
 
 Only what is certain counts. While a socket, a thread, a process, a timer or a signal might bring something, nothing is
-said. Who holds a lock is read from the tasks' own lines: only explored runs are watched so closely as to know it.
+said. Connections whose two ends are in this process bring nothing when nothing has come for a while. Who holds a lock
+is read from the tasks' own lines: only explored runs are watched so closely as to know it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from pytest_interleave.origins import is_of_python, rank
 from pytest_interleave.plugin.detecting.holders import holders_of
 from pytest_interleave.plugin.detecting.takers import Takers, taker_of
 
+#: After so long a silence it is looked at what the connections lead to; a server may be known to others, for longer.
+SILENCE_SECONDS = 10.0
+LISTENING_SECONDS = 30.0
 _UNSEEN = "which nobody who waits here is seen to hold: perhaps its holder ended without release()"
 _ENDED = "and has ended without release()"
 _PRIMITIVES = (asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue)
@@ -46,11 +50,13 @@ class DeadlockWatch:
             _plain.IdleSelector.on_idle = None
             Host.is_dead = None
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, silent_seconds: float) -> float | None:
+        """Raise if nothing can wake the loop, which has waited for so long; else say when to look again."""
         if not Host.running or Host.running[-1].loop is not loop:
-            return
-        if self._is_dead(loop):
-            raise Deadlocked(describe(loop))
+            return None
+        if self._is_dead(loop) if not silent_seconds else self._is_dead_for_long(loop, silent_seconds):
+            raise Deadlocked(describe(loop, silent_seconds))
+        return SILENCE_SECONDS
 
     def _is_dead(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether nothing can wake the loop."""
@@ -60,10 +66,25 @@ class DeadlockWatch:
             and not _plain.can_be_woken(loop, self._resting_threads, Interrupts.has_usual_handler())
         )
 
+    def _is_dead_for_long(self, loop: asyncio.AbstractEventLoop, silent_seconds: float) -> bool:
+        """Whether what might wake the loop only leads to this process, in which everybody waits."""
+        from pytest_interleave.loop import outside, threads  # few have use for it
 
-def describe(loop: asyncio.AbstractEventLoop) -> str:
+        if not isinstance(loop, _plain.SpareLoop) or _plain.has_timers(loop):
+            return False
+        # Who gave the test a time of its own, may know of somebody who connects late.
+        may_listen = silent_seconds >= LISTENING_SECONDS and not _plain.has_alarm()
+        quiet = outside.lead_inside(_plain.files(loop), may_listen=may_listen)
+        resting = self._resting_threads | threads.idle_workers()
+        return not _plain.can_be_woken(loop, resting, Interrupts.has_usual_handler(), quiet)
+
+
+def describe(loop: asyncio.AbstractEventLoop, silent_seconds: float = 0.0) -> str:
     """Return that nothing can go on, and why."""
-    lines = ["Deadlock: everybody waits, and nothing can come from outside.", *describe_waits(loop, is_dead=True)]
+    first = "Deadlock: everybody waits, and nothing can come from outside."
+    if silent_seconds:
+        first = f"Deadlock: everybody waits. Nothing has come for {silent_seconds:g} s, and whoever could send is here."
+    lines = [first, *describe_waits(loop, is_dead=True)]
     if any(line.endswith(_UNSEEN) for line in lines):
         lines.append("With --interleave the report also says who took it, and where.")
     return "\n".join(lines)

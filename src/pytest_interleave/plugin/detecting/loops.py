@@ -22,7 +22,10 @@ from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.blocking import BlockedLoops
 from pytest_interleave.plugin.detecting.deadlocks import DeadlockWatch, describe_waits, missed_wake_up
 from pytest_interleave.plugin.detecting.hooks import DetectingHooks
+from pytest_interleave.plugin.detecting.long_waits import LongWaits
 from pytest_interleave.plugin.detecting.lost import is_farewell, lost_exception
+from pytest_interleave.plugin.detecting.on_signal import NAME as ON_SIGNAL
+from pytest_interleave.plugin.detecting.on_signal import OnSignal
 from pytest_interleave.plugin.detecting.open_ends import open_end
 from pytest_interleave.plugin.detecting.openings import Openings, left_unclosed, opening_of
 from pytest_interleave.plugin.detecting.results import unawaited_result
@@ -47,7 +50,7 @@ class LoopFindings:
         self._findings = findings
         self._told: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._is_closed = False
-        self._blocked = BlockedLoops(findings, self)
+        self._blocked = BlockedLoops(findings, self, LongWaits(self._tell_at_once).look)
         self._deadlocks = DeadlockWatch()
         self._deadlocks.install()
         self._openings = Openings()
@@ -95,6 +98,11 @@ class LoopFindings:
     def look_again(self) -> None:
         """Look at such tasks now, for their loop ends."""
         self._findings.look_again()
+
+    def _tell_at_once(self, text: str) -> None:
+        on_signal: OnSignal | None = self._findings.config.pluginmanager.get_plugin(ON_SIGNAL)
+        if on_signal is not None:
+            on_signal.tell(text)
 
     def _note_tasks(self, host: Host, frame: FrameType | None) -> None:
         if host.watcher is self:

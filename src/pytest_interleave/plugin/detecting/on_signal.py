@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 
 from pytest_interleave.loop import own
@@ -21,31 +22,36 @@ class OnSignal:
 
     def pytest_configure(self) -> None:
         """Begin to answer."""
-        number = getattr(signal, "SIGUSR1", None)
-        if number is None or threading.current_thread() is not threading.main_thread():
-            return
-        if signal.getsignal(number) is not signal.SIG_DFL:
-            return
         try:
             # What pytest captures would be shown after the test, which hangs. Nothing is captured now.
             self._stderr = os.dup(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2)
         except (OSError, ValueError):  # it has no standard error
             return
-        signal.signal(number, self._print)
-        own.handlers.append(self._print)
+        number = getattr(signal, "SIGUSR1", None)
+        if number is None or threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, self._print)
+            own.handlers.append(self._print)
 
     def pytest_unconfigure(self) -> None:
         """Leave the signal as it was."""
         if self._stderr is None:
             return
-        if signal.getsignal(signal.SIGUSR1) == self._print:
-            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-        own.handlers.remove(self._print)
+        if self._print in own.handlers:
+            if signal.getsignal(signal.SIGUSR1) == self._print:
+                signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+            own.handlers.remove(self._print)
         os.close(self._stderr)
         self._stderr = None
+
+    def tell(self, text: str) -> None:
+        """Write that to the standard error of the process now, from any thread."""
+        if self._stderr is not None:
+            with suppress(OSError):
+                os.write(self._stderr, f"\n{text}\n".encode(errors="replace"))
 
     def _print(self, number: int, frame: FrameType | None) -> None:
         from pytest_interleave.plugin.detecting.tasks import describe_tasks
 
-        if self._stderr is not None:
-            os.write(self._stderr, f"\n{describe_tasks(frame)}\n".encode())
+        self.tell(describe_tasks(frame))
