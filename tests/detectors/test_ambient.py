@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
+
 import pytest
 from sessions import run_forked
 
@@ -246,3 +248,27 @@ def test_a_fixture_of_wider_scope_may_end_with_any_test_of_a_worker(pytester: py
 
     result.assert_outcomes(passed=12)
     result.stdout.no_fnmatch_line("leaked-context: *")
+
+
+def test_values_that_cannot_be_compared(pytester: pytest.Pytester) -> None:
+    """As arrays: to compare two of them would end the session with an INTERNALERROR."""
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile("""
+from contextvars import ContextVar
+
+class Array:
+    def __eq__(self, other):
+        raise ValueError("ambiguous")
+    __hash__ = None
+
+variable = ContextVar("variable")
+
+def test_one(): variable.set(Array())
+async def test_two():
+    assert isinstance(variable.get(), Array)
+    variable.set(Array())
+def test_three(): variable.set(Array())
+""")
+    result = copy_context().run(pytester.runpytest)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*context variable 'variable' was left set*", "*test_one*"])

@@ -30,8 +30,12 @@ class JobContext:
         """Copy in what changed in the ambient context since the last time."""
         ambient = copy_context()
         seen = self._seen
-        if not len(ambient) and not len(seen):
-            return
+        for var, value in ambient.items():
+            if seen.get(var, _MISSING) is not value:
+                break
+        else:
+            if len(ambient) == len(seen):
+                return  # as nearly always
         run = self.context.run
         for var, value in ambient.items():
             if seen.get(var, _MISSING) is not value and self.context.get(var, _MISSING) is not value:

@@ -99,14 +99,17 @@ class Ambient:
         )
 
     def _is_as_it_was(self, state: _State) -> bool:
-        return (
-            state.environment == _environment()
-            and state.context == copy_context()
-            and state.root_level == logging.root.level
-            and state.disabled == logging.root.manager.disable
-            and len(state.patches) == len(_active_patches())
-            and (not self._watched or state.values == self._values())
-        )
+        try:
+            return (
+                state.environment == _environment()
+                and state.context == copy_context()
+                and state.root_level == logging.root.level
+                and state.disabled == logging.root.manager.disable
+                and len(state.patches) == len(_active_patches())
+                and (not self._watched or state.values == self._values())
+            )
+        except Exception:  # of values that are not to be compared, as arrays are
+            return False
 
     def _values(self) -> tuple[Any, ...]:
         values: list[Any] = []
