@@ -262,3 +262,25 @@ async def meeting() -> None:
         assert box.shown == "written"
 
     await asyncio.gather(write(), read())
+
+
+async def a_heart_beats_beside_a_deadlock() -> None:
+    answered = asyncio.Event()
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(60)
+
+    async def answer() -> None:
+        await answered.wait()
+
+    beating = asyncio.create_task(beat())
+    try:
+        await asyncio.create_task(answer())
+    finally:
+        beating.cancel()
+
+
+async def sleeps_too_long() -> None:
+    while True:
+        await asyncio.sleep(60)

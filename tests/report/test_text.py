@@ -266,6 +266,25 @@ def test_an_order_only_note_reads() -> None:
     assert render_note(failure, exploration, replay_command=COMMAND) == START_ORDER.strip("\n")
 
 
+AT_THE_LIMIT = """
+When its time was over, at virtual time 3600 s, after 123 steps: a task waits still.
+
+  answer  programs.py:275  waits for  Event 'answered'
+          await answered.wait()
+
+  a_heart_beats_beside_a_deadlock (programs.py:279) waits for the end of answer
+  beat (programs.py:272) waits for a sleep
+"""
+
+
+def test_who_waits_for_whom_is_told_of_a_run_whose_time_is_over() -> None:
+    failure, exploration = failure_of(programs.a_heart_beats_beside_a_deadlock, {}, "stock")
+    assert AT_THE_LIMIT in render_failure(failure, exploration, replay_command=COMMAND)
+
+    failure, exploration = failure_of(programs.sleeps_too_long, {}, "stock")
+    assert "still" not in render_failure(failure, exploration, replay_command=COMMAND).partition("TimeLimit")[0]
+
+
 @pytest.mark.parametrize(
     "expected", [LOST_UPDATE, TRANSFERS, TABLES, REPLY, UNDER_A_TIMEOUT, FIVE_OF_TWELVE, START_ORDER, MEETING]
 )

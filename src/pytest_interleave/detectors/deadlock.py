@@ -11,7 +11,7 @@ from typing import Literal
 
 from pytest_interleave.trace import BlockedTask, Snapshot
 
-Kind = Literal["cycle", "ended holder", "lost wake-up", "no waker"]
+Kind = Literal["cycle", "ended holder", "lost wake-up", "no waker", "not woken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,23 @@ def find(snapshot: Snapshot, *, is_global: bool = False) -> Deadlock | None:
             others = tuple(task for task in blocked.values() if task.number not in numbers)
             return Deadlock(kind, snapshot.when, snapshot.steps, tuple(tasks), others)  # type: ignore[arg-type]
     return None
+
+
+def find_at_limit(snapshot: Snapshot) -> Deadlock | None:
+    """Return who waits, and for what, when all the time that a run may take is over: others only slept meanwhile.
+
+    What is certain comes first, as always.
+    """
+    found = find(snapshot)
+    if found is not None:
+        return found
+    blocked = {task.number: task for task in snapshot.blocked if task.wait.what not in ("its turn", "sleep")}
+    tasks = _leaves(blocked)
+    # Who waits for one that sleeps is waiting for that.
+    sleeping = {task.number for task in snapshot.blocked if task.wait.what == "sleep"}
+    tasks = [task for task in tasks if not sleeping.intersection(_next(task))]
+    others = tuple(task for task in snapshot.blocked if task not in tasks)
+    return Deadlock("not woken", snapshot.when, snapshot.steps, tuple(tasks), others) if tasks else None
 
 
 def _waits_for_ended(task: BlockedTask) -> bool:

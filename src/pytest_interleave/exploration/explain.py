@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from pytest_interleave.detectors import deadlock
-from pytest_interleave.errors import Blocked
+from pytest_interleave.errors import Blocked, TimeLimit
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure
 from pytest_interleave.exploration.result import RunResult
@@ -48,14 +48,16 @@ def explain(execute_observed: Observable, failure: Failure, exploration: Explora
         failing=failing,
         constraints=constraints,
         passing=passing,
-        deadlock=_deadlock(failing, is_global=isinstance(result.error, Blocked)),
+        deadlock=_deadlock(failing, result.error),
         is_same=result.signature == failure.signature,
     )
 
 
-def _deadlock(seen: Observation, *, is_global: bool) -> deadlock.Deadlock | None:
-    if is_global and seen.end is not None:
+def _deadlock(seen: Observation, error: BaseException | None) -> deadlock.Deadlock | None:
+    if isinstance(error, Blocked) and seen.end is not None:
         return deadlock.find(seen.end, is_global=True)
+    if isinstance(error, TimeLimit) and not error.is_real and seen.end is not None and seen.idle is None:
+        return deadlock.find_at_limit(seen.end)
     for snapshot in (seen.idle, seen.end):
         found = deadlock.find(snapshot) if snapshot is not None else None
         # The test broke off: that nobody is left who could wake a task may be just because of that.

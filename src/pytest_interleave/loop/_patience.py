@@ -166,6 +166,8 @@ class PatientLoop(TimerLoop):
                 return
         self._now += _CREEP_SECONDS
         if self._now > self.time_limit:
+            if self.observer is not None:
+                self.observer.blocked()
             raise TimeLimit("something", self._now, is_real=False)
         if perf_counter() > self.real_limit:
             raise TimeLimit("real time", self._now)

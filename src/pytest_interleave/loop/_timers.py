@@ -45,6 +45,8 @@ class TimerLoop(SchedulingLoop):
         timer._scheduled = False
         if timer._when > self._now:
             if timer._when > self.time_limit:
+                if self.observer is not None:
+                    self.observer.blocked()
                 raise TimeLimit("something", self._now, is_real=False)
             self._now = timer._when
         timer.fired_at = len(self.trace)

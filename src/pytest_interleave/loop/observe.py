@@ -264,7 +264,7 @@ class Observer:
             run.idle = snapshot
 
     def blocked(self) -> None:
-        """Nothing will ever run again: the loop is about to say so."""
+        """Nothing will ever run again, or has for as long as a run may take: the loop is about to say so."""
         run = self._run
         if run is not None and run.end is None:
             run.end = self._take(run)

@@ -63,6 +63,8 @@ def _headline(found: Deadlock) -> str:
         return "a lock is held by a task that has ended"
     if found.kind == "lost wake-up":
         return "a signal came while nobody waited for it"
+    if found.kind == "not woken":
+        return "a task waits still" if count == 1 else f"{count} tasks wait still"
     return "nothing is left that could wake " + (
         "the task that waits" if count == 1 else f"the {count} tasks that wait"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import traceback
 
-from pytest_interleave.errors import Blocked, StepLimit
+from pytest_interleave.errors import Blocked, StepLimit, TimeLimit
 from pytest_interleave.exploration.outcomes import Explanation, Exploration, Failure, Trial
 from pytest_interleave.origins import rank
 from pytest_interleave.report.deadlock import render_deadlock
@@ -93,6 +93,8 @@ def _what_happened(failure: Failure, explanation: Explanation) -> list[str]:
     if found is not None:
         is_idle = explanation.failing.idle is not None
         moment = "Before that, a deadlock" if is_idle else "At the end, tasks are left that nothing wakes"
+        if isinstance(failure.error, TimeLimit) and not is_idle:
+            moment = "When its time was over,"
         parts.append(render_deadlock(found, reading.name, moment=moment))
     return parts
 
