@@ -150,3 +150,45 @@ def test_wrong_limits_get_one_line(pytester: pytest.Pytester) -> None:
     usage = run(pytester, body, "--interleave-timeout=0")
     assert usage.ret == pytest.ExitCode.USAGE_ERROR
     usage.stderr.fnmatch_lines(["ERROR: '0' is not a valid --interleave-timeout: *"])
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_alarm_that_rings_just_when_a_phase_has_ended_rings_in_no_other(
+    pytester: pytest.Pytester, moment: str
+) -> None:
+    conftest = f"""
+    import signal
+    from pytest_interleave.loop import own
+    from pytest_interleave.plugin.detecting import time_limits
+
+    class LateSignal:
+        def __getattr__(self, name):
+            return getattr(signal, name)
+
+        def setitimer(self, which, seconds, interval=0.0):
+            if seconds == 0.0 and {moment!r} == "before":
+                signal.raise_signal(signal.SIGALRM)
+            result = signal.setitimer(which, seconds, interval)
+            if seconds == 0.0 and {moment!r} == "after":
+                signal.raise_signal(signal.SIGALRM)
+            return result
+
+    time_limits.signal = LateSignal()
+
+    def pytest_sessionfinish():
+        assert not any(getattr(each, "__name__", "") == "_ring" for each in own.handlers)
+    """
+    pytester.makeconftest(dedent(conftest))
+    body = """
+    @pytest.mark.interleave(timeout=0.3)
+    async def test_just_in_time():
+        await asyncio.sleep(0)
+
+    def test_after():
+        assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    """
+    result = run(pytester, body)
+
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.OK

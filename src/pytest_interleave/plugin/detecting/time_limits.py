@@ -39,6 +39,8 @@ class TimeLimits:
         self._limit = 0.0
         self._item: pytest.Item | None = None
         self._text = ""
+        #: Whether the phase is over: an alarm that rings all the same is too late.
+        self._has_ended = True
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # a wrong mark fails it; other plugins have begun by then
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
@@ -68,11 +70,16 @@ class TimeLimits:
             return (yield)
         previous = signal.signal(signal.SIGALRM, self._ring)
         own.handlers.append(self._ring)
-        left, _ = signal.setitimer(signal.ITIMER_REAL, min(seconds, _LONGEST_SECONDS), _AGAIN)
         self._text = ""
+        left, _ = signal.setitimer(signal.ITIMER_REAL, min(seconds, _LONGEST_SECONDS), _AGAIN)
         try:
-            result = yield
+            self._has_ended = False
+            try:
+                result = yield
+            finally:
+                self._has_ended = True  # the alarm may ring now, too: it must not keep us from what follows
         finally:
+            self._has_ended = True  # it rang just before
             signal.setitimer(signal.ITIMER_REAL, left)
             if signal.getsignal(signal.SIGALRM) == self._ring:  # else the test has set its own
                 signal.signal(signal.SIGALRM, previous)
@@ -98,6 +105,8 @@ class TimeLimits:
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
         __tracebackhide__ = True  # --pdb shows where the test was
+        if self._has_ended:
+            return
         inner = frame
         while inner is not None:
             if is_frame_of(inner, DEBUGGERS):  # somebody is looking at it in a debugger
