@@ -70,6 +70,10 @@ DETECTORS: dict[str, tuple[Level, str]] = {
         "an async generator, server, connection, subprocess, executor or client session that was left open",
     ),
     "kept-lock": (Level.REPORT, "a lock that a task took, and kept when it ended"),
+    "wrong-thread": (
+        Level.REPORT,
+        "a call in another thread that wakes a task and not its loop",
+    ),
     "leaked-context": (
         Level.REPORT,
         "a context variable, a patched function, the environment or logging, left changed for the next test",

@@ -258,6 +258,10 @@ RUN_CALLBACK = events.Handle._run.__code__
 turns: set[CodeType] = set()
 
 
+#: Whether a loop of ours waits: what is queued in it now, another thread queues. May be so for too long, in doubt.
+_waiting = False
+
+
 class IdleSelector(selectors.DefaultSelector):
     """A selector that says so before it would wait without a time limit, and while it does."""
 
@@ -266,22 +270,31 @@ class IdleSelector(selectors.DefaultSelector):
     on_idle: Callable[[asyncio.AbstractEventLoop, float], float | None] | None = None
 
     def select(self, timeout: float | None = None) -> Any:
+        global _waiting
         if timeout is None and IdleSelector.on_idle is not None:
             loop = get_running_loop_or_none()
             if isinstance(loop, SpareLoop) and loop._selector is self:
                 return self._wait(loop, IdleSelector.on_idle)
-        ready = super().select(timeout)
+        if timeout == 0:
+            ready = super().select(timeout)
+        else:
+            _waiting = True
+            ready = super().select(timeout)
+            _waiting = False
         beat[0] = monotonic()
         return ready
 
     def _wait(
         self, loop: asyncio.AbstractEventLoop, on_idle: Callable[[asyncio.AbstractEventLoop, float], float | None]
     ) -> Any:
+        global _waiting
         silent = 0.0
         ready: list[Any] = []
         while not ready:
             seconds = on_idle(loop, silent)
+            _waiting = True
             ready = super().select(seconds)
+            _waiting = False
             if seconds is None or has_callbacks(loop):
                 break
             silent += seconds
@@ -379,6 +392,9 @@ class SpareLoop(asyncio.SelectorEventLoop):
     #: Whether a child process forgets what there is to take over.
     _is_fork_seen = False
 
+    #: Called with a loop that waits, and with the frame that has just queued something in it from another thread.
+    on_wrong_thread: Callable[[asyncio.AbstractEventLoop, FrameType], object] | None = None
+
     _wake: _Wake | None = None
     #: What it took over, to be left to the next loop; None: nothing.
     _spare: dict[str, Any] | None = None
@@ -438,6 +454,8 @@ class SpareLoop(asyncio.SelectorEventLoop):
         loop: Any = self
         if loop._closed or loop._debug:
             return super().call_soon(callback, *args, context=context)
+        if _waiting and loop._thread_id not in (None, threading.get_ident()) and SpareLoop.on_wrong_thread is not None:
+            SpareLoop.on_wrong_thread(self, sys._getframe(1))
         handle = asyncio.Handle(callback, args, self, context)
         loop._ready.append(handle)
         return handle

@@ -31,6 +31,7 @@ from pytest_interleave.plugin.detecting.openings import Openings, left_unclosed,
 from pytest_interleave.plugin.detecting.results import unawaited_result
 from pytest_interleave.plugin.detecting.swallowed import swallowed_cancellation
 from pytest_interleave.plugin.detecting.takers import forget_locks_of
+from pytest_interleave.plugin.detecting.wrong_threads import WrongThreads
 
 if TYPE_CHECKING:
     from pytest_interleave.loop.swallowing import Stand
@@ -53,6 +54,8 @@ class LoopFindings:
         self._blocked = BlockedLoops(findings, self, LongWaits(self._tell_at_once).look)
         self._deadlocks = DeadlockWatch()
         self._deadlocks.install()
+        self._wrong_threads = WrongThreads(findings)
+        self._wrong_threads.install()
         self._openings = Openings()
         self._openings.install()
         self._outer_on_interrupt = Interrupts.on_interrupt
@@ -61,6 +64,7 @@ class LoopFindings:
     def close(self) -> None:
         """Listen no longer."""
         self._deadlocks.uninstall()
+        self._wrong_threads.uninstall()
         self._openings.uninstall()
         Interrupts.on_interrupt = self._outer_on_interrupt
         self._is_closed = True
