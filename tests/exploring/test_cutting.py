@@ -171,6 +171,83 @@ def test_connections_that_the_call_made_count(pytester: pytest.Pytester) -> None
     result.stdout.fnmatch_lines(["Cancelled on the way, and a connection is still open, made at pool.py:31"])
 
 
+KEEPER = """
+import asyncio
+
+class Keeper:
+    def __init__(self, port):
+        self.port, self.made, self.free = port, [], []
+
+    async def ask(self):
+        if not self.free:
+            self.free.append(await asyncio.open_connection("127.0.0.1", self.port))
+            self.made.append(self.free[-1][1])
+        reader, writer = self.free.pop()
+        try:
+            writer.write(b"?")
+            return await reader.read(1)
+        finally:
+            self.free.append((reader, writer))
+
+    async def ask_twice(self):
+        return await self.ask() + await self.ask()
+
+    async def ask_past_it(self):
+        answer = await self.ask()
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(b"?")
+        answer += await reader.read(1)
+        writer.close()
+        return answer
+
+    def close(self):
+        for writer in self.made:
+            writer.close()
+"""
+
+
+def test_connections_that_a_pool_of_the_test_keeps_do_not_count(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(keeper=KEEPER)
+    body = """
+    from keeper import Keeper
+
+    @pytest.fixture
+    async def port():
+        writers = []
+        async def serve(reader, writer):
+            writers.append(writer)
+            while data := await reader.read(1):
+                writer.write(b"!")
+            writer.close()
+        async with await asyncio.start_server(serve, "127.0.0.1") as server:
+            yield server.sockets[0].getsockname()[1]
+            for writer in writers:
+                writer.close()
+
+    async def test_pool(port):
+        keeper = Keeper(port)
+        assert await keeper.ask_twice() == b"!!"
+        keeper.close()
+
+    async def test_pool_of_a_task(port):
+        keeper = Keeper(port)
+        assert await asyncio.create_task(keeper.ask_twice()) == b"!!"
+        keeper.close()
+
+    async def test_past_the_pool(port):
+        keeper = Keeper(port)
+        assert await keeper.ask_past_it() == b"!!"
+        keeper.close()
+    """
+    result = run(pytester, body, "--interleave-cancel", "-v")
+
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines(
+        ["*::test_past_the_pool FAILED*", "Cancelled on the way, and a connection is still open, made at keeper.py:23"]
+    )
+    result.stdout.fnmatch_lines(["*test_pool: *nothing left behind", "*test_pool_of_a_task: *nothing left behind"])
+
+
 QUIET = """
 @pytest.fixture
 async def pool():

@@ -135,6 +135,8 @@ class Cutting:
         #: Keys of tasks that outlived the call that began them; numbers of those that the test could end itself.
         self._lasting: set[str] = set()
         self._in_hand: frozenset[int] = frozenset()
+        #: What the test had in its variables when something was cancelled: a pool, whose connections it would close.
+        self._owners: list[Any] = []
         #: What the cancelled task waited for by a ``wait_for`` that may swallow that, and whose file called it.
         self._waited_for: tuple[Any, str] | None = None
         #: The connection that was dropped.
@@ -295,9 +297,12 @@ class Cutting:
         begun = [task for task in self._begun() if census is not None and key_of_task(task) in census.lasting]
         if not begun:
             return frozenset()
+        return frozenset(task.number for task in keeps(self._own_values(), begun))
+
+    def _own_values(self) -> list[Any]:
+        """Return what the test function has in its variables."""
         mine = [frame.f_locals.values() for frame, _ in frames(self._own) if frame.f_code is self.script]
-        kept = keeps([value for values in mine for value in values], begun)
-        return frozenset(task.number for task in kept)
+        return [value for values in mine for value in values]
 
     def _cut(self, task: Any, place: Place | None, entry: Entry, way: int) -> None:
         self._is_own = task is self._own
@@ -310,6 +315,8 @@ class Cutting:
             self._shielded += _waits.shielded(_waits.awaited_future(other))
         if self._is_own:
             self._in_hand = self._find_in_hand()
+        if self._own is not None and not self._own.done():
+            self._owners = self._own_values()
         self._waited_for = _waits.waited_for(task)
         perform(self.loop, self.strike, entry, task.cancel)
 
@@ -365,9 +372,17 @@ class Cutting:
         for task in asyncio.all_tasks(loop):
             if task is not self._own and self._is_left(task):
                 self._note_task(task)
-        for index, made in enumerate(self._accepted.transports if self.is_loop_of_test else ()):
-            is_new = index >= self._mark.transports
-            if made.place is not None and not made.transport.is_closing() and self._counts(made, is_new):
+        is_open = [
+            made
+            for index, made in enumerate(self._accepted.transports if self.is_loop_of_test else ())
+            if made.place is not None
+            and not made.transport.is_closing()
+            and self._counts(made, is_new=index >= self._mark.transports)
+        ]
+        kept = keeps(self._owners, [made.transport for made in is_open if made.connection is None])
+        self._owners.clear()
+        for made in is_open:
+            if made.place is not None and made.transport not in kept:
                 self._note("a connection is still open, made", made.place.file, made.place.line)
         for lock, holders in self._ownership.held():
             for holder, place in holders:
