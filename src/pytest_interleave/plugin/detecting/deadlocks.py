@@ -23,7 +23,7 @@ from pytest_interleave.plugin.detecting.takers import Takers, taker_of
 
 #: After so long a silence it is looked at what the connections lead to; a server may be known to others, for longer.
 SILENCE_SECONDS = 10.0
-LISTENING_SECONDS = 30.0
+LISTENING_SECONDS = 60.0
 _UNSEEN = "which nobody who waits here is seen to hold: perhaps its holder ended without release()"
 _ENDED = "and has ended without release()"
 _PRIMITIVES = (asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue)
