@@ -90,3 +90,37 @@ def test_location_keywords_and_marks_are_those_of_pytest(pytester: pytest.Pytest
     assert len(compared) == 13
     assert {name: answers for name, answers in compared.items() if set(answers) != {"True"}} == {}
     result.assert_outcomes(passed=13)
+
+
+def test_an_item_class_of_another_plugin_answers_itself(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makeconftest("""
+import pytest
+
+class Function(pytest.Function):
+    location = ("nowhere.py", 1, "of its own")
+    def iter_markers(self, name=None):
+        return iter([mark for mark in super().iter_markers(name) if mark.name != "skip"])
+
+class Reporting(pytest.Function):
+    def reportinfo(self):
+        return "elsewhere.py", 6, "reported"
+
+def pytest_pycollect_makeitem(collector, name, obj):
+    if name.startswith("test_"):
+        item_class = Reporting if name == "test_reporting" else Function
+        return item_class.from_parent(collector, name=name, callobj=obj)
+
+def pytest_runtest_logstart(nodeid, location):
+    print("AT", *location)
+""")
+    pytester.makepyfile("""
+import pytest
+
+@pytest.mark.skip
+async def test_it(): pass
+async def test_reporting(): pass
+""")
+    result = pytester.runpytest("-s")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*AT nowhere.py 1 of its own", "*AT elsewhere.py 6 reported"])

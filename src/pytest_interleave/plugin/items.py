@@ -71,7 +71,7 @@ class PytestAsyncioFunction(pytest.Function):
         node: Any = self
         while node is not None:
             if node.own_markers:
-                found += [mark for mark in node.own_markers if name is None or mark.name == name]
+                found += [mark for mark in node.own_markers if name is None or getattr(mark, "name", None) == name]
             node = node.parent
         return iter(found)
 
@@ -173,7 +173,9 @@ def convert(item: pytest.Function, item_class: type[PytestAsyncioFunction]) -> N
 
 @functools.cache
 def _mix(item_class: type[PytestAsyncioFunction], current: type[pytest.Function]) -> type[PytestAsyncioFunction]:
-    return type(item_class.__name__, (item_class, current), {"__module__": item_class.__module__})
+    answers = {name: inspect.getattr_static(current, name) for name in ("location", "iter_markers")}
+    own = {name: answer for name, answer in answers.items() if answer is not inspect.getattr_static(pytest.Item, name)}
+    return type(item_class.__name__, (item_class, current), {**own, "__module__": item_class.__module__})
 
 
 def _is_ours(entry: TracebackEntry) -> bool:
