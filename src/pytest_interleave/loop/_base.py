@@ -119,7 +119,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.interruptions: list[Any] = []
         #: To be asked what the run leaves behind, before that is cleared away.
         self.cutting: Any = None
-        #: Called before what the run leaves is cleared away.
+        #: Called with the loop before what the run leaves is cleared away.
         self.at_end: Any = None
         self.suspensions: dict[tuple[int, str], int] = {}
         self.strikes: dict[int, Any] = {}

@@ -268,10 +268,11 @@ class DelayedLoop(ControlledLoop):
         """Go on as ever: nothing is decided here, and time is limited."""
         yield
 
-    def clear(self, *args: Any, **options: Any) -> None:
+    def clear(self, *args: Any, **options: Any) -> bool:
         """End the run."""
-        super().clear(*args, **options)
+        is_empty = super().clear(*args, **options)
         self._is_clear = True
+        return is_empty
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for no thread."""

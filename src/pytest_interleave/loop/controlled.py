@@ -30,6 +30,8 @@ class RunLimits(Protocol):
 class ControlledLoop(TurnLoop):
     """asyncio's selector loop in virtual time, under a decider, for one run after another."""
 
+    #: Whether the threads of its default executor outlive the host of the loop.
+    keeps_executor = False
     #: The exception handler that was there when a run was begun again: a fixture of wider scope has set it.
     _lasting_handler: Any = None
 
@@ -108,29 +110,32 @@ class ControlledLoop(TurnLoop):
         """How much time of its own a run that began from nothing took until now, or to its end."""
         return (self.time() if self.end_time is None else self.end_time) - self.start_of_time
 
-    def clear(self, grace_steps: int = 10_000, *, of_this_run: bool = False) -> None:
+    def clear(self, grace_steps: int = 10_000, *, of_this_run: bool = False) -> bool:
         """End a run: cancel its tasks and give them a few steps; what goes on all the same is abandoned.
 
         ``of_this_run``: only those that the run itself made; what it found, and servers' tasks, live on.
+        Return whether there was nothing to end, nor is anything left that a host would end.
         """
         if self.cutting is not None:
             self.cutting.look_at_what_is_left()
         if self.at_end is not None:
             at_end, self.at_end = self.at_end, None
-            at_end()
+            at_end(self)
         if not of_this_run and self.has_nothing_left():  # as after most runs
             self.relax(grace_steps)
             self.set_exception_handler(None)
-            return
+            is_used = self._default_executor is not None and not self.keeps_executor
+            return not (self._ready or is_used or "shutdown_asyncgens" in self.__dict__)
         self.end_tasks(grace_steps, of_this_run=of_this_run)
         if of_this_run:
             self.set_exception_handler(self._lasting_handler)
-            return
+            return False
         self.end_async_generators()
         if self.has_descriptors():
             with contextlib.suppress(RunEnded):
                 self.drop_descriptors()
         self.set_exception_handler(None)
+        return False
 
     def end_tasks(self, grace_steps: int = 10_000, *, of_this_run: bool = False) -> None:
         """Cancel what runs, in silence, and abandon what goes on all the same."""

@@ -353,7 +353,8 @@ class Host:
         if clear is not None:  # a controlled loop: bounded, whatever its tasks do
             if self.watcher is not None:
                 self._tell_while_ending(self.watcher)
-            clear()
+            if clear() and self.watcher is None:
+                return
         self._cancel_tasks()
         if _plain.needs_shutdown_of_async_generators(loop):
             if self.watcher is not None:

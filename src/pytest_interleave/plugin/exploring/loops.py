@@ -34,10 +34,11 @@ class PooledLoop(ControlledLoop):
         self._is_clear = False
         return super().begin(decider, script=script, stretch=stretch, limits=limits)
 
-    def clear(self, *args: Any, **options: Any) -> None:
+    def clear(self, *args: Any, **options: Any) -> bool:
         """End a run."""
-        super().clear(*args, **options)
+        is_empty = super().clear(*args, **options)
         self._is_clear = True
+        return is_empty
 
     def close(self) -> None:
         """End what runs in the loop, and keep it."""
@@ -129,14 +130,16 @@ class LoopPool:
     def begin(self, decider: Decider, *, script: CodeType | None, stretch: bool, limits: RunLimits) -> Trace:
         """Begin a run on the current loop."""
         if self.loop is self._pooled:
-            self._renew()
+            if self._pooled.is_spent:
+                self._renew()
             trace = self.loop.begin(decider, script=script, stretch=stretch, limits=limits)
         else:
             trace = self.loop.begin_again(decider, script=script, stretch=stretch, limits=limits)
         for loop in self._wide:
             if loop is not self.loop:  # fixtures of wider scope than the test's loop run there, as asyncio would
                 _limit(loop, limits)
-        self.begin_clocks(self.loop.time())
+        if self.clocks is not None:
+            self.begin_clocks(self.loop.time())
         return trace
 
     def loops_of_next_run(self) -> list[ControlledLoop]:

@@ -35,6 +35,7 @@ class LostExceptions:
         self._found: list[LostException] = []
         self._is_collecting = False
         self._is_wide = False
+        self._counts = False
         #: Tasks that had ended when the run began. Who keeps them keeps them until it has ended.
         self._older: list[asyncio.Task[Any]] = []
 
@@ -44,32 +45,39 @@ class LostExceptions:
         self._is_wide = is_wide
         if not self._is_on or _is_own(loop.get_exception_handler()):
             return
-        self._older = [task for task in _tasks() if task.get_loop() is loop and task.done()]
+        tasks = _tasks()
+        self._older = [task for task in tasks if task.get_loop() is loop and task.done()] if tasks else []
         loop.set_exception_handler(self._hear)
-        loop.at_end = lambda: self._look(loop, counts=is_observed or not is_wide)
+        self._counts = is_observed or not is_wide
+        loop.at_end = self._look
 
     def verdict(self, error: BaseException | None, *, was_struck: bool) -> BaseException | None:
         """Return how the run failed. What a test says itself goes first; what was cancelled may leave a failed task."""
         # One that was raised once more, with a longer traceback, has reached somebody (aiojobs tells of each at once).
-        found = [lost for lost in self._found if lost.__cause__ and lost.__cause__.__traceback__ is lost.__traceback__]
-        self._found = []
-        if error is not None or was_struck or not found:
+        heard, self._found = self._found, []
+        if error is not None or was_struck or not heard:
             return error
+        found = [lost for lost in heard if lost.__cause__ and lost.__cause__.__traceback__ is lost.__traceback__]
+        if not found:
+            return None
         return next((lost for lost in found if not is_timeout(lost)), found[0])
 
     def note_collection(self, phase: str, info: dict[str, int]) -> None:
         """Hear that the garbage collector begins or ends: what it finds may be of an earlier run."""
         self._is_collecting = phase == "start"
 
-    def _look(self, loop: Any, *, counts: bool) -> None:
+    def _look(self, loop: Any) -> None:
         """Ask the tasks that have failed, before the others are cancelled."""
+        tasks = _tasks()
+        if not (tasks and self._counts):
+            return
         older = set(map(id, self._older))
         ended = [
             task
-            for task in _tasks()
+            for task in tasks
             if task.get_loop() is loop and task.done() and id(task) not in older and self._is_of_run(loop, task)
         ]
-        for task in sorted(ended, key=lambda task: getattr(task, "number", 0)) if counts else ():
+        for task in sorted(ended, key=lambda task: getattr(task, "number", 0)):
             error = _plain.take_lost_exception(task)
             if error is not None:
                 self._take(loop, {"message": _OF_A_TASK, "exception": error, "task": task})
@@ -107,8 +115,10 @@ class LostExceptions:
 
 def _is_own(handler: Any) -> bool:
     """Whether the test, or a fixture of wider scope, has set an exception handler of its own, which hears it then."""
+    if handler is None:
+        return False
     function = getattr(handler, "func", handler)
-    return handler is not None and not str(getattr(function, "__module__", "")).startswith("pytest_interleave.")
+    return not str(getattr(function, "__module__", "")).startswith("pytest_interleave.")
 
 
 def _tasks() -> list[asyncio.Task[Any]]:

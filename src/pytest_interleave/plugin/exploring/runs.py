@@ -235,7 +235,7 @@ class ItemExecution(Stretchable):
         forget_broken_runner()
         repair_unhandled_fixtures()
         item._initrequest()
-        item.stash.setdefault(tmppath_result_key, {})["call"] = True
+        item.stash[tmppath_result_key] = {"call": True}
 
     def _renew_instance(self) -> None:
         if self._is_method:
@@ -248,28 +248,35 @@ class ItemExecution(Stretchable):
 
     def _run_phases(self) -> BaseException | None:
         self._prepare()
-        with self._going_clocks(), self._catching_logs() if self._logs is not None else nullcontext():
-            error = self._set_up_and_call()
-            if self._cutting is not None and self._cutting.is_open:
-                self._cutting.end_body(error)
-            leftovers = self._leftovers
-            folder = leftovers.folder_of_test() if leftovers is not None else None
-            self._begin_phase("teardown")
-            try:
-                self._state.teardown_exact(self.item.parent)  # type: ignore[arg-type]
-            except _ENDS_SESSION:
-                raise
-            except BaseException as raised:
-                if error is None:
-                    self.phase = "teardown"
-                    error = _without_verdict(raised) or raised
-        if leftovers is not None:
-            leftovers.clear(folder)
-        if isinstance(error, NoVerdict) and self._has_verdict:
-            return None
+        if self.pool.clocks is None and self._logs is None:  # as most, which need not pay for what they do not use
+            error = self._set_up_call_and_tear_down()
+        else:
+            with self._going_clocks(), self._catching_logs():
+                error = self._set_up_call_and_tear_down()
         if isinstance(error, NotExplored):
+            if isinstance(error, NoVerdict) and self._has_verdict:
+                return None
             raise error
         self._has_verdict = True
+        return error
+
+    def _set_up_call_and_tear_down(self) -> BaseException | None:
+        error = self._set_up_and_call()
+        if self._cutting is not None and self._cutting.is_open:
+            self._cutting.end_body(error)
+        leftovers = self._leftovers
+        folder = leftovers.folder_of_test() if leftovers is not None else None
+        self._begin_phase("teardown")
+        try:
+            self._state.teardown_exact(self.item.parent)  # type: ignore[arg-type]
+        except _ENDS_SESSION:
+            raise
+        except BaseException as raised:
+            if error is None:
+                self.phase = "teardown"
+                error = _without_verdict(raised) or raised
+        if leftovers is not None:
+            leftovers.clear(folder)
         return error
 
     def _set_up_and_call(self) -> BaseException | None:
@@ -282,8 +289,10 @@ class ItemExecution(Stretchable):
             self._begin_phase(phase)
             if self._has_subtests:
                 self._run_with_subtests()
+            elif self._cutting is None:
+                item.runtest()
             else:
-                with cut_softly(item, self._cutting) if self._cutting is not None else nullcontext():
+                with cut_softly(item, self._cutting):
                     item.runtest()
         except _ENDS_SESSION:
             raise
@@ -307,8 +316,10 @@ class ItemExecution(Stretchable):
 
     @contextmanager
     def _catching_logs(self) -> Iterator[None]:
+        if self._logs is None:
+            yield
+            return
         plugin: Any = self.item.config.pluginmanager.get_plugin("logging-plugin")
-        assert self._logs is not None
         stash = self.item.stash
         stash[caplog_records_key] = {}
         stash[caplog_handler_key] = self._logs
