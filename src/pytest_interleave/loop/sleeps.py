@@ -72,12 +72,22 @@ def _past_libraries(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-@cache
 def is_beat(code: CodeType, offset: int) -> bool:
     """Whether the await at that offset is the first in a ``while`` loop, or the last and all there is on its last line.
 
     Elsewhere a sleep comes between taking a job and saying that it is done, and stands for the work.
     """
+    # By the code's id, and kept with the answer: to hash a code is to go through all of it.
+    known = _beats.get((id(code), offset))
+    if known is None:
+        known = _beats[id(code), offset] = code, _find_beat(code, offset)
+    return known[1]
+
+
+_beats: dict[tuple[int, int], tuple[CodeType, bool]] = {}
+
+
+def _find_beat(code: CodeType, offset: int) -> bool:
     steps = list(get_instructions(code))
     loops = [
         (step.offset - step.argval, step.argval, step.offset)
