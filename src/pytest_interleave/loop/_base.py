@@ -42,8 +42,11 @@ class BaseLoop(asyncio.SelectorEventLoop):
     is_virtual = True
     #: Somebody let it watch a descriptor, and was made to forget: who does so once a loop (gRPC) would wait in vain.
     is_spent = False
+    #: Whether the threads of its default executor outlive the host of the loop.
+    keeps_executor = False
 
     _selector: Any
+    _default_executor: Any
     _stopping: bool
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
@@ -163,6 +166,11 @@ class BaseLoop(asyncio.SelectorEventLoop):
     def has_nothing_left(self) -> bool:
         """Whether no task is alive, no async generator suspended, and nothing watched."""
         return not (_plain.count_tasks() or self.has_descriptors() or self._asyncgens)
+
+    def has_nothing_to_finish(self) -> bool:
+        """Whether a host need not even turn the loop before it closes it, where nothing is left."""
+        is_executor_used = self._default_executor is not None and not self.keeps_executor
+        return not (self._ready or is_executor_used or "shutdown_asyncgens" in self.__dict__)
 
     def has_descriptors(self) -> bool:
         """Whether anything is watched but the loop's own pipe."""

@@ -30,8 +30,6 @@ class RunLimits(Protocol):
 class ControlledLoop(TurnLoop):
     """asyncio's selector loop in virtual time, under a decider, for one run after another."""
 
-    #: Whether the threads of its default executor outlive the host of the loop.
-    keeps_executor = False
     #: The exception handler that was there when a run was begun again: a fixture of wider scope has set it.
     _lasting_handler: Any = None
 
@@ -124,8 +122,7 @@ class ControlledLoop(TurnLoop):
         if not of_this_run and self.has_nothing_left():  # as after most runs
             self.relax(grace_steps)
             self.set_exception_handler(None)
-            is_used = self._default_executor is not None and not self.keeps_executor
-            return not (self._ready or is_used or "shutdown_asyncgens" in self.__dict__)
+            return self.has_nothing_to_finish()
         self.end_tasks(grace_steps, of_this_run=of_this_run)
         if of_this_run:
             self.set_exception_handler(self._lasting_handler)
