@@ -178,3 +178,46 @@ async def test_five_jobs():
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["latency: *"])
+
+
+#: A server that looks around every 0.1 s, in a method that the task's first one leads to (uvicorn).
+SERVER = """
+import asyncio
+
+class Server:
+    looked = 0
+
+    async def serve(self):
+        await self._serve()
+
+    async def _serve(self):
+        await self._main_loop()
+
+    async def _main_loop(self):
+        while True:
+            await asyncio.sleep(0.1)
+            self.looked += 1
+
+    async def shutdown(self):
+        await asyncio.sleep(0.1)
+"""
+
+
+def test_the_main_loop_of_a_service_is_a_heart_in_whatever_method_it_stands(explore: Any, pytester: Any) -> None:
+    package = pytester.mkpydir("shop")
+    package.joinpath("server.py").write_text(SERVER)
+
+    result = explore("""
+from shop.server import Server
+
+async def test_it_looks_before_it_is_shut_down():
+    server = Server()
+    serving = asyncio.create_task(server.serve())
+    await asyncio.sleep(0)
+    await work()
+    await server.shutdown()
+    serving.cancel()
+    assert server.looked == 1
+""")
+
+    result.assert_outcomes(passed=1)

@@ -61,8 +61,15 @@ def classify(timer: Timer, callback: Any, frame: FrameType | None, loop: BaseLoo
     if is_beat(code, frame.f_lasti):
         # A task that does something every second does not wait for anything from outside.
         caller = _past_libraries(frame.f_back)
+        # The main loop of a service that starts in another of its methods (uvicorn: serve, _serve, main_loop).
+        while caller is not None and caller.f_code.co_filename == code.co_filename != _file_of(script):
+            caller = _past_libraries(caller.f_back)
         if caller is None or not is_user_code(caller.f_code.co_filename):
             timer.stands_for = NESTED_SLEEP
+
+
+def _file_of(code: CodeType | None) -> str:
+    return "" if code is None else code.co_filename
 
 
 def _past_libraries(frame: FrameType | None) -> FrameType | None:
