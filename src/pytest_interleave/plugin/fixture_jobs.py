@@ -105,7 +105,7 @@ class FixtureJobs:
         host.suspended[definition] = generator
         published = context.publish()
         is_of_test = definition.scope == "function"
-        has_own_loop = self._hosting.ends_with_test(open_host)
+        has_own_loop = self._hosting.ends_with_test(open_host, item)
 
         def finish() -> None:
             __tracebackhide__ = True

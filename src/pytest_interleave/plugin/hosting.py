@@ -21,6 +21,7 @@ from pytest_interleave.loop.host import Host, Interrupts, NestedLoopError, hosts
 from pytest_interleave.origins import look_at_path
 from pytest_interleave.plugin import crashes, legacy_event_loop, policy
 from pytest_interleave.plugin.contexts import JobContext
+from pytest_interleave.plugin.items import AsyncHypothesisTest
 from pytest_interleave.plugin.marks import (
     FACTORY_FIXTURE,
     SCOPES,
@@ -65,10 +66,13 @@ class OpenHost:
         if not self._is_open:
             return
         self._is_open = False
+        close, self._close = self._close, _do_nothing  # a reference cycle otherwise
+        if not self.fixtures:
+            close()
+            return
         errors: list[BaseException] = []
         for finish in reversed(list(self.fixtures.values())):
             _collect_error(finish, errors)
-        close, self._close = self._close, _do_nothing  # a reference cycle otherwise
         _collect_error(close, errors)
         if len(errors) == 1:
             raise errors[0]
@@ -145,7 +149,7 @@ class Hosting:
         before = self._tasks_before(open_host)
         cancellations = task.cancelling() if task is not None else 0
         # No fixture waits in the test's own loop to be torn down there.
-        is_last = not host.suspended and self.ends_with_test(open_host)
+        is_last = not host.suspended and self.ends_with_test(open_host, item)
         try:
             value = host.run(start(), context.context, may_be_cancelled=True, is_last=is_last)
             if value is not None and self.loop_findings is not None and not self.is_searched:
@@ -162,9 +166,11 @@ class Hosting:
                 self._note_new_tasks(host, before)
         host.forget_cancellations(cancellations)
 
-    def ends_with_test(self, open_host: OpenHost) -> bool:
-        """Whether the host is of one test, which is run once, so that its last job may end its task."""
-        return open_host.scope == "function" and self.forced_factory is None
+    def ends_with_test(self, open_host: OpenHost, item: pytest.Function) -> bool:
+        """Whether the host is of one test, so that its last job may end its task."""
+        # Hypothesis runs a test many times; to a schedule all these are one task, the first.
+        is_run_once = self.forced_factory is None or not isinstance(item, AsyncHypothesisTest)
+        return open_host.scope == "function" and is_run_once
 
     def _tasks_before(self, open_host: OpenHost) -> list[asyncio.Task[Any]] | None:
         """Return what runs already in a loop that outlives the test; None if nobody wants to know."""
