@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -27,9 +28,10 @@ class LongWaits:
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
-        #: The future that the test's task waits for, by its id: it must be held by nobody here.
-        self._future = 0
-        self._stands: dict[int, int] = {}
+        #: What the test's task waits for, and what all do. Held weakly: nothing may live longer for being looked at,
+        #: and the id of a future that is no more is soon that of the next.
+        self._future: Callable[[], Any] | None = None
+        self._stands: dict[int, Callable[[], Any]] = {}
         self._since = 0.0
         self._is_told = False
 
@@ -38,30 +40,43 @@ class LongWaits:
         task = host.task
         future = None if task is None else _plain.awaited_by(task)
         now = time.monotonic()
-        if task is None or future is None or id(future) != self._future:
-            self._begin(now, id(future))
+        if task is None or future is None or self._future is None or self._future() is not future:
+            self._begin(now, future)
             return
         seconds = now - self._since
         if self._is_told or (seconds < NOTICE_SECONDS / 2 and not self._stands):
             return
         if not self._stands:  # from here on, nobody may come on
-            self._stands = _stands(task)
+            self._stands = {number: _weak(each) for number, each in _stands(task).items() if each is not None}
         elif seconds >= NOTICE_SECONDS:
-            if _stands(task) != self._stands or 0 in self._stands.values():
-                self._begin(now, id(future))
+            stands = _stands(task)
+            if stands.keys() != self._stands.keys() or any(self._stands[each]() is not stands[each] for each in stands):
+                self._begin(now, future)
             else:
                 self._is_told = True
                 self._tell(_describe(host, item, seconds))
 
-    def _begin(self, now: float, future: int) -> None:
-        self._future, self._since = future, now
+    def _begin(self, now: float, future: Any) -> None:
+        self._future = None if future is None else _weak(future)
+        self._since = now
         self._stands = {}
         self._is_told = False
 
 
-def _stands(task: asyncio.Task[Any]) -> dict[int, int]:
-    """Return for what the task and those that it waits for wait, by ids; 0 for one that comes on by itself."""
-    found: dict[int, int] = {}
+def _weak(future: Any) -> Callable[[], Any]:
+    try:
+        return ref(future)
+    except TypeError:  # not one of asyncio's
+        return _nothing
+
+
+def _nothing() -> None:
+    """Stand for what cannot be told from another."""
+
+
+def _stands(task: asyncio.Task[Any]) -> dict[int, Any]:
+    """Return for what the task and those that it waits for wait, by their ids; None for one that comes on by itself."""
+    found: dict[int, Any] = {}
     todo: list[Any] = [task]
     while todo:
         each = todo.pop()
@@ -73,8 +88,8 @@ def _stands(task: asyncio.Task[Any]) -> dict[int, int]:
             sleeps = any(frame.f_code is asyncio.sleep.__code__ for frame in frames)
             todo += _plain.joined_by(future, frames)
         except (RuntimeError, KeyError):  # it came on just now, in the other thread
-            return {id(task): 0}
-        found[id(each)] = 0 if future is None or sleeps else id(future)
+            return {id(task): None}
+        found[id(each)] = None if sleeps else future
     return found
 
 
