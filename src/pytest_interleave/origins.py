@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from types import FrameType
 from typing import NamedTuple
 
+_CYTHON = (".pyx", ".pxi", ".pxd")
 #: The folder of this package.
 PACKAGE = os.path.dirname(__file__)
 _STDLIB = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
@@ -23,6 +24,8 @@ def rank(filename: str) -> int:
     """Return 2 for the user's own files, 1 for installed packages, 0 for the standard library and for us."""
     if filename.startswith((PACKAGE, "<frozen")) or (filename.startswith("<") and not filename.startswith(_TYPED_IN)):
         return 0
+    if filename.endswith(_CYTHON) and not os.path.isabs(filename):
+        return 1  # where it was when the package was built
     if any(part in INSTALLED for part in PurePath(filename).parts) or _is_in_target(Path(filename)):
         return 1
     return 0 if filename.startswith(_STDLIB) else 2

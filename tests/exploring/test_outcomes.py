@@ -566,3 +566,35 @@ def test_a_test_that_exits_fails_and_the_session_goes_on(explore) -> None:
     result.assert_outcomes(passed=1, failed=2, errors=1)
     result.stdout.fnmatch_lines(["FAILED *test_exits - SystemExit: 3", "FAILED *test_exits_in_a_task - SystemExit: 4"])
     assert "INTERNALERROR" not in result.stdout.str()
+
+
+def test_compiled_coroutines_have_no_lines_and_keep_no_report_from_being_made(explore) -> None:
+    """Those of grpc.aio are Cython's: a run that was watched closely broke on them, and hung for its whole time."""
+    result = explore(
+        """
+        import grpc.aio
+
+        async def echo(request, context):
+            return request
+
+        class Echo(grpc.GenericRpcHandler):
+            def service(self, details):
+                return grpc.unary_unary_rpc_method_handler(echo)
+
+        async def test_it():
+            server = grpc.aio.server()
+            server.add_generic_rpc_handlers((Echo(),))
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            try:
+                async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                    assert await channel.unary_unary("/echo/echo")(b"question") == b"answer"
+            finally:
+                await server.stop(None)
+        """,
+        fresh=True,
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*assert await channel*", "Fails in asyncio's own order, with nothing changed."])
+    result.stdout.no_fnmatch_line("*did not fail in the same way*")

@@ -42,3 +42,8 @@ def test_equal_code_of_two_files_is_at_two_places() -> None:
     assert one == other
 
     assert [place(code, 2).file for code in (one, other)] == ["/app/store.py", "/app/helpers.py"]
+
+
+def test_what_cython_has_compiled_elsewhere_is_not_the_users() -> None:
+    assert rank("src/python/grpcio/grpc/_cython/_cygrpc/aio/server.pyx.pxi") == 1
+    assert rank(str(Path.cwd() / "own.pyx")) == 2

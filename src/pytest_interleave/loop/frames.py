@@ -51,11 +51,15 @@ def frames(task: asyncio.Task[Any]) -> Iterator[tuple[FrameType, int]]:
 
 
 def frames_from(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
-    """Yield the frames of the suspended coroutine with their lines, outermost first."""
+    """Yield the frames of the suspended coroutine with their lines, outermost first.
+
+    A compiled coroutine (Cython: grpc.aio) has a frame without a line, which says nothing.
+    """
     for link in chain_from(coroutine):
         frame = getattr(link, "cr_frame", None) or getattr(link, "ag_frame", None) or getattr(link, "gi_frame", None)
-        if frame is not None:
-            yield frame, frame.f_lineno
+        line: int | None = None if frame is None else frame.f_lineno
+        if frame is not None and line is not None:
+            yield frame, line
 
 
 def frames_of(coroutine: Any, most: int = 20) -> list[FrameType]:
