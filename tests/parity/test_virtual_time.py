@@ -67,6 +67,25 @@ def test_time_stands_while_work_is_ready(decider):
 
 
 @deciders
+def test_time_moves_on_for_a_timer_that_is_set_again_until_its_time_is_over(decider):
+    async def program():
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        deadline = loop.time() + 1
+
+        def look():  # as aiohttp 3.11 does for idle connections
+            if loop.time() <= deadline:
+                loop.call_at(deadline, look)
+            else:
+                over.set_result(loop.time() - deadline)
+
+        loop.call_at(deadline, look)
+        return await over
+
+    assert on_controlled(program, decider) == pytest.approx(0, abs=1e-6)
+
+
+@deciders
 def test_timeouts_expire_at_their_deadline(decider):
     async def program():
         loop = asyncio.get_running_loop()

@@ -91,6 +91,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._steps = 0
         #: How many turns there were, and how many when something came in from outside last.
         self.turns = self._quiet_since = 0
+        #: How many timers have fired that were set for this very instant.
+        self._at_once = 0
         self.forced_deadlines = 0
         #: The last deadline ended what would have waited for ever.
         self.has_hung = False

@@ -8,7 +8,8 @@ from typing import Any
 from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop import pieces, threads
 from pytest_interleave.loop._events import Timer, Watch
-from pytest_interleave.loop._patience import RESOLUTION, PatientLoop
+from pytest_interleave.loop._patience import PatientLoop
+from pytest_interleave.loop._timers import RESOLUTION
 from pytest_interleave.origins import rank
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, TICK, Decider
 

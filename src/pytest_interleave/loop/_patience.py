@@ -8,12 +8,10 @@ from time import perf_counter, sleep
 from pytest_interleave.errors import Blocked, TimeLimit
 from pytest_interleave.loop import threads
 from pytest_interleave.loop._events import Watch
-from pytest_interleave.loop._timers import TimerLoop
+from pytest_interleave.loop._timers import RESOLUTION, TimerLoop
 from pytest_interleave.loop.jobs import Job
 from pytest_interleave.schedule import DEADLINE
 
-#: asyncio fires timers that are due within the clock's resolution; virtual deadlines are sums of floats.
-RESOLUTION = 1e-9
 _NEVER = float("inf")
 _CREEP_SECONDS = 0.001
 #: How long a thread at work is waited for in real time, although a timer would be due before.

@@ -13,6 +13,8 @@ from pytest_interleave.loop.jobs import Job
 from pytest_interleave.loop.sleeps import GUARD_SECONDS, LEAST_LEFT
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, TICK
 
+#: asyncio fires timers that are due within the clock's resolution; virtual deadlines are sums of floats.
+RESOLUTION = 1e-9
 #: More alternatives at one choice point than this are not offered.
 _MOST_TIMERS = 32
 #: Nothing is late by more than this.
@@ -35,6 +37,8 @@ _MOST_STRETCH_OF_TASKS = 10
 #: Where every sleep takes as long as it says, steps hold the loop up for so long at most.
 _MOST_HELD_UP_SECONDS = 0.1
 _ROUNDING = 1e-6  # sums of floats
+#: So many timers that are set for the present fire before it is over: real clocks never stand.
+_MOST_AT_ONCE = 100
 
 
 class TimerLoop(SchedulingLoop):
@@ -49,6 +53,13 @@ class TimerLoop(SchedulingLoop):
                     self.observer.blocked()
                 raise TimeLimit("something", self._now, is_real=False)
             self._now = timer._when
+            self._at_once = 0
+        elif timer.armed >= timer._when:
+            # Who sets a timer again until its time is over (aiohttp 3.11, for idle connections) needs a clock that moves.
+            self._at_once += 1
+            if self._at_once > _MOST_AT_ONCE:
+                self._at_once = 0
+                self._now += RESOLUTION
         timer.fired_at = len(self.trace)
         self.trace.append((timer.kind, timer.origin, timer.ordinal))
         step = cast(Any, timer)

@@ -23,7 +23,7 @@ from pytest_interleave.errors import StepLimit
 from pytest_interleave.loop import _plain, threads
 from pytest_interleave.loop._delivery import BUSY_TURNS, DeliveringLoop
 from pytest_interleave.loop._events import Step
-from pytest_interleave.loop._patience import RESOLUTION
+from pytest_interleave.loop._timers import RESOLUTION
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace, repeating
 
