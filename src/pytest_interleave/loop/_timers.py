@@ -55,7 +55,7 @@ class TimerLoop(SchedulingLoop):
             self._now = timer._when
             self._at_once = 0
         elif timer.armed >= timer._when:
-            # Who sets a timer again until its time is over (aiohttp 3.11, for idle connections) needs a clock that moves.
+            # Who sets it again until its time is over (aiohttp 3.11, for idle connections) needs a clock that moves.
             self._at_once += 1
             if self._at_once > _MOST_AT_ONCE:
                 self._at_once = 0
