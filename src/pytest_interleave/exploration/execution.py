@@ -128,8 +128,11 @@ class Execution(Stretchable):
         with _AS_IT_IS if clocks is None or is_in_real_time else clocks.going():
             error: BaseException | None = None
             try:
-                with _AS_IT_IS if observer is None else observer.watching(loop, trace):
+                if observer is None:
                     loop.run_until_complete(loop.create_task(self.function()))
+                else:
+                    with observer.watching(loop, trace):
+                        loop.run_until_complete(loop.create_task(self.function()))
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as raised:

@@ -67,12 +67,13 @@ class Recorder:
 
     def order(self, origins: Sequence[int]) -> int:
         self.starts += 1
-        choice = self.decider.order(origins)
-        if not choice:
-            self.vector.append(0)
-            self.widths.append(len(origins))
-        elif choice := self._note(choice, len(origins)):
-            self._moved += [(_STARTED, (origin, origins[choice])) for origin in origins[:choice]]
+        choice, count = self.decider.order(origins), len(origins)
+        if not 0 <= choice < count:
+            choice = 0
+        self.vector.append(choice)
+        self.widths.append(count)
+        for origin in origins[:choice]:
+            self._moved.append((_STARTED, (origin, origins[choice])))
         return choice
 
     def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:

@@ -6,8 +6,9 @@ import asyncio
 import selectors
 import sys
 from collections import deque
+from operator import attrgetter
 from time import perf_counter
-from types import FrameType
+from types import FrameType, MethodType
 from typing import Any
 
 from pytest_interleave.errors import StepLimit
@@ -47,6 +48,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
 
     _selector: Any
     _default_executor: Any
+    _thread_id: Any
     _stopping: bool
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
@@ -70,6 +72,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._jobs = Jobs()
         self.start_of_time = 0.0
         self._first_debug = self.get_debug()
+        # asyncio's tasks and futures, which are in C, each ask for this; a function in Python takes five times as long.
+        self.get_debug = MethodType(attrgetter("_debug"), self)  # type: ignore[method-assign]
         self.reset()
 
     def reset(self) -> None:
@@ -196,6 +200,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
 
     def close(self) -> None:
         super().close()
+        self.__dict__.pop("get_debug", None)  # it holds the loop
         self._timers.clear()
         self._inbox.clear()
 

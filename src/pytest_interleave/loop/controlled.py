@@ -67,7 +67,7 @@ class ControlledLoop(TurnLoop):
     def run_forever(self) -> None:
         """Run until ``stop``. A run that is ended knows where its tasks stood."""
         try:
-            super().run_forever()
+            self._turn_until_stopped()
         except StepCut:  # the step had ended by itself meanwhile
             assert self.spun is not None
             raise self.spun from None
