@@ -4,6 +4,8 @@ import signal
 from importlib import import_module
 from pkgutil import walk_packages
 
+from sessions import be_patient
+
 import pytest_interleave
 
 pytest_plugins = ["pytester"]
@@ -26,3 +28,5 @@ for name in (
     *(module.name for module in walk_packages(pytest_interleave.__path__, "pytest_interleave.")),
 ):
     import_module(name)
+
+be_patient()

@@ -91,6 +91,19 @@ def _serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(session, 0)[1]), flush=True)
 
 
+def be_patient() -> None:
+    """Let failures be repeated and reduced in explorations of this process however busy the machine is.
+
+    A report says how often a failure was repeated, which is fewer times where that takes long: tests that compare its
+    text are not about that.
+    """
+    from pytest_interleave.exploration import search
+
+    for name in ("_SHRINK_SECONDS", "_SHRINK_REAL_SECONDS", "_REPEATS_SECONDS", "_REPEATS_REAL_SECONDS"):
+        assert hasattr(search, name)
+        setattr(search, name, 60.0)
+
+
 def _load() -> None:
     """Run a session that explores, so that what it imports is there."""
     answers = os.dup(1)
@@ -100,6 +113,7 @@ def _load() -> None:
         Path(folder, "test_all_is_loaded.py").write_text(_LOADS_ALL)
         options = ["-qq", "--no-summary", "-p", "no:cacheprovider", "--asyncio-mode=auto", "--interleave"]
         assert pytest.main([*options, f"--rootdir={folder}", folder]) == 0
+    be_patient()
     sys.stdout.flush()
     sys.path[:] = path[1:]  # without the folder of this file
     os.dup2(answers, 1)

@@ -262,6 +262,21 @@ def test_equal_requests_get_their_answers_in_the_order_of_recording(
     run(pytester).assert_outcomes(passed=1)
 
 
+def test_the_command_that_records_is_for_the_folder_where_pytest_was_started(
+    pytester: pytest.Pytester, real_host: RealHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_test(pytester, real_host, 'await text_of(mock_session, "/count")')
+    pytester.makeini("[pytest]")
+    folder = pytester.mkdir("tests")
+    (pytester.path / "test_api.py").rename(folder / "test_api.py")
+    monkeypatch.chdir(folder)
+
+    result = run(pytester)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["  Record it: pytest --interleave-record=missing test_api.py::test_api"])
+
+
 def test_one_request_more_than_was_recorded_fails_the_test(pytester: pytest.Pytester, real_host: RealHost) -> None:
     write_test(pytester, real_host, 'await text_of(mock_session, "/count")')
     run(pytester, RECORD).assert_outcomes(passed=1)

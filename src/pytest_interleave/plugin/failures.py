@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from _pytest.pathlib import bestrelpath
 
 
 def raised_at(error: BaseException, where: str | None, item: pytest.Item) -> pytest.ExceptionInfo[BaseException]:
@@ -38,3 +39,9 @@ def place_of(item: pytest.Item) -> str:
     """Return where the test begins, as ``path:line``."""
     path, line, _ = item.location
     return f"{item.config.rootpath / path}:{(line or 0) + 1}"
+
+
+def argument_of(item: pytest.Item) -> str:
+    """Return what stands for the test in a command, in the folder where pytest was started: not always its root."""
+    _, colons, name = item.nodeid.partition("::")
+    return f"{bestrelpath(item.config.invocation_params.dir, item.path)}{colons}{name}"

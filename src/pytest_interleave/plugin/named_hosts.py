@@ -12,6 +12,7 @@ from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.errors import RecordingError
 from pytest_interleave.plugin.detecting.hooks import has_passed, is_failure, report_finding
 from pytest_interleave.plugin.exploring.options import settings_for
+from pytest_interleave.plugin.failures import argument_of
 from pytest_interleave.plugin.items import get_loop_scope_of
 from pytest_interleave.plugin.session import hosting_of
 
@@ -122,7 +123,7 @@ def _finding_of_unmatched(item: pytest.Item, unmatched: Unmatched) -> Finding:
         unmatched.summary(),
         unmatched.place,
         details=unmatched.differences(),
-        advice=unmatched.advice.replace("{test}", shlex.quote(item.nodeid)),
+        advice=unmatched.advice.replace("{test}", shlex.quote(argument_of(item))),
     )
 
 

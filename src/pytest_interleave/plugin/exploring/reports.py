@@ -24,7 +24,7 @@ from pytest_interleave.plugin.detecting.failing import own_failure
 from pytest_interleave.plugin.detecting.hooks import findings_of
 from pytest_interleave.plugin.exploring import saved
 from pytest_interleave.plugin.exploring.options import ExploreSettings
-from pytest_interleave.plugin.failures import text_at
+from pytest_interleave.plugin.failures import argument_of, text_at
 from pytest_interleave.report.text import MOCKS_AT_ONCE, render_failure, render_note, render_summary_line, sentence_of
 
 if TYPE_CHECKING:
@@ -311,9 +311,7 @@ def _write(path: str, text: str) -> None:
 def _replay_command(item: pytest.Item, token: str) -> str:
     """Return the line to paste in the folder where pytest was started."""
     config = item.config
-    _, colons, name = item.nodeid.partition("::")
-    path = bestrelpath(config.invocation_params.dir, item.path)
-    options = [f"{path}{colons}{name}", f"--interleave-replay={token}"]
+    options = [argument_of(item), f"--interleave-replay={token}"]
     start = clocks_of(item)
     if start is not None:
         options += ["-o", f"{CLOCKS_KEY}={write_instant(start)}"]
