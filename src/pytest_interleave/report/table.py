@@ -132,7 +132,7 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int],
             rows += _gap(skipped)
             skipped = []
             is_test = step.task == reading.seen.test
-            if failing is not None and index == failing.index and reading.seen.error:
+            if failing is not None and index == failing.index and step.ended != "raised" and reading.seen.error:
                 step = replace(step, ended="raised", error=reading.seen.error)  # a runner's task takes it, and goes on
             lines = _step_lines(step, main_file, marks.get(index, ""), _values(reading, index), is_test=is_test)
             rows.append(Row(step.task, step.time, lines))
