@@ -292,7 +292,8 @@ def test_nothing_is_left_open(program: Program) -> None:
     given_up_at = time.monotonic() + 10
     while threading.active_count() > before[1] and time.monotonic() < given_up_at:
         time.sleep(0.01)  # threads that were told to end take a moment
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    assert len(os.listdir("/proc/self/fd")) == before[0]
+    assert threading.active_count() <= before[1]  # of the first exploration, one may have been ending still
 
 
 def test_a_deadlock_is_one_beside_a_thread_that_only_waits_for_work(monkeypatch: pytest.MonkeyPatch) -> None:
