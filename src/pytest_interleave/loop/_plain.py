@@ -357,6 +357,31 @@ def list_threads() -> frozenset[str]:
 _SIGNALS = tuple(signal.valid_signals() - {signal.SIGINT})
 
 
+def turn_until_stopped(loop: Any, turn: Callable[[], object]) -> bool:
+    """Do what ``run_forever`` of asyncio does, less the calls that do nothing outside of debug mode.
+
+    Return whether it is done: not in debug mode, and not where asyncio would refuse.
+    """
+    if loop._debug or loop._closed or loop._thread_id is not None or get_running_loop_or_none() is not None:
+        return False
+    hooks = sys.get_asyncgen_hooks()
+    try:
+        loop._thread_id = threading.get_ident()
+        sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)
+        asyncio._set_running_loop(loop)
+        while True:
+            turn()
+            if loop._stopping:
+                return True
+    finally:
+        loop._stopping = False
+        loop._thread_id = None
+        asyncio._set_running_loop(None)
+        if loop._coroutine_origin_tracking_enabled:  # debug mode was turned on meanwhile
+            loop._set_coroutine_origin_tracking(False)
+        sys.set_asyncgen_hooks(*hooks)
+
+
 class _Wake(asyncio.Handle):
     """What a selector calls when its loop is woken through the pipe; goes from loop to loop with the pipe."""
 
@@ -416,38 +441,23 @@ class SpareLoop(asyncio.SelectorEventLoop):
         spare["_wake"].serve(self, self._read_from_self)  # type: ignore[attr-defined]
 
     def run_forever(self) -> None:
-        """Run until ``stop`` is called: as asyncio does it, less the calls that do nothing outside of debug mode."""
-        loop: Any = self
-        if loop._debug or loop._closed or loop._thread_id is not None or get_running_loop_or_none() is not None:
+        """Run until ``stop`` is called: as asyncio does it, less what is not needed."""
+        if not turn_until_stopped(self, self._turn):
             super().run_forever()
-            return
-        hooks = sys.get_asyncgen_hooks()
-        try:
-            loop._thread_id = threading.get_ident()
-            sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)
-            asyncio._set_running_loop(self)
-            ready, selector = loop._ready, loop._selector
-            while True:
-                # Of a fixture or a test that waits for nothing, one callback is ready, and nothing is waited for that
-                # could make another one so. To ask the system all the same is a third of what a turn costs. (Timers,
-                # signals or files may make callbacks ready, and debug mode wants to see each turn.)
-                is_in_need = loop._scheduled or loop._signal_handlers or loop._debug
-                if len(ready) != 1 or is_in_need or len(selector._fd_to_key) != 1:
-                    loop._run_once()
-                else:
-                    beat[0] = monotonic()
-                    handle = ready.popleft()
-                    if not handle._cancelled:
-                        handle._run()
-                if loop._stopping:
-                    break
-        finally:
-            loop._stopping = False
-            loop._thread_id = None
-            asyncio._set_running_loop(None)
-            if loop._coroutine_origin_tracking_enabled:  # debug mode was turned on meanwhile
-                loop._set_coroutine_origin_tracking(False)
-            sys.set_asyncgen_hooks(*hooks)
+
+    def _turn(self) -> None:
+        # Of a fixture or a test that waits for nothing, one callback is ready, and nothing is waited for that
+        # could make another one so. To ask the system all the same is a third of what a turn costs. (Timers,
+        # signals or files may make callbacks ready, and debug mode wants to see each turn.)
+        loop: Any = self
+        is_in_need = loop._scheduled or loop._signal_handlers or loop._debug
+        if len(loop._ready) != 1 or is_in_need or len(loop._selector._fd_to_key) != 1:
+            loop._run_once()
+        else:
+            beat[0] = monotonic()
+            handle = loop._ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         """Call the callback in the next turn: as asyncio does it, in one call in place of four."""

@@ -14,9 +14,6 @@ transports, TLS, subprocesses and signals are asyncio's own code. Its rules:
 
 from __future__ import annotations
 
-import asyncio
-import sys
-import threading
 from asyncio import base_events, format_helpers
 from collections.abc import Sequence
 from time import monotonic, perf_counter
@@ -41,26 +38,8 @@ class TurnLoop(DeliveringLoop):
     """The loop under control; see the module's text for its rules."""
 
     def _turn_until_stopped(self) -> None:
-        """Do what ``run_forever`` of asyncio does, less the calls that do nothing outside of debug mode."""
-        if self._debug or self._closed or self._thread_id is not None or _plain.get_running_loop_or_none() is not None:
+        if not _plain.turn_until_stopped(self, self._run_once):
             super().run_forever()
-            return
-        hooks = sys.get_asyncgen_hooks()
-        try:
-            self._thread_id = threading.get_ident()
-            sys.set_asyncgen_hooks(self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook)
-            asyncio._set_running_loop(self)
-            while True:
-                self._run_once()
-                if self._stopping:
-                    break
-        finally:
-            self._stopping = False
-            self._thread_id = None
-            asyncio._set_running_loop(None)
-            if self._coroutine_origin_tracking_enabled:  # debug mode was turned on meanwhile
-                self._set_coroutine_origin_tracking(False)
-            sys.set_asyncgen_hooks(*hooks)
 
     def _run_once(self) -> None:
         ready = self._ready

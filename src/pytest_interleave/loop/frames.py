@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import islice
 from pathlib import PurePath
-from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
-from typing import Any
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
+from typing import Any, TypeVar, TypeVarTuple
 
 from pytest_interleave.loop.host import InContext
 from pytest_interleave.origins import PACKAGE
@@ -20,6 +21,23 @@ _OPAQUE = ("async_generator_asend", "async_generator_athrow", "anext_awaitable",
 #: Packages in whose frames a person is looking.
 DEBUGGERS = frozenset(("bdb", "pdb", "pdbpp", "ipdb", "IPython", "pudb", "debugpy", "pydevd", "_pydevd_bundle"))
 _SUSPENDABLE = (CoroutineType, AsyncGeneratorType, GeneratorType)
+
+_T = TypeVar("_T")
+_Rest = TypeVarTuple("_Rest")
+
+
+def known_by_code(find: Callable[[CodeType, *_Rest], _T]) -> Callable[[CodeType, *_Rest], _T]:
+    """Ask ``find`` once of each code, known by its id: to hash a code is to go through all of it."""
+    known: dict[tuple[int, tuple[Any, ...]], tuple[CodeType, _T]] = {}  # with the code, so that it keeps its id
+
+    @wraps(find)
+    def ask(code: CodeType, /, *rest: *_Rest) -> _T:
+        answer = known.get((id(code), rest))
+        if answer is None:
+            answer = known[id(code), rest] = code, find(code, *rest)
+        return answer[1]
+
+    return ask
 
 
 def await_chain(task: asyncio.Task[Any]) -> Iterator[Any]:

@@ -8,24 +8,15 @@ from textwrap import dedent
 from types import CodeType
 from typing import Any
 
+from pytest_interleave.loop.frames import known_by_code
 from pytest_interleave.loop.parsing import parse
 
 _NAME = "timeout"
 
 
+@known_by_code
 def given_timeouts(script: CodeType) -> frozenset[float]:
     """Return the seconds that the test function names as a timeout, by keyword or by what it calls."""
-    # By the code's id, and kept with the answer: to hash a code is to go through all of it.
-    known = _known.get(id(script))
-    if known is None:
-        known = _known[id(script)] = script, _find_timeouts(script)
-    return known[1]
-
-
-_known: dict[int, tuple[CodeType, frozenset[float]]] = {}
-
-
-def _find_timeouts(script: CodeType) -> frozenset[float]:
     try:
         source = "".join(inspect.getsourcelines(script)[0])
         if _NAME not in source.lower():

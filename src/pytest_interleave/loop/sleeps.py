@@ -10,7 +10,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.loop._events import SLEEP_CALLBACK, Timer
-from pytest_interleave.loop.frames import is_user_code
+from pytest_interleave.loop.frames import is_user_code, known_by_code
 from pytest_interleave.origins import rank
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP
 
@@ -79,22 +79,12 @@ def _past_libraries(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
+@known_by_code
 def is_beat(code: CodeType, offset: int) -> bool:
     """Whether the await at that offset is the first in a ``while`` loop, or the last and all there is on its last line.
 
     Elsewhere a sleep comes between taking a job and saying that it is done, and stands for the work.
     """
-    # By the code's id, and kept with the answer: to hash a code is to go through all of it.
-    known = _beats.get((id(code), offset))
-    if known is None:
-        known = _beats[id(code), offset] = code, _find_beat(code, offset)
-    return known[1]
-
-
-_beats: dict[tuple[int, int], tuple[CodeType, bool]] = {}
-
-
-def _find_beat(code: CodeType, offset: int) -> bool:
     steps = list(get_instructions(code))
     loops = [
         (step.offset - step.argval, step.argval, step.offset)
