@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.environments import ROOT
+
 
 @dataclass(frozen=True)
 class Project:
@@ -18,11 +20,13 @@ class Project:
     conftest: str = ""
 
     def write_to(self, folder: Path) -> None:
-        """Create ``folder`` with pytest.ini, conftest.py and the test files."""
+        """Create ``folder`` with pytest.ini, conftest.py and the test files; its sessions say what a file took."""
         folder.mkdir(parents=True)
         settings = "".join(f"{name} = {value}\n" for name, value in self.ini.items())
-        (folder / "pytest.ini").write_text(f"[pytest]\n{settings}")
-        (folder / "conftest.py").write_text(self.conftest)
+        (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\n{settings}")
+        (folder / "conftest.py").write_text(
+            f"from benchmarks.programs.file_times import *  # noqa: F403\n\n{self.conftest}"
+        )
         for number in range(self.files):
             (folder / f"test_{number:02}.py").write_text(self._source())
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
+from benchmarks.programs.stamps import Stamps
+
+stamps = Stamps()
+
 
 async def small() -> None:
     """Run 3 tasks of 5 awaits each: what a run costs."""
     await _tasks(3, 5)
+
+
+async def stamped_small() -> None:
+    """Run `small`, and note in ``stamps`` when it begins."""
+    stamps.mark()
+    await small()
 
 
 async def large() -> None:

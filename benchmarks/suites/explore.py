@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ BALLAST = 600_000
 
 @dataclass(frozen=True)
 class ThroughPytest:
-    """How the tool explores the small workload as a test. ``{runs}`` and ``{report}`` stand in the options."""
+    """How the tool explores the small workload as a test. ``{runs}`` stands in the options."""
 
     imports: str
     decorator: str
@@ -82,7 +83,6 @@ EXPLORERS = (
                 "--interleave-runs={runs}",
                 "--interleave-time=600",
                 "--interleave-seed=1",
-                "--interleave-json={report}",
             ),
             most_runs=4_000,
         ),
@@ -92,12 +92,20 @@ EXPLORERS = (
 SMALL_TEST = """\
 {imports}
 
-from benchmarks.programs.workloads import small
+from benchmarks.programs.workloads import stamped_small
 
 
 {decorator}
 async def test_small():
-    await small()
+    await stamped_small()
+"""
+CONFTEST = """\
+from benchmarks.programs.cost_of_a_run import LEAST_RUNS_IN_A_WINDOW
+from benchmarks.programs.workloads import stamps
+
+def pytest_terminal_summary(terminalreporter):
+    window = max(LEAST_RUNS_IN_A_WINDOW, len(stamps) // 20)
+    terminalreporter.write_line(f"a run: {stamps.least(window) / window:.9f} s")
 """
 
 Key = tuple[str, str]
@@ -121,9 +129,11 @@ def _subjects(
     explorer: Explorer, interpreter: Interpreter, effort: Effort, folder: Path
 ) -> dict[Key, Callable[[], float]]:
     seconds = 0.2 if effort.is_quick else 0.5
+    # With ballast, what is asked is whether the collector's long walks cost each run more: no window has them.
     workloads = {
         "small": ("workloads:small",),
-        "small, ballast": ("workloads:small", f"--ballast={BALLAST}"),
+        "small, whole": ("workloads:small",),
+        "small, whole, ballast": ("workloads:small", f"--ballast={BALLAST}"),
         "large": ("workloads:large",),
         "test client": ("web:test_client",),
         "site": (f"web:{explorer.site}",),
@@ -135,11 +145,13 @@ def _subjects(
         reason = str(error)
         return {(explorer.column, name): partial(_refuse, reason) for name in (*workloads, "pytest")}
     for name, arguments in workloads.items():
-        subjects[explorer.column, name] = partial(_cost_of_a_run, python, explorer.tool, arguments, seconds)
+        figure = "whole_cpu_seconds" if "whole" in name else "cpu_seconds"
+        subjects[explorer.column, name] = partial(_cost_of_a_run, python, explorer.tool, arguments, seconds, figure)
     if explorer.pytest is not None:
         test = folder / explorer.tool / "test_small.py"
         test.parent.mkdir()
         test.write_text(SMALL_TEST.format(imports=explorer.pytest.imports, decorator=explorer.pytest.decorator))
+        test.with_name("conftest.py").write_text(CONFTEST)
         (test.parent / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\n")
         most = explorer.pytest.most_runs // (5 if effort.is_quick else 1)
         subjects[explorer.column, "pytest"] = partial(_cost_through_pytest, python, test, explorer.pytest, most)
@@ -150,7 +162,7 @@ def _refuse(reason: str) -> float:
     raise UnmeasuredError(reason)
 
 
-def _cost_of_a_run(python: Path, tool: str, arguments: tuple[str, ...], seconds: float) -> float:
+def _cost_of_a_run(python: Path, tool: str, arguments: tuple[str, ...], seconds: float, figure: str) -> float:
     command: list[str | Path] = [
         python,
         "-m",
@@ -160,27 +172,19 @@ def _cost_of_a_run(python: Path, tool: str, arguments: tuple[str, ...], seconds:
         f"--seconds={seconds}",
     ]
     finished = children.run(command, cwd=ROOT)
-    return float(json.loads(finished.output.splitlines()[-1])["cpu_seconds"])
+    return float(json.loads(finished.output.splitlines()[-1])[figure])
 
 
 def _cost_through_pytest(python: Path, test: Path, pytest: ThroughPytest, most_runs: int) -> float:
-    """Return the CPU seconds of one more run: a session with many, less one with a tenth of them."""
-    many_seconds, many_runs = _explore_through_pytest(python, test, pytest, most_runs)
-    few_seconds, few_runs = _explore_through_pytest(python, test, pytest, most_runs // 10)
-    if many_runs <= few_runs:
-        raise UnmeasuredError(f"stopped after {many_runs} runs of {most_runs}, with nothing left to explore")
-    return (many_seconds - few_seconds) / (many_runs - few_runs)
-
-
-def _explore_through_pytest(python: Path, test: Path, pytest: ThroughPytest, runs: int) -> tuple[float, int]:
-    report = test.with_name(f"report-{runs}.json")
-    options = [option.format(runs=runs, report=report) for option in pytest.options]
+    """Return the CPU seconds of a run within a session, in the window of runs that took the least."""
+    options = [option.format(runs=most_runs) for option in pytest.options]
     finished = children.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options], cwd=test.parent)
     if not finished.output.rstrip().rpartition("\n")[2].startswith("1 passed"):
         raise UnmeasuredError(f"expected 1 passed, got: {finished.output.rstrip().splitlines()[-1]}")
-    # Only ours can tell how many runs took place; the others always do as many as they were asked for.
-    took_place = json.loads(report.read_text())["tests"][0]["runs"] if report.exists() else runs
-    return finished.cpu_seconds, took_place
+    cost = re.search(r"^a run: ([\d.]+) s$", finished.output, re.MULTILINE)
+    if cost is None:
+        raise UnmeasuredError("the session did not say what a run took")
+    return float(cost[1])
 
 
 def _table(readings: Readings[Key]) -> Table:
@@ -191,7 +195,7 @@ def _table(readings: Readings[Key]) -> Table:
         return readings[column, workload] / readings[BASE, base]
 
     def kept(column: str) -> Series:
-        return rate(column, "small, ballast") / rate(column, "small")
+        return rate(column, "small, whole, ballast") / rate(column, "small, whole")
 
     everybody = [explorer.column for explorer in EXPLORERS]
     explorers = everybody[1:]
@@ -209,7 +213,7 @@ def _table(readings: Readings[Key]) -> Table:
     add_ratio("3 tasks of 5 awaits", "small", "small", 0.8)
     add_ratio("the same through pytest, no fixture", "pytest", "small", 1.2)
     add_ratio("100 tasks of 50 awaits", "large", "large", 2)
-    add_rate(f"3 tasks of 5 awaits, {BALLAST:,} more live objects", "small, ballast")
+    add_rate(f"3 tasks of 5 awaits, {BALLAST:,} more live objects", "small, whole, ballast")
     kept_figures = {column: partial(kept, column) for column in everybody}
     table.add("share of the speed kept with them", "x", kept_figures, target=at_least(0.95))
     add_rate("aiohttp TestServer and TestClient, 2 requests", "test client", 500)

@@ -81,8 +81,8 @@ CONTESTANTS = (
 )
 
 PROJECTS = ("sync", "function", "fixture", "module", "session", "collection")
-Key = tuple[str, str, str]
-"""Column, project, and ``run`` or ``collect``."""
+Key = tuple[str, str]
+"""Column and project."""
 
 
 def run(interpreter: Interpreter, effort: Effort) -> Table:
@@ -148,27 +148,31 @@ def _subjects_of(
             with contextlib.suppress(UnmeasuredError):  # it will fail again, and be told of, when it is measured
                 _pytest(python, place, "-qq", "--collect-only")  # compiles the tests
         measured = [places[0], *places]  # the first once more, to warm up
-        subjects[column, name, "collect"] = partial(_collect, python, itertools.cycle(measured), project.tests)
-        if name != "collection":
-            subjects[column, name, "run"] = partial(_run, python, itertools.cycle(measured), project.tests)
+        measured_by = _collect if name == "collection" else _run
+        subjects[column, name] = partial(measured_by, python, itertools.cycle(measured), project)
     return subjects
 
 
-def _collect(python: Path, folders: Iterator[Path], tests: int) -> float:
+def _collect(python: Path, folders: Iterator[Path], project: Project) -> float:
+    """Return the CPU seconds of a session that only collects."""
     # -qq prints a line a file ("test_00.py: 100"); -q would print a line a test, which a run does not.
     finished = _pytest(python, next(folders), "-qq", "--collect-only")
     counts = re.findall(r"^test_\d+\.py: (\d+)$", finished.output, re.MULTILINE)
-    if sum(map(int, counts)) != tests:
-        raise UnmeasuredError(f"collected {sum(map(int, counts)):,} tests of {tests:,}")
+    if sum(map(int, counts)) != project.tests:
+        raise UnmeasuredError(f"collected {sum(map(int, counts)):,} tests of {project.tests:,}")
     return finished.cpu_seconds
 
 
-def _run(python: Path, folders: Iterator[Path], tests: int) -> float:
+def _run(python: Path, folders: Iterator[Path], project: Project) -> float:
+    """Return the CPU seconds of a test, in the file whose tests took the least."""
     finished = _pytest(python, next(folders), "-q")
     summary = finished.output.rstrip().rpartition("\n")[2]
-    if not summary.startswith(f"{tests} passed"):
-        raise UnmeasuredError(f"expected {tests} passed, got: {summary}")
-    return finished.cpu_seconds
+    if not summary.startswith(f"{project.tests} passed"):
+        raise UnmeasuredError(f"expected {project.tests} passed, got: {summary}")
+    least = re.search(r"^least file: ([\d.]+) s$", finished.output, re.MULTILINE)
+    if least is None:
+        raise UnmeasuredError("the session did not say what a file took")
+    return float(least[1]) / (project.tests // project.files)
 
 
 def _pytest(python: Path, folder: Path, *arguments: str) -> children.Finished:
@@ -177,7 +181,7 @@ def _pytest(python: Path, folder: Path, *arguments: str) -> children.Finished:
 
 def _table(readings: Readings[Key], tests: int, collected: int) -> Table:
     def per_test(column: str, project: str) -> Series:
-        return (readings[column, project, "run"] - readings[column, project, "collect"]) / tests * 1e6
+        return readings[column, project] * 1e6
 
     def ratio(column: str, project: str) -> Series:
         return per_test(column, project) / per_test(PLAIN, "sync")
@@ -186,7 +190,7 @@ def _table(readings: Readings[Key], tests: int, collected: int) -> Table:
         return per_test(column, "fixture") - per_test(column, without)
 
     def collection(column: str) -> Series:
-        return readings[column, "collection", "collect"] / readings[PLAIN, "collection", "collect"]
+        return readings[column, "collection"] / readings[PLAIN, "collection"]
 
     plugins = [contestant.column for contestant in CONTESTANTS]
     table = Table(f"runner: {tests:,} empty tests in 20 files", [PLAIN, *plugins], OURS)
