@@ -1,7 +1,8 @@
 """Measure many subjects turn by turn: A B C, A B C, …
 
 A figure is computed within each round, from processes that ran within a minute of each other, and the table shows the
-median over rounds. So a machine that gets slower, or a neighbour that wakes up, touches both sides of a ratio.
+median over rounds. So a machine that gets slower, or a neighbour that wakes up, touches both sides of a ratio. Readings
+that are of the cheapest of many windows (``programs/stamps.py``) are compared by the least of all rounds.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ class Series:
     def median(self) -> float:
         """The figure to show."""
         return statistics.median(self.values)
+
+    def least(self) -> Series:
+        """Return the least value, alone: what the machine's neighbours add is never less than nothing."""
+        return Series((min(self.values),))
 
     def __sub__(self, other: Series) -> Series:
         return Series(tuple(mine - its for mine, its in zip(self.values, other.values, strict=True)))

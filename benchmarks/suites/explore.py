@@ -188,11 +188,15 @@ def _cost_through_pytest(python: Path, test: Path, pytest: ThroughPytest, most_r
 
 
 def _table(readings: Readings[Key]) -> Table:
+    def cost(column: str, workload: str) -> Series:
+        series = readings[column, workload]
+        return series if "whole" in workload else series.least()
+
     def rate(column: str, workload: str) -> Series:
-        return readings[column, workload].inverse()
+        return cost(column, workload).inverse()
 
     def ratio(column: str, workload: str, base: str) -> Series:
-        return readings[column, workload] / readings[BASE, base]
+        return cost(column, workload) / cost(BASE, base)
 
     def kept(column: str) -> Series:
         return rate(column, "small, whole, ballast") / rate(column, "small, whole")

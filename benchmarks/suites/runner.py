@@ -181,7 +181,7 @@ def _pytest(python: Path, folder: Path, *arguments: str) -> children.Finished:
 
 def _table(readings: Readings[Key], tests: int, collected: int) -> Table:
     def per_test(column: str, project: str) -> Series:
-        return readings[column, project] * 1e6
+        return readings[column, project].least() * 1e6
 
     def ratio(column: str, project: str) -> Series:
         return per_test(column, project) / per_test(PLAIN, "sync")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 KINDS = """\
@@ -59,7 +61,6 @@ class Base:
 """
 COMPARE = """\
 import pytest
-import pytest_asyncio
 from _pytest.mark.structures import NodeKeywords
 
 def pytest_collection_modifyitems(session, items):
@@ -67,7 +68,7 @@ def pytest_collection_modifyitems(session, items):
     items[0].add_marker(pytest.mark.added)
     items[0].keywords["extra"] = True
     for item in items:
-        print("COMPARED", item.name, pytest_asyncio.is_async_test(item), *compare(item))
+        print("COMPARED", item.name, type(item) is not pytest.Function, *compare(item))
 
 def compare(item):
     own = item.location
@@ -79,10 +80,14 @@ def compare(item):
 """
 
 
-def test_location_keywords_and_marks_are_those_of_pytest(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_location_keywords_and_marks_are_those_of_pytest(pytester: pytest.Pytester, kind: str) -> None:
     """In the same order too: for tests of all kinds, wrapped ones and those of another file among them."""
     pytester.makeini("[pytest]\nasyncio_mode = auto\nfilterwarnings = ignore\n")
-    pytester.makepyfile(test_kinds=KINDS, elsewhere=ELSEWHERE)
+    sources = {"test_kinds": KINDS, "elsewhere": ELSEWHERE}
+    if kind == "sync":
+        sources = {name: re.sub("async |await ", "", source) for name, source in sources.items()}
+    pytester.makepyfile(**sources)
     pytester.makeconftest(COMPARE)
     result = pytester.runpytest("-s")
     lines = [line.split() for line in result.outlines if line.startswith("COMPARED ")]
@@ -92,7 +97,14 @@ def test_location_keywords_and_marks_are_those_of_pytest(pytester: pytest.Pytest
     result.assert_outcomes(passed=13)
 
 
-def test_an_item_class_of_another_plugin_answers_itself(pytester: pytest.Pytester) -> None:
+def test_sync_tests_are_shown_as_by_pytest(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(): pass\n")
+    result = pytester.runpytest("--collect-only")
+    result.stdout.fnmatch_lines(["*<Function test_it>"])
+
+
+@pytest.mark.parametrize("define", ["async def", "def"])
+def test_an_item_class_of_another_plugin_answers_itself(pytester: pytest.Pytester, define: str) -> None:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makeconftest("""
 import pytest
@@ -114,12 +126,12 @@ def pytest_pycollect_makeitem(collector, name, obj):
 def pytest_runtest_logstart(nodeid, location):
     print("AT", *location)
 """)
-    pytester.makepyfile("""
+    pytester.makepyfile(f"""
 import pytest
 
 @pytest.mark.skip
-async def test_it(): pass
-async def test_reporting(): pass
+{define} test_it(): pass
+{define} test_reporting(): pass
 """)
     result = pytester.runpytest("-s")
     result.assert_outcomes(passed=2)

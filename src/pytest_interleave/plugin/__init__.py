@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_interleave.plugin import garbage, legacy_event_loop, loop_mismatch, recording, session, takeover
+from pytest_interleave.plugin.answers import QuickFunction
 from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
 from pytest_interleave.plugin.clock_options import add_options as add_clock_options
 from pytest_interleave.plugin.clock_options import read_clocks
@@ -27,7 +28,6 @@ from pytest_interleave.plugin.exploring.options import read_settings as read_exp
 from pytest_interleave.plugin.fixtures import FixtureHooks
 from pytest_interleave.plugin.http import aiohttp_fixtures
 from pytest_interleave.plugin.http.mock_session import mock_session
-from pytest_interleave.plugin.items import PytestAsyncioFunction
 from pytest_interleave.plugin.marks import MARK_LINE
 from pytest_interleave.plugin.misuse import Explanations, refuse_wrong_marks
 from pytest_interleave.plugin.named_hosts import hosts
@@ -182,7 +182,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     hosting = session.existing_hosting_of(config)
     if hosting is not None:
         hosting.close()
-        PytestAsyncioFunction.hooks_of = None, None
+    QuickFunction.hooks_of = None, None
 
 
 @pytest.hookimpl(tryfirst=True)

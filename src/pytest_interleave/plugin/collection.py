@@ -11,6 +11,7 @@ import pytest
 from _pytest.unittest import TestCaseFunction
 
 from pytest_interleave.plugin import misuse, policy
+from pytest_interleave.plugin.answers import QuickFunction, list_faster
 from pytest_interleave.plugin.items import (
     ASYNC_GENERATOR_TEXT,
     AsyncGenerator,
@@ -18,7 +19,6 @@ from pytest_interleave.plugin.items import (
     convert,
     find_item_class,
 )
-from pytest_interleave.plugin.keywords import list_faster
 from pytest_interleave.plugin.marks import (
     FACTORY_FIXTURE,
     FOREIGN_MARKS,
@@ -99,6 +99,8 @@ class CollectionHooks:
             return
         if item_class is None:
             self._check_sync(item)
+            if item.__class__ is pytest.Function:  # neither refused nor of another plugin
+                item.__class__ = QuickFunction
             return
         mark = self._find_mark(item)
         if mark is None:

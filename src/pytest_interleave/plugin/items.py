@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, TypeGuard
 
 import pytest
 from _pytest._code import TracebackEntry, filter_traceback
 
 from pytest_interleave.origins import PACKAGE
+from pytest_interleave.plugin.answers import QuickFunction
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE, ScopeName
 from pytest_interleave.plugin.session import hosting_of
 
@@ -24,56 +24,8 @@ _NO_PARAMETERS = SimpleNamespace(params=())
 ASYNC_GENERATOR_TEXT = "Tests based on asynchronous generators are not supported. {name} will be ignored."
 
 
-class PytestAsyncioFunction(pytest.Function):
+class PytestAsyncioFunction(QuickFunction):
     """Base class of the items that we run."""
-
-    #: Whose hooks were looked up last, and those. One for all items: what stays with each would cost more.
-    hooks_of: ClassVar[tuple[Any, Any]] = (None, None)
-
-    @property
-    def ihook(self) -> Any:
-        """The hooks that apply at this path, looked up once for all tests of a class or module.
-
-        pytest asks nine times a test, and looks each time for the conftest.py files that count (0.7 µs; if some do not,
-        it makes a caller for each hook anew). While tests run they are the same for all nodes of a file.
-        """
-        parent = self.parent
-        owner, hooks = PytestAsyncioFunction.hooks_of
-        if owner is parent:
-            return hooks
-        hooks = super().ihook
-        if self.session.testscollected:  # not during the collection, which may bring more conftest.py files
-            PytestAsyncioFunction.hooks_of = parent, hooks
-        return hooks
-
-    @functools.cached_property
-    def location(self) -> tuple[str, int | None, str]:
-        """Where the test stands, as pytest would find it.
-
-        pytest makes a path of the code's file for each test, and asks the system whether there is such a file. Of a
-        function that nothing wraps, in the file that it was collected from, that is known (10 µs).
-        """
-        function = getattr(self.obj, "__func__", self.obj)
-        if (
-            type(function) is not FunctionType
-            or function.__code__.co_filename != str(self.path)
-            or "__wrapped__" in function.__dict__
-            or "place_as" in function.__dict__
-            or type(self).reportinfo is not pytest.Function.reportinfo
-        ):
-            return super().location
-        name = self.name if type(self.parent) is pytest.Module else self.getmodpath()
-        return self.session._node_location_to_relpath(self.path), function.__code__.co_firstlineno - 1, name
-
-    def iter_markers(self, name: str | None = None) -> Iterator[pytest.Mark]:
-        """Iterate over the marks as pytest does, which asks six times a test, without a generator in a generator."""
-        found: list[pytest.Mark] = []
-        node: Any = self
-        while node is not None:
-            if node.own_markers:
-                found += [mark for mark in node.own_markers if name is None or getattr(mark, "name", None) == name]
-            node = node.parent
-        return iter(found)
 
     @property
     def _loop_scope(self) -> ScopeName:
