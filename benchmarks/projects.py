@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.environments import ROOT
+from benchmarks.errors import UnmeasuredError
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,16 @@ class Project:
         )
         for number in range(self.files):
             (folder / f"test_{number:02}.py").write_text(self._source())
+
+    def cost_of_a_test(self, output: str) -> float:
+        """Return the CPU seconds of a test in the cheapest file, as the session's output says them."""
+        summary = output.rstrip().rpartition("\n")[2]
+        if not summary.startswith(f"{self.tests} passed"):
+            raise UnmeasuredError(f"expected {self.tests} passed, got: {summary}")
+        least = re.search(r"^least file: ([\d.]+) s$", output, re.MULTILINE)
+        if least is None:
+            raise UnmeasuredError("the session did not say what a file took")
+        return float(least[1]) / (self.tests // self.files)
 
     def _source(self) -> str:
         define = "async def" if self.is_async else "def"

@@ -164,15 +164,7 @@ def _collect(python: Path, folders: Iterator[Path], project: Project) -> float:
 
 
 def _run(python: Path, folders: Iterator[Path], project: Project) -> float:
-    """Return the CPU seconds of a test, in the file whose tests took the least."""
-    finished = _pytest(python, next(folders), "-q")
-    summary = finished.output.rstrip().rpartition("\n")[2]
-    if not summary.startswith(f"{project.tests} passed"):
-        raise UnmeasuredError(f"expected {project.tests} passed, got: {summary}")
-    least = re.search(r"^least file: ([\d.]+) s$", finished.output, re.MULTILINE)
-    if least is None:
-        raise UnmeasuredError("the session did not say what a file took")
-    return float(least[1]) / (project.tests // project.files)
+    return project.cost_of_a_test(_pytest(python, next(folders), "-q").output)
 
 
 def _pytest(python: Path, folder: Path, *arguments: str) -> children.Finished:
