@@ -955,3 +955,45 @@ def test_a_timeout_that_the_test_gives_is_passed_whoever_sets_it(
     result.assert_outcomes(passed=not fails, failed=fails)
     if fails:
         result.stdout.fnmatch_lines(["Deadlocks if *"])
+
+
+def test_a_timeout_beside_a_sleep_that_ends_at_the_same_time_did_its_job(explore: Any) -> None:
+    """A client of MQTT looks after its connection once a second, and its user waits a second for a reply."""
+    result = explore(
+        """
+        from contextlib import suppress
+
+        class Failed(Exception):
+            pass
+
+        async def look_after(replied):
+            while not replied.is_set():
+                await asyncio.sleep(1)
+
+        async def serve(reader, writer):
+            with suppress(ConnectionError):
+                writer.write(await reader.readexactly(1))
+            writer.close()
+
+        @pytest.mark.asyncio
+        async def test_a_reply():
+            server = await asyncio.start_server(serve, "127.0.0.1")
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            replied = asyncio.Event()
+            looking = asyncio.create_task(look_after(replied))
+            await asyncio.sleep(0)
+            writer.write(b"?")
+            try:
+                async with asyncio.timeout(1):
+                    await reader.readexactly(1)
+            except TimeoutError:
+                raise Failed("Operation timed out")
+            finally:
+                replied.set()
+                looking.cancel()
+                writer.close()
+                server.close()
+        """
+    )
+
+    result.assert_outcomes(passed=1)

@@ -104,18 +104,13 @@ class DeliveringLoop(PatientLoop):
                     natural.overtaken += chosen.armed > natural.here_since
                 if is_forced and chosen._when > self._now:
                     self._late_seconds += chosen._when - self._now
-                if chosen.stands_for == DEADLINE:
-                    if decider is not None:  # the run has not ended
-                        self.has_hung = chosen is natural and not (ready or arrived or jobs) and self._is_last(chosen)
-                    # Also when its time came by itself, if lateness used up a good part of it before.
-                    late = self._late_seconds - chosen.late_before
-                    self.forced_deadlines += is_forced or late * 4 >= chosen._when - chosen.armed > 0
-                arrived = []  # asyncio looks for I/O before it looks at its timers
-                self._fire(chosen)
                 # Sleeps and deadlines that are due at the very same time come in together; outside work may lag.
-                for timer in self._due_with(chosen):
-                    if not (is_data_here and timer.is_for_idle):
-                        self._fire(timer)
+                due = self._due_with(chosen)
+                together = [chosen, *(each for each in due if not (is_data_here and each.is_for_idle))]
+                self._note_deadlines(together, is_forced, chosen is natural and not (ready or arrived or jobs))
+                arrived = []  # asyncio looks for I/O before it looks at its timers
+                for timer in together:
+                    self._fire(timer)
             elif type(chosen) is Watch:
                 arrived.remove(chosen)
                 self._take(chosen)
@@ -133,10 +128,21 @@ class DeliveringLoop(PatientLoop):
             if timer._when <= timer.armed and not timer._cancelled:
                 self._fire(timer)
 
-    def _is_last(self, timer: Timer) -> bool:
-        """Whether nothing but that timer would ever come in."""
+    def _note_deadlines(self, together: list[Timer], is_forced: bool, is_alone: bool) -> None:
+        """Note what the deadlines among timers that fire together say: that something was late, or would never come."""
+        deadlines = [timer for timer in together if timer.stands_for == DEADLINE]
+        for deadline in deadlines:
+            # Also when its time came by itself, if lateness used up a good part of it before.
+            late = self._late_seconds - deadline.late_before
+            self.forced_deadlines += is_forced or late * 4 >= deadline._when - deadline.armed > 0
+        if deadlines and self.decider is not None:  # the run has not ended
+            self.has_hung = is_alone and len(deadlines) == len(together) and self._are_last(deadlines)
+
+    def _are_last(self, deadlines: list[Timer]) -> bool:
+        """Whether nothing but those timers would ever come in."""
+        seconds = max(deadline._when - deadline.armed for deadline in deadlines)
         return (
-            all(other is timer or _is_no_answer(other, timer._when - timer.armed) for other in self._timers)
+            all(any(other is each for each in deadlines) or _is_no_answer(other, seconds) for other in self._timers)
             and not (self._jobs or self._outside.is_parent or threads.are_there(self.resting_threads))
             and not (self._is_watching() and self._owes())
         )

@@ -70,7 +70,12 @@ class TimerLoop(SchedulingLoop):
         for timer in self._timers:
             if timer._when > fired._when:
                 break
-            if timer._when == fired._when and timer.stands_for != CODE_SLEEP and not timer._cancelled:
+            if (
+                timer is not fired
+                and timer._when == fired._when
+                and timer.stands_for != CODE_SLEEP
+                and not timer._cancelled
+            ):
                 found.append(timer)
         return found
 
