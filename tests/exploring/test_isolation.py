@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -391,3 +392,126 @@ def test_a_library_that_watches_a_descriptor_once_a_loop_gets_another_loop(explo
     )
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*inconclusive*")
+
+
+ECHO = """
+import pytest_asyncio, socket
+
+async def answer(reader, writer):
+    writer.write(await reader.read(1))
+    writer.close()
+
+async def ask(address):
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"?")
+    assert await reader.read() == b"?"
+    writer.close()
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(type=kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+"""
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_a_run_that_ends_before_it_closes_its_server_leaves_the_port_to_the_next(explore, scope: str) -> None:
+    """As where a timeout does its job: the test does not come to its last line."""
+    result = explore(
+        ECHO
+        + dedent("""
+        PORT = free_port()
+
+        @pytest.mark.asyncio(loop_scope="SCOPE")
+        async def test_reply():
+            server = await asyncio.start_server(answer, "127.0.0.1", PORT)
+            async with asyncio.timeout(0.5):
+                await ask(("127.0.0.1", PORT))
+            server.close()
+        """).replace("SCOPE", scope),
+        "--interleave-runs=50",
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_reply: 50 runs*"])
+
+
+def test_a_failure_is_found_behind_a_server_whose_port_never_changes(explore) -> None:
+    result = explore(
+        ECHO
+        + dedent("""
+        PORT = free_port()
+
+        class Service:
+            def __init__(self):
+                self.itself = self
+                self.answered = []
+            async def start(self):
+                self.server = await asyncio.start_server(answer, "127.0.0.1", PORT)
+            async def ask(self, name):
+                await ask(("127.0.0.1", PORT))
+                self.answered.append(name)
+
+        async def test_in_order():
+            service = Service()
+            await service.start()
+            await asyncio.gather(service.ask(1), service.ask(2))
+            assert service.answered == [1, 2]
+            service.server.close()
+        """)
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*assert [[]2, 1[]] == [[]1, 2[]]", "*Reproduced 5 of 5*"])
+    result.stdout.no_fnmatch_line("*address already in use*")
+
+
+def test_a_datagram_endpoint_that_is_left_open_leaves_its_port_to_the_next_run(explore) -> None:
+    result = explore(
+        ECHO
+        + dedent("""
+        PORT = free_port(socket.SOCK_DGRAM)
+
+        class Receive(asyncio.DatagramProtocol):
+            def __init__(self):
+                self.got = asyncio.get_running_loop().create_future()
+            def datagram_received(self, data, address):
+                self.got.set_result(data)
+
+        async def test_datagram():
+            loop = asyncio.get_running_loop()
+            _, receiving = await loop.create_datagram_endpoint(Receive, local_addr=("127.0.0.1", PORT))
+            sending, _ = await loop.create_datagram_endpoint(Receive, remote_addr=("127.0.0.1", PORT))
+            sending.sendto(b"?")
+            assert await receiving.got == b"?"
+            await work()
+        """)
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_runs_at_a_server_of_wider_scope_are_named_alike(explore) -> None:
+    """Its listener has heard more each time, and it closes connections of one run when the next begins."""
+    result = explore(
+        ECHO
+        + dedent("""
+        @pytest_asyncio.fixture(scope="module", loop_scope="module")
+        async def address():
+            server = await asyncio.start_server(answer, "127.0.0.1")
+            yield server.sockets[0].getsockname()
+            server.close()
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_first(address):
+            await asyncio.gather(ask(address), ask(address))
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_second(address):
+            await asyncio.gather(ask(address), ask(address))
+            with pytest.raises(ConnectionError):
+                await ask(("127.0.0.1", free_port()))
+        """),
+        "--interleave-runs=50",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        ["*test_first: 50 runs, * distinct orders*sampled*", "*test_second: 50 runs, *sampled*"]
+    )

@@ -151,6 +151,10 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._start: list[list[int]] | None = None
         #: The number of the last task that was there when the run began.
         self.first_number = 0
+        #: The number of the last watch or timer that was there.
+        self._first_sequence = 0
+        #: What was watched when the first such run began.
+        self._lasting: list[Watch] = []
         #: Tasks of the test's own code that code under test has started: work, and nobody's arrival.
         self.given_tasks: set[int] = set()
         self.hashed_futures = 0
@@ -182,6 +186,13 @@ class BaseLoop(asyncio.SelectorEventLoop):
         """Whether anything is watched but the loop's own pipe."""
         return len(self._watched_fds) > self._quiet_fds
 
+    def close_servers(self, *, of_this_run: bool = False) -> None:
+        """Close servers that are left open: they hold ports that the test needs again in its next run."""
+        for watch in list(self._watches.values()):
+            server = _plain.server_of(watch.handle)
+            if server is not None and (not of_this_run or watch.number > self._first_sequence):
+                server.close()
+
     def drop_descriptors(self) -> None:
         """Forget what is watched, and close the connections: what runs leave open would speak in the next ones."""
         fds = [key.fd for key in self._selector.get_map().values() if key.fd != self._self_pipe_fd]
@@ -194,6 +205,10 @@ class BaseLoop(asyncio.SelectorEventLoop):
             self._remove_reader(fd)
             self._remove_writer(fd)
         self._watches = {key: watch for key, watch in self._watches.items() if watch.fd == self._self_pipe_fd}
+        self.settle()
+
+    def settle(self) -> None:
+        """Let in what has come, and what follows at once, as where a server sees that a connection is closed."""
         for _ in range(_LAST_TURNS):
             self.call_soon(self.stop)
             self.run_forever()
@@ -211,6 +226,9 @@ class BaseLoop(asyncio.SelectorEventLoop):
         """
         if self._start is None:
             self._start = [list(counters) for counters in self._counters]
+            self._lasting = list(self._watches.values())
+        for watch in self._lasting:
+            watch.start_again()
         first = len(self._start)
         # What nothing alive was made by is forgotten: the numbers of ten thousand runs would only grow.
         self._number = last = max(first - 1, self._last_origin_alive())
@@ -222,6 +240,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         del self._by_callback[last + 1 :]
         self._counters[:first] = [list(counters) for counters in self._start]
         self.first_number = self._number
+        self._first_sequence = self._sequence
         self.hashed_futures = 0
         self.trace = []
         self.given_tasks = set()

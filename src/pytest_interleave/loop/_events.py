@@ -85,6 +85,7 @@ class Watch:
     """A file descriptor that is watched in one direction; the arrival of an event on it is an outside event."""
 
     __slots__ = (
+        "_first_ordinal",
         "fd",
         "handle",
         "here_since",
@@ -102,9 +103,14 @@ class Watch:
         self.kind = kind
         self.number = number
         self.origin = origin
-        #: Of the next arrival.
-        self.ordinal = ordinal * _ARRIVALS + 1
+        self._first_ordinal = ordinal * _ARRIVALS + 1
         self.handle = handle
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Name arrivals as if none had come yet."""
+        #: Of the next arrival.
+        self.ordinal = self._first_ordinal
         #: When the loop could first have let it in, and by how many timers it was overtaken that were set since.
         self.here_since: float | None = None
         self.overtaken = 0

@@ -111,11 +111,15 @@ def open_ends(loop: asyncio.AbstractEventLoop) -> list[tuple[Any, Any]]:
             if isinstance(owner, asyncio.BaseTransport):
                 if not owner.is_closing():
                     found[id(owner)] = owner, owner.get_protocol()
-            elif owner is loop and getattr(callback, "__name__", "") == "_accept_connection":
-                factory, _, _, server = handle._args[:4]
-                if server is not None:
-                    found[id(server)] = server, factory
+            elif (server := server_of(handle)) is not None:
+                found[id(server)] = server, handle._args[0]
     return list(found.values())
+
+
+def server_of(handle: Any) -> Any:
+    """Return the server whose connections that callback of a selector accepts; None if it is another callback."""
+    is_accepting = getattr(getattr(handle, "_callback", None), "__name__", "") == "_accept_connection"
+    return handle._args[3] if is_accepting else None
 
 
 def is_accepted(transport: Any) -> bool:
