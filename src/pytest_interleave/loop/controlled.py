@@ -126,10 +126,10 @@ class ControlledLoop(TurnLoop):
         self.end_tasks(grace_steps, of_this_run=of_this_run)
         if self.has_descriptors():
             self.close_servers(of_this_run=of_this_run)
-            if of_this_run and not self.is_closed():
+        if of_this_run:
+            if (self._ready or self.has_descriptors()) and not self.is_closed():
                 with contextlib.suppress(RunEnded):
                     self.settle()
-        if of_this_run:
             self.set_exception_handler(self._lasting_handler)
             return False
         self.end_async_generators()
