@@ -8,6 +8,7 @@ asserted of our virtual time.
 """
 
 import asyncio
+import gc
 import importlib
 import json
 import sys
@@ -35,6 +36,7 @@ if __name__ == "__main__":
     utils.TestLoop = SelfTellingLoop
 
     module = importlib.import_module("test.test_asyncio." + sys.argv[2])
+    gc.freeze()  # its tests collect garbage hundreds of times, which need not be looked for in what is loaded
     suite = unittest.defaultTestLoader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(stream=sys.stderr).run(suite)
     failed = {
