@@ -56,9 +56,13 @@ def is_over(pid: int) -> bool:
 
 def _children_of(pid: int | str) -> set[int]:
     pids: set[int] = set()
-    for path in glob(f"/proc/{pid}/task/*/children"):
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return pids
+    for thread in threads:
         try:
-            with open(path) as file:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb", 0) as file:
                 pids.update(map(int, file.read().split()))
         except OSError:
             continue

@@ -19,7 +19,7 @@ def read_state(path: str) -> bytes:
 def read_fields(path: str) -> list[bytes]:
     """Return what stands behind the name in a ``/proc/…/stat``: the state first."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", 0) as file:
             return file.read(512).rpartition(b")")[2].split()
     except OSError:
         return []

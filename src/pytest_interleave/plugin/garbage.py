@@ -20,18 +20,17 @@ NAME = "interleave-garbage"
 _CONTAINERS = 1_000_000
 #: Python 3.12 starts with some frozen objects of its own.
 _FROZEN_BY_PYTHON = gc.get_freeze_count()
+#: The sessions of this process that have frozen what there is: one of them, while others may run inside of it.
+_freezing: set[CollectorRest] = set()
 
 
 def is_frozen() -> bool:
-    """Whether somebody has called ``gc.freeze``."""
-    return gc.get_freeze_count() > _FROZEN_BY_PYTHON
+    """Whether somebody has called ``gc.freeze``; to ask Python takes long, since it counts all that is frozen."""
+    return bool(_freezing) or gc.get_freeze_count() > _FROZEN_BY_PYTHON
 
 
 class CollectorRest:
     """Spares the garbage collector work for one session, unless the user or an outer session has tuned it."""
-
-    def __init__(self) -> None:
-        self._froze = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self) -> Generator[None, object, object]:
@@ -50,14 +49,14 @@ class CollectorRest:
     def pytest_collection_finish(self) -> None:
         """Hide from the collector what there is."""
         if gc.isenabled() and not is_frozen():
-            self._froze = True
+            _freezing.add(self)
             gc.freeze()
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         """Show it again: the process may live on."""
-        if self._froze:
-            self._froze = False
+        if self in _freezing:
+            _freezing.remove(self)
             gc.unfreeze()
             atexit.unregister(gc.freeze)  # once a process is enough
             atexit.register(gc.freeze)
