@@ -4,14 +4,15 @@ A server loads pytest, what plugins there are and ours, then forks for each sess
 nothing of what another session did. Run as a program, this file is the server. It reads a line that asks for a session,
 forks, answers with the number of the process, and with its exit status when it has ended.
 
-What a test says of the start of a process (Python's options, which plugin is loaded first, what is imported) needs
-``pytester.runpytest_subprocess``.
+What a test says of the start of a process (Python's options, which plugin is loaded first, what is imported), or of how
+Python takes itself down at its end, needs ``pytester.runpytest_subprocess``.
 """
 
 from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import json
 import os
 import random
@@ -20,8 +21,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -86,7 +89,7 @@ def _serve() -> None:
     for line in sys.stdin:
         session = os.fork()
         if session == 0:
-            sys.exit(_become(*json.loads(line)))
+            _end(_become(*json.loads(line)))
         print(session, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(session, 0)[1]), flush=True)
 
@@ -114,6 +117,9 @@ def _load() -> None:
         options = ["-qq", "--no-summary", "-p", "no:cacheprovider", "--asyncio-mode=auto", "--interleave"]
         assert pytest.main([*options, f"--rootdir={folder}", folder]) == 0
     be_patient()
+    # A collector that looks at what is loaded writes to each page of it, so that each session would copy them all.
+    gc.collect()
+    gc.freeze()
     sys.stdout.flush()
     sys.path[:] = path[1:]  # without the folder of this file
     os.dup2(answers, 1)
@@ -133,6 +139,15 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], *out
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     random.seed()
     return pytest.main(arguments)
+
+
+def _end(status: int) -> NoReturn:
+    """Exit as Python does, but do not take apart what was loaded: the system takes it all back at once."""
+    threading._shutdown()  # waits for the threads that are no daemons, and tells pools of them to end
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
