@@ -394,6 +394,26 @@ def test_a_library_that_watches_a_descriptor_once_a_loop_gets_another_loop(explo
     result.stdout.no_fnmatch_line("*inconclusive*")
 
 
+def test_runs_that_differ_by_what_a_wider_fixture_keeps_name_it(explore) -> None:
+    result = explore(
+        """
+        @pytest.fixture(scope="module")
+        def cache():
+            return {}
+
+        async def test_cached(cache):
+            if "a" not in cache:
+                await asyncio.sleep(0.01)
+                cache["a"] = 1
+            await work()
+        """
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*test_cached: *inconclusive, since*differ, perhaps by what earlier runs left*: cache (module)"]
+    )
+
+
 ECHO = """
 import pytest_asyncio, socket
 

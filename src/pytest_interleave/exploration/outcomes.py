@@ -99,6 +99,8 @@ class Exploration:
     #: Threads or other processes were slower or quicker when asyncio's own order was repeated, so that it came out
     #: otherwise: what they send is another order each time, explored or not.
     varies_outside: bool = False
+    #: Runs in asyncio's own order differ, and nothing outside the loop may be why.
+    own_order_varies: bool = False
     #: Whether time ended the search, or a stage of it, and not the number of runs.
     is_out_of_time: bool = False
     #: It failed in asyncio's own order, but only in virtual time.

@@ -414,6 +414,7 @@ class Search:
         if second.trace.events() != first.trace.events():
             done.varies_outside = differ_in_timing(first, second)
             if not done.varies_outside:
+                done.own_order_varies = True
                 done.reason = "two runs in asyncio's own order differ"
         return False
 

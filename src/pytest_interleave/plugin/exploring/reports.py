@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from pytest_interleave.plugin.exploring.explored import Explored
 
 _TITLE = "interleave"
+_LIVED_ON = (
+    "It failed in asyncio's own order, but not in the first runs: perhaps because of what earlier runs left in "
+    "fixtures that live on from run to run: {}."
+)
 _ATTRIBUTE = "interleave"
 #: More lines than this in the summary only with -v.
 _MOST_LINES = 20
@@ -83,6 +87,9 @@ class Reporter:
         failure = explored.failure
         found = failure or next(iter(done.notes), None)
         token = saved.token_for(item, found, settings.mode) if found is not None else None
+        wider = _wider_fixtures(item)
+        if done.own_order_varies and wider:
+            done.reason += f", perhaps by what earlier runs left in fixtures that live on: {wider}"
         record: dict[str, Any] = {
             "nodeid": item.nodeid,
             "outcome": "passed",
@@ -120,9 +127,8 @@ class Reporter:
             record["sentence"] = sentence_of(found)
             if failure is not None:
                 record["text"] = render_failure(found, done, replay_command=command)
-                hint = _wider_fixtures(item) if failure.constraints == {} and failure.found_in_run > 1 else ""
-                if hint:
-                    record["text"] += f"\n{hint}"
+                if wider and failure.constraints == {} and failure.found_in_run > 1:
+                    record["text"] += f"\n{_LIVED_ON.format(wider)}"
                 if explored.replayed:
                     record["text"] = f"{explored.replayed}\n\n{record['text']}"
             else:
@@ -278,17 +284,11 @@ def _describe_left(error: LeftBehind, item: pytest.Item) -> str:
 
 
 def _wider_fixtures(item: pytest.Function) -> str:
-    """Say what lived on from run to run, where a failure may come from that."""
-    names = [
+    """Name what lives on from run to run, and may keep what runs leave there."""
+    return ", ".join(
         f"{name} ({definitions[-1].scope})"
         for name, definitions in item._fixtureinfo.name2fixturedefs.items()
         if definitions and definitions[-1].scope != "function" and not _is_of_library(definitions[-1])
-    ]
-    if not names:
-        return ""
-    return (
-        "It failed in asyncio's own order, but not in the first runs: perhaps because of what earlier runs left in "
-        f"fixtures that live on from run to run: {', '.join(names)}."
     )
 
 
