@@ -351,23 +351,23 @@ class BaseLoop(asyncio.SelectorEventLoop):
         """Give a task a number, and note whose child it is."""
         self._number = number = self._number + 1
         origin = self._origin
-        is_by_callback = self._thread_id is not None and _current_task(self) is None
         counters = self._counters[origin]
-        # Whether a connection came in before or behind what its listener's task makes itself is no matter of its name.
-        counted = 4 if is_by_callback else 2
-        counters[counted] += 1
+        if self._thread_id is None or _current_task(self) is not None:
+            counters[2] = ordinal = counters[2] + 1
+            self._by_callback.append(self._by_callback[origin])
+        else:
+            # Whether a connection came in before or behind what its listener's task makes is no matter of its name.
+            counters[4] += 1
+            ordinal = counters[4] + _BY_CALLBACK
+            self._by_callback.append(True)
         self.parents.append(origin)
-        self.ordinals.append(counters[counted] + _BY_CALLBACK * is_by_callback)
+        self.ordinals.append(ordinal)
         self._counters.append([0] * _KINDS_COUNTED)
-        self._by_callback.append(self._by_callback[origin] or is_by_callback)
         self.task_names.append(name if name is not None else f"Task-{number}")
         code = getattr(coro, "cr_code", None)
         self.task_codes.append(code)
-        if (
-            self.script is not None
-            and is_local_to(code, self.script)
-            and not is_started_beside(self.script, sys._getframe(2))
-        ):
+        script = self.script
+        if script is not None and is_local_to(code, script) and not is_started_beside(script, sys._getframe(2)):
             self.given_tasks.add(number)
         if self.cutting is not None:
             self.cutting.note_task(number)

@@ -38,83 +38,96 @@ class TurnLoop(DeliveringLoop):
     """The loop under control; see the module's text for its rules."""
 
     def _turn_until_stopped(self) -> None:
-        if not _plain.turn_until_stopped(self, self._run_once):
+        if not _plain.turn_until_stopped(self, self._run_turns):
             super().run_forever()
 
-    def _run_once(self) -> None:
-        ready = self._ready
-        if self._held:
-            self._release_held()
-        decider = self.decider
-        if self.is_in_real_time:
-            self._deliver_in_real_time()
-        elif self._stopping:
-            self._deliver_what_is_here()
-        elif (
-            not ready
-            or (self._timers and (decider is not None or self._timers[0]._when <= self._now + RESOLUTION))
-            or len(self._watched_fds) > self._quiet_fds
-            or self._inbox
-            or self.turns - self._quiet_since > BUSY_TURNS
-            or self._signal_handlers
-            or (decider is not None and (len(threads.active) > 1 or self._jobs.letters))
-        ):
-            self._deliver()
-        if self._starts:
-            self._order_starts()
-        if decider is not None and decider.holds_steps and len(ready) > 1:
-            self._hold_steps(decider)
-        self.turns += 1
-        if self.is_watched:
-            _plain.beat[0] = monotonic()
-        todo = len(ready)
-        self._steps = steps = self._steps + todo
-        if steps > self.step_limit:
-            raise self._step_limit_passed()
-        trace = self.trace
-        observer = self.observer
-        is_plain = observer is None and not self._debug
-        last = self._number  # what is queued is not younger
-        after_step = self.after_step
-        tasks = self._task_classes
-        while todo:
-            todo -= 1
-            step = ready.popleft()
-            if step._cancelled:
-                continue
-            callback = step._callback
-            owner = getattr(callback, "__self__", None)
-            if type(owner) in tasks:
-                origin = owner.number
-                if origin > last:  # an abandoned task of an earlier run
-                    origin = 0
-                    trace.append(-1)
-                else:
-                    trace.append(origin)
-            else:
-                origin = step.origin
-                if origin > last:
-                    origin = 0
-                trace.append(-origin - 1)
-            self._origin = origin
-            try:
-                if is_plain:
-                    if args := step._args:
-                        step._context.run(callback, *args)
+    def _run_turns(self) -> None:
+        """Turn, once or more; at the latest until somebody stops the loop."""
+        if "_run_once" in self.__dict__:  # somebody counts the turns
+            self._run_once()
+        else:
+            self._run_once(is_single=False)
+
+    def _run_once(self, is_single: bool = True) -> None:
+        # What is the same in all turns of a run is looked up once.
+        ready, trace, tasks = self._ready, self.trace, self._task_classes
+        inbox, letters, handlers = self._inbox, self._jobs.letters, self._signal_handlers
+        watched, quiet_fds, living_threads = self._watched_fds, self._quiet_fds, threads.active
+        while True:
+            if self._held:
+                self._release_held()
+            decider = self.decider
+            turns = self.turns
+            if self.is_in_real_time:
+                self._deliver_in_real_time()
+            elif self._stopping:
+                self._deliver_what_is_here()
+            elif (
+                not ready
+                or (self._timers and (decider is not None or self._timers[0]._when <= self._now + RESOLUTION))
+                or len(watched) > quiet_fds
+                or inbox
+                or turns - self._quiet_since > BUSY_TURNS
+                or handlers
+                or (decider is not None and (letters or len(living_threads) > 1))
+            ):
+                self._deliver()
+            if self._starts:
+                self._order_starts()
+            todo = len(ready)
+            if todo > 1 and decider is not None and decider.holds_steps:
+                self._hold_steps(decider)
+                todo = len(ready)
+            self.turns = turns + 1
+            if self.is_watched:
+                _plain.beat[0] = monotonic()
+            self._steps = steps = self._steps + todo
+            if steps > self.step_limit:
+                raise self._step_limit_passed()
+            observer = self.observer
+            is_plain = False if self._debug else observer is None
+            last = self._number  # what is queued is not younger
+            after_step = self.after_step
+            while todo:
+                todo -= 1
+                step = ready.popleft()
+                if step._cancelled:
+                    continue
+                callback = step._callback
+                owner = getattr(callback, "__self__", None)
+                if type(owner) in tasks:
+                    origin = owner.number
+                    if origin > last:  # an abandoned task of an earlier run
+                        origin = 0
+                        trace.append(-1)
                     else:
-                        step._context.run(callback)
-                elif observer is None:
-                    self._run_timed(step)
+                        trace.append(origin)
                 else:
-                    observer.run(step._context, callback, step._args, owner, origin)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:
-                self._report_callback(step, error)
-            if after_step is not None:
-                after_step(owner)
-        self._origin = 0
-        step = callback = owner = _NONE  # break reference cycles
+                    origin = step.origin
+                    if origin > last:
+                        origin = 0
+                    trace.append(-origin - 1)
+                self._origin = origin
+                try:
+                    if is_plain:
+                        if args := step._args:
+                            step._context.run(callback, *args)
+                        else:
+                            step._context.run(callback)
+                    elif observer is None:
+                        self._run_timed(step)
+                    else:
+                        observer.run(step._context, callback, step._args, owner, origin)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self._report_callback(step, error)
+                if after_step is not None:
+                    after_step(owner)
+            self._origin = 0
+            step = callback = owner = args = _NONE  # break reference cycles
+            if is_single or self._stopping:
+                return
 
     def _run_timed(self, step: Step) -> None:
         """Run it as in asyncio's debug mode, which complains of what blocks: in real time, for virtual time stands."""
@@ -161,22 +174,22 @@ class TurnLoop(DeliveringLoop):
 
     def _hold_steps(self, decider: Decider) -> None:
         """Offer to keep steps of tasks back for some turns: schedules that asyncio does not make."""
-        tasks = self._task_classes
-        steps: list[Any] = []
         origins: list[int] = []
+        tasks = self._task_classes
         for step in self._ready:
             owner = getattr(step._callback, "__self__", None)
-            if type(owner) in tasks and owner.number > 1 and not step._cancelled:
-                steps.append(step)
-                origins.append(owner.number)
-        turns = decider.hold(origins, _MOST_TURNS) if steps else ()
-        if turns:
-            self._keep_back(steps, turns)
+            if type(owner) in tasks and (number := owner.number) > 1 and not step._cancelled:
+                origins.append(number)
+        if origins and (turns := decider.hold(origins, _MOST_TURNS)):
+            self._keep_back(turns)
 
-    def _keep_back(self, steps: Sequence[Step], turns: Sequence[int]) -> None:
-        ready = self._ready
-        for step, more in zip(steps, turns, strict=True):
-            if more:
+    def _keep_back(self, turns: Sequence[int]) -> None:
+        """Keep the steps that were offered back for so many turns each."""
+        ready, tasks = self._ready, self._task_classes
+        left = iter(turns)
+        for step in list(ready):
+            owner = getattr(step._callback, "__self__", None)
+            if type(owner) in tasks and owner.number > 1 and not step._cancelled and (more := next(left)):
                 if len(ready) == 1:  # someone must go on
                     break
                 ready.remove(step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat, starmap
 from math import log
 from random import Random
 
@@ -26,7 +26,8 @@ class RandomOrder:
 
     def __init__(self, random: Random, *, holds: bool = True, turns: int = 4) -> None:
         draw = random.random
-        self._draw: Callable[[], float] = chain([draw() for _ in range(_FEW)], _more(draw())).__next__
+        few = list(starmap(draw, repeat((), _FEW)))
+        self._draw: Callable[[], float] = chain(few, _more(draw())).__next__
         self.turns = turns
         self.holds_steps = holds
         self._log = log(1 - _CHANCES[int(self._draw() * len(_CHANCES))])
