@@ -225,3 +225,53 @@ def test_progress_on_a_terminal(explore, pytester: pytest.Pytester, monkeypatch:
     child.expect(r"test_long: \d+ runs, \d+/s", timeout=20)
     child.expect("1 passed", timeout=20)
     child.expect(pexpect.EOF, timeout=20)
+
+
+_TELLS_WHO_CALLS_IT = """
+calls = []
+
+async def test_passes():
+    frame, names = sys._getframe(), []
+    while frame is not None:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    calls.append(names.count("pytest_pyfunc_call"))  # the session around this one has called it, too
+    await work()
+    print("called through the hook:", f"{calls.count(max(calls))} of {len(calls)}")
+"""
+
+
+def test_where_no_plugin_calls_tests_only_the_reported_run_goes_through_the_hook(explore) -> None:
+    result = explore(_TELLS_WHO_CALLS_IT, "-s", "-p", "no:anyio", "--interleave-runs=20")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*called through the hook: 1 of *"])
+
+
+def test_a_plugin_that_calls_tests_is_asked_in_each_run(explore, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_pyfunc_call(pyfuncitem):
+            pyfuncitem.module.asked = getattr(pyfuncitem.module, "asked", 0) + 1
+            return (yield)
+        """
+    )
+
+    result = explore(
+        """
+        runs = []
+
+        async def test_passes():
+            runs.append(None)
+            await work()
+            print("each was asked for:", asked == len(runs) > 5)
+        """,
+        "-s",
+        "--interleave-runs=20",
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*each was asked for: True"])

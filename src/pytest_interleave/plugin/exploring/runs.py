@@ -31,6 +31,7 @@ from pytest_interleave.plugin.exploring.hypothesis_items import original_error
 from pytest_interleave.plugin.exploring.leftovers import Leftovers
 from pytest_interleave.plugin.exploring.loops import LoopPool
 from pytest_interleave.plugin.exploring.lost import LostExceptions
+from pytest_interleave.plugin.items import PytestAsyncioFunction
 from pytest_interleave.plugin.misuse import repair_unhandled_fixtures
 from pytest_interleave.plugin.session import hosting_of
 from pytest_interleave.schedule import Decider, Fifo
@@ -66,6 +67,10 @@ class ItemExecution(Stretchable):
         self._lost = LostExceptions(item)
         self._logs = LogCaptureHandler() if "caplog" in item.fixturenames else None
         self._has_subtests = subtests.NAME in item.fixturenames
+        #: Runs the body of the test; without a hook where nobody would hear it.
+        self._run_body: Callable[[], object] = item.runtest
+        if isinstance(item, PytestAsyncioFunction) and item.is_called_by_pytest_alone():
+            self._run_body = item.run_directly
         self._is_method = isinstance(item.parent, pytest.Class)
         self._recorder: Recorder | None = None
         self._cutting: Cutting | None = None
@@ -290,7 +295,7 @@ class ItemExecution(Stretchable):
             if self._has_subtests:
                 self._run_with_subtests()
             elif self._cutting is None:
-                item.runtest()
+                self._run_body()
             else:
                 with cut_softly(item, self._cutting):
                     item.runtest()
