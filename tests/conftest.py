@@ -23,6 +23,7 @@ for name in (
     "httpcore",
     "hypothesis",
     "resource",
+    "trustme",
     "uvicorn",
     "yaml",
     *(module.name for module in walk_packages(pytest_interleave.__path__, "pytest_interleave.")),

@@ -65,7 +65,7 @@ def test_the_report_says_when_the_long_run_ended(explore: Any) -> None:
             seen = []
             async def poll():
                 while seen != ["first", "second"]:
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(0.5)
             await asyncio.gather(poll(), ask(seen, "first", 0.01), ask(seen, "second", 0.02))
         """
     )
