@@ -5,7 +5,7 @@ nothing of what another session did. Run as a program, this file is the server. 
 forks, answers with the number of the process, and with its exit status when it has ended.
 
 What a test says of the start of a process (Python's options, which plugin is loaded first, what is imported), or of how
-Python takes itself down at its end, needs ``pytester.runpytest_subprocess``.
+Python takes itself down at its end, needs ``run_fresh``.
 """
 
 from __future__ import annotations
@@ -50,6 +50,16 @@ def run_forked(
     for text, stream in zip(texts, (sys.stdout, sys.stderr), strict=True):
         stream.write(text)
     return pytest.RunResult(status, *(text.splitlines() for text in texts), time.perf_counter() - began)
+
+
+def run_fresh(
+    pytester: pytest.Pytester, *arguments: str | os.PathLike[str], timeout: float | None = None
+) -> pytest.RunResult:
+    """Run a session in a process that starts as a user's does, but for Hypothesis's plugin.
+
+    At its end that imports all of Hypothesis, whether or not a test uses it, which takes a third of a short session.
+    """
+    return pytester.runpytest_subprocess("-p", "no:hypothesispytest", *arguments, timeout=timeout)
 
 
 def run_pytest(

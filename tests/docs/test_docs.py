@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sessions import run_fresh
 
 from docs.pages import PAGES, REPOSITORY, Block, find_missing, read_blocks, run
 
@@ -73,7 +74,7 @@ def test_the_reference_names_every_argument_of_the_marks(pytester: pytest.Pytest
 
 def test_the_reference_names_every_key_of_the_json_file(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("import pytest\n@pytest.mark.asyncio\nasync def test_it(): pass")
-    pytester.runpytest_subprocess("--interleave", "--interleave-json=out.json")
+    run_fresh(pytester, "--interleave", "--interleave-json=out.json")
     keys = re.findall(r'"(\w+)":', (pytester.path / "out.json").read_text())
 
     assert "nodeid" in keys

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sessions import run_forked
 
 from pytest_interleave.exploration.execution import Limits
 
@@ -337,7 +338,7 @@ def test_no_request_is_so_late_that_the_server_takes_its_connection_for_idle(pyt
     )
 
     options = ["--interleave-runs=60", "--interleave-time=60", "--interleave-seed=1"]
-    result = pytester.runpytest_subprocess("--interleave", *options)
+    result = run_forked(pytester, "--interleave", *options)
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_two_in_a_row: 60 runs, *sampled"])
@@ -620,7 +621,7 @@ def test_no_reply_is_so_late_that_a_client_gives_up_which_waits_for_five_seconds
     )
 
     options = ["--interleave-runs=100", "--interleave-time=60", "--interleave-seed=1", "-o", "asyncio_mode=auto"]
-    result = pytester.runpytest_subprocess("--interleave", *options)
+    result = run_forked(pytester, "--interleave", *options)
 
     result.assert_outcomes(passed=1)
 

@@ -6,6 +6,7 @@
 from textwrap import dedent
 
 import pytest
+from sessions import run_forked
 
 CLIENT = """
 import asyncio
@@ -94,8 +95,8 @@ async def test_fixed_client(hosts):
 def test_interrupt_alone_finds_a_reply_that_goes_to_another_user(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(client=dedent(CLIENT), test_it=dedent(TEST))
 
-    pytester.runpytest_subprocess().assert_outcomes(passed=2)
-    result = pytester.runpytest_subprocess("--interleave", "--interleave-seed=1", "--interleave-runs=60", "-v")
+    run_forked(pytester).assert_outcomes(passed=2)
+    result = run_forked(pytester, "--interleave", "--interleave-seed=1", "--interleave-runs=60", "-v")
 
     result.assert_outcomes(failed=1, passed=1)
     line = 1 + CLIENT.strip().splitlines().index("        return (await self.reader.readline()).decode().strip()")

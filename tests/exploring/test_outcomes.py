@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from sessions import run_forked, run_fresh
 
 from pytest_interleave.exploration.execution import Limits
 
@@ -413,7 +414,7 @@ def test_the_summary_of_a_large_suite_keeps_the_lines_that_matter(pytester: pyte
         "    assert bank.money == -1\n"
     )
     pytester.makepyfile(test_it=f"import asyncio, pytest\npytestmark = pytest.mark.asyncio\n{quiet}{race}")
-    result = pytester.runpytest_subprocess("--interleave", "--interleave-runs=50", "--interleave-seed=1")
+    result = run_forked(pytester, "--interleave", "--interleave-runs=50", "--interleave-seed=1")
 
     result.assert_outcomes(passed=21, failed=1)
     result.stdout.fnmatch_lines(
@@ -488,7 +489,7 @@ def test_a_thread_that_a_failing_test_leaves_behind_does_not_keep_the_session(py
             assert 1 == 2
         """
     )
-    result = pytester.runpytest_subprocess("--interleave", timeout=60)
+    result = run_fresh(pytester, "--interleave", timeout=60)
     result.assert_outcomes(failed=1)
 
 

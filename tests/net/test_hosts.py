@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sessions import run_fresh
 
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import interception
@@ -162,7 +163,7 @@ def test_nothing_is_left_behind_and_nothing_imported_for_nothing(pytester: pytes
             assert "connect" not in vars(socket.socket)
     """)
 
-    result = pytester.runpytest_subprocess("-p", "no:anyio")
+    result = run_fresh(pytester, "-p", "no:anyio")
 
     result.assert_outcomes(passed=3)
 
@@ -486,7 +487,7 @@ def test_who_lacks_certificates_hears_of_it_where_the_host_is_declared(pytester:
         """
     )
 
-    result = pytester.runpytest_subprocess()
+    result = run_fresh(pytester)
 
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(["E *for hosts with TLS: pip install 'pytest-interleave[[]tls[]]'"])

@@ -18,6 +18,7 @@ import pycares
 import pycurl
 import pytest
 from aiohttp import web
+from sessions import run_fresh
 
 from pytest_interleave.errors import UndeclaredHost
 from pytest_interleave.net import libraries
@@ -186,7 +187,7 @@ def test_what_is_imported_later_is_looked_at_too(pytester: pytest.Pytester) -> N
             assert uvloop.Loop.create_connection.__module__ != "pytest_interleave.net.libraries"
     """)
 
-    result = pytester.runpytest_subprocess("--interleave-detect=undeclared-host=off")
+    result = run_fresh(pytester, "--interleave-detect=undeclared-host=off")
 
     result.assert_outcomes(passed=2)
 
@@ -207,7 +208,7 @@ def test_a_swallowed_refusal_says_what_to_do(pytester: pytest.Pytester) -> None:
                 pass
     """)
 
-    result = pytester.runpytest_subprocess()
+    result = run_fresh(pytester)
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(

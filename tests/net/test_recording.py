@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp import web
+from sessions import run_fresh
 
 from pytest_interleave import Hosts
 from pytest_interleave.net import har
@@ -769,7 +770,7 @@ def test_the_real_host_is_reached_by_tls(pytester: pytest.Pytester) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SSL_CERT_FILE", str(pytester.path / "authority.pem"))
             # aiohttp reads it when it is imported
-            pytester.runpytest_subprocess(RECORD).assert_outcomes(passed=1)
+            run_fresh(pytester, RECORD).assert_outcomes(passed=1)
     finally:
         real_host.close()
     run(pytester).assert_outcomes(passed=1)
@@ -997,7 +998,7 @@ def test_two_workers_write_one_file(pytester: pytest.Pytester, real_host: RealHo
         """
     )
 
-    result = pytester.runpytest_subprocess(RECORD, "-n", "2")
+    result = run_fresh(pytester, RECORD, "-n", "2")
 
     result.assert_outcomes(passed=6)
     result.stdout.fnmatch_lines(["interleave: recorded 7 exchanges in har/api.har*"])
@@ -1018,7 +1019,7 @@ def test_two_workers_write_one_file(pytester: pytest.Pytester, real_host: RealHo
 def test_a_wrong_flag_is_one_line(pytester: pytest.Pytester, arguments: list[str], line: str) -> None:
     pytester.makepyfile("def test_nothing(): pass")
 
-    result = pytester.runpytest_subprocess(*arguments)
+    result = run_fresh(pytester, *arguments)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([line])

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sessions import run_fresh
 
 MARKS = """
 import asyncio, datetime, time, pytest, pytest_asyncio
@@ -148,7 +149,7 @@ async def test_it(number, worker_id):
     pathlib.Path(f"{worker_id}-{number}.txt").write_text(str(time.time_ns()))
 """
     )
-    pytester.runpytest_subprocess("-n2", "-p", "no:cacheprovider").assert_outcomes(passed=4)
+    run_fresh(pytester, "-n2", "-p", "no:cacheprovider").assert_outcomes(passed=4)
 
     assert len({path.read_text() for path in pytester.path.glob("*.txt")}) == 1
 
@@ -609,18 +610,18 @@ def test_without_the_library_one_line_says_what_to_install(
     pytester.makepyfile(EXPLORED.replace("clocks=True, ", "") + NEEDS_CLOCKS)
     what = ".*time-machine.*: pip install 'pytest-interleave\\[clocks\\]'"
 
-    hint = pytester.runpytest_subprocess("-p", "no:time_machine")
+    hint = run_fresh(pytester, "-p", "no:time_machine")
     hint.assert_outcomes(passed=1)
     hint.stdout.re_match_lines([f".*inconclusive, since .*interleave\\(clocks=True\\) makes them virtual: {what}"])
 
     for option in ("--interleave-clocks", "-ointerleave_clocks=true"):
-        result = pytester.runpytest_subprocess("-p", "no:time_machine", option)
+        result = run_fresh(pytester, "-p", "no:time_machine", option)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.re_match_lines([f"ERROR: {re.escape(option.removeprefix('-o').partition('=')[0])}: {what}"])
 
     for marks in (MARKS, EXPLORED):
         pytester.makepyfile(marks + TTL)
-        marked = pytester.runpytest_subprocess("-p", "no:time_machine")
+        marked = run_fresh(pytester, "-p", "no:time_machine")
         assert marked.ret == pytest.ExitCode.TESTS_FAILED
         marked.stdout.re_match_lines([what])
         marked.stdout.no_fnmatch_line("*Traceback*")
@@ -637,4 +638,4 @@ async def test_it():
     assert "ctypes" not in sys.modules
 """
     )
-    pytester.runpytest_subprocess("-p", "no:time_machine").assert_outcomes(passed=1)
+    run_fresh(pytester, "-p", "no:time_machine").assert_outcomes(passed=1)

@@ -5,6 +5,7 @@ import sys
 from textwrap import dedent
 
 import pytest
+from sessions import run_fresh
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 def test_collector_rests_while_pytest_collects(suite: pytest.Pytester) -> None:
-    result = suite.runpytest_subprocess("-s")
+    result = run_fresh(suite, "-s")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines([f"*at import 1000000 now {gc.get_threshold()} frozen True*"])
 
@@ -42,7 +43,7 @@ def test_collector_rests_while_pytest_collects(suite: pytest.Pytester) -> None:
 @pytest.mark.parametrize("choice", [("-p", "no:interleave-garbage"), ("-p", "tuned")])
 def test_users_choice_stands(suite: pytest.Pytester, choice: tuple[str, str]) -> None:
     suite.makepyfile(tuned="import gc; gc.set_threshold(*gc.get_threshold()); gc.disable()")
-    result = suite.runpytest_subprocess("-s", *choice)
+    result = run_fresh(suite, "-s", *choice)
     result.assert_outcomes(passed=2)
     first = gc.get_threshold()[0]
     result.stdout.fnmatch_lines([f"*at import {first} now {gc.get_threshold()} frozen False*"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sessions import run_fresh
 
 
 def test_a_report_of_two_loops_says_which_fixture_lives_where_and_what_to_set(pytester: pytest.Pytester) -> None:
@@ -380,7 +381,7 @@ def test_interrupt_cancels_the_test_and_tears_its_fixtures_down(pytester: pytest
         """
     )
 
-    result = pytester.runpytest_subprocess("-s")
+    result = run_fresh(pytester, "-s")
 
     result.stdout.fnmatch_lines(["*cancelled", "*torn down", "*KeyboardInterrupt*"])
     assert result.ret == pytest.ExitCode.INTERRUPTED

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sessions import run_fresh
 
 SUITE = """
 import asyncio, pytest, pytest_asyncio
@@ -83,7 +84,7 @@ def load_order(
 def test_ours_takes_over_in_either_load_order(pytester: pytest.Pytester, load_order: list[str]) -> None:
     pytester.makepyfile(SUITE)
 
-    result = pytester.runpytest_subprocess(*load_order)
+    result = run_fresh(pytester, *load_order)
 
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
@@ -94,7 +95,7 @@ def test_ours_takes_over_in_either_load_order(pytester: pytest.Pytester, load_or
 def test_no_interleave_gives_the_tests_back(pytester: pytest.Pytester, load_order: list[str]) -> None:
     pytester.makepyfile("import pytest\n@pytest.mark.asyncio\nasync def test_a(): pass\n")
 
-    result = pytester.runpytest_subprocess("-p", "no:interleave", "-s")
+    result = run_fresh(pytester, "-p", "no:interleave", "-s")
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*run by the real one*"])
@@ -107,8 +108,8 @@ def test_without_the_real_one_its_name_works(pytester: pytest.Pytester) -> None:
         test_plugins_too='pytest_plugins = "pytest_asyncio.plugin"\ndef test_c(): pass\n',
     )
 
-    result = pytester.runpytest_subprocess("-Werror")
-    named = pytester.runpytest_subprocess("-p", "asyncio")
+    result = run_fresh(pytester, "-Werror")
+    named = run_fresh(pytester, "-p", "asyncio")
     script = pytester.run(
         sys.executable, "-c", "import pytest_asyncio, pytest_asyncio.plugin as p; print(p.Mode.AUTO.value)"
     )
@@ -122,7 +123,7 @@ def test_without_the_real_one_its_name_works(pytester: pytest.Pytester) -> None:
 def test_no_asyncio_leaves_the_tests_alone(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("async def test_a(): pass\n")
 
-    result = pytester.runpytest_subprocess("-p", "no:asyncio")
+    result = run_fresh(pytester, "-p", "no:asyncio")
 
     result.assert_outcomes(failed=1)
     assert "asyncio: mode" not in result.stdout.str()
@@ -226,7 +227,7 @@ def test_under_xdist_and_timeout(pytester: pytest.Pytester) -> None:
         """
     )
 
-    result = pytester.runpytest_subprocess("-n2")
+    result = run_fresh(pytester, "-n2")
 
     result.assert_outcomes(passed=4, failed=1)
 
@@ -279,7 +280,7 @@ def test_suite_without_async_tests_does_not_import_asyncio(
 ) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # other plugins import it
     pytester.makepyfile("import sys\ndef test_it(): assert 'asyncio' not in sys.modules")
-    result = pytester.runpytest_subprocess("-p", "pytest_interleave.plugin")
+    result = run_fresh(pytester, "-p", "pytest_interleave.plugin")
 
     result.assert_outcomes(passed=1)
 
@@ -287,7 +288,7 @@ def test_suite_without_async_tests_does_not_import_asyncio(
 @pytest.mark.parametrize("order", [["pytest_interleave.plugin"], ["interleave", "pytest_interleave.plugin"]])
 def test_plugin_may_be_loaded_by_its_module_too(pytester: pytest.Pytester, order: list[str]) -> None:
     pytester.makepyfile(SUITE)
-    result = pytester.runpytest_subprocess(*(f"-p{name}" for name in order))
+    result = run_fresh(pytester, *(f"-p{name}" for name in order))
 
     result.assert_outcomes(passed=2)
 
@@ -299,7 +300,7 @@ def test_plugin_may_be_loaded_by_the_module_of_pytest_asyncio(
     if not autoload:
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(SUITE)
-    result = pytester.runpytest_subprocess("-p", "pytest_asyncio.plugin")
+    result = run_fresh(pytester, "-p", "pytest_asyncio.plugin")
 
     result.assert_outcomes(passed=2)
 
@@ -309,7 +310,7 @@ def test_plugin_that_is_turned_off_stays_so(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         "import pytest\ndef test_it(request): assert not request.config.pluginmanager.has_plugin('asyncio')"
     )
-    result = pytester.runpytest_subprocess("-p", "no:interleave")
+    result = run_fresh(pytester, "-p", "no:interleave")
 
     result.assert_outcomes(passed=1)
 
@@ -326,6 +327,6 @@ def test_a_session_in_one_without_the_plugin_that_knows_no_mark_is_run(pytester:
             pytester.runpytest_inprocess().assert_outcomes(passed=1)
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:interleave", "-Werror")
+    result = run_fresh(pytester, "-p", "no:interleave", "-Werror")
 
     result.assert_outcomes(passed=1)

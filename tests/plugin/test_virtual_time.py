@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sessions import run_fresh
 
 MARKS = """
 import asyncio, pytest, pytest_asyncio
@@ -289,4 +290,4 @@ async def test_it():
     assert "pytest_interleave.loop._base" not in sys.modules
 """
     )
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    run_fresh(pytester).assert_outcomes(passed=1)
