@@ -46,3 +46,17 @@ def test_what_a_step_was_given_is_not_kept_for_the_next_turn(loop: ControlledLoo
     loop.run_forever()
 
     assert found == [None]
+
+
+def test_a_step_that_is_cancelled_lets_go_of_what_its_callback_was_bound_to(loop: ControlledLoop) -> None:
+    class Box:
+        def open(self) -> None:
+            raise AssertionError
+
+    boxes = [Box()]
+    box = weakref.ref(boxes[0])
+    step = loop.call_soon(boxes.pop().open)
+    step.cancel()
+
+    assert box() is None
+    assert step.cancelled()

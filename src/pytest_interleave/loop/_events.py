@@ -17,7 +17,15 @@ _ARRIVALS = 10_000
 class Step(asyncio.Handle):
     """A callback in the queue that remembers in whose name it was scheduled."""
 
-    __slots__ = ("origin",)
+    __slots__ = ("origin", "owner")
+
+    #: What the callback is bound to: the task, where it is a step of one. Asked for in each turn in which it is queued.
+    owner: Any
+
+    def cancel(self) -> None:
+        """Cancel it, and hold on to nothing that the callback held."""
+        self.owner = None
+        super().cancel()
 
     def _run(self) -> None:
         # asyncio's own turn calls this, the controlled one does not.
@@ -76,6 +84,11 @@ class Timer(asyncio.TimerHandle):
 
     def _repr_info(self) -> list[str]:
         return ["TimerHandle", *super()._repr_info()[1:]]
+
+    @property
+    def owner(self) -> Any:
+        """What the callback is bound to, as of a step."""
+        return getattr(self._callback, "__self__", None)  # type: ignore[attr-defined]
 
     def __lt__(self, other: Any) -> bool:
         return bool(self.sort < other.sort)

@@ -42,6 +42,7 @@ class SchedulingLoop(BaseLoop):
             step._args = args
             step._cancelled = False
             step._repr = step._source_traceback = None
+            step.owner = getattr(callback, "__self__", None)
         step.origin = self._origin
         self._ready.append(step)
         return step
@@ -51,6 +52,7 @@ class SchedulingLoop(BaseLoop):
         self._check_thread()
         self._check_callback(callback, "call_soon")
         step = Step(callback, args, self, context)
+        step.owner = getattr(callback, "__self__", None)
         if step._source_traceback:
             del step._source_traceback[-2:]
         return step
@@ -60,6 +62,7 @@ class SchedulingLoop(BaseLoop):
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
         step = Step(callback, args, self, context)
+        step.owner = getattr(callback, "__self__", None)
         if step._source_traceback:
             del step._source_traceback[-1]
         if self._thread_id in (None, threading.get_ident()):
@@ -74,6 +77,7 @@ class SchedulingLoop(BaseLoop):
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
         super().add_signal_handler(sig, callback, *args)
         step = Step(callback, args, self, None)
+        step.owner = getattr(callback, "__self__", None)
         step.origin = self._origin
         self._signal_handlers[sig] = step
 
@@ -159,6 +163,7 @@ class SchedulingLoop(BaseLoop):
 
     def _watch(self, fd: Any, kind: str, callback: Any, args: Any) -> Step:
         handle = Step(callback, args, self, None)
+        handle.owner = getattr(callback, "__self__", None)
         handle.origin = self._origin
         counters = self._counters[self._origin]
         counters[1] += 1

@@ -94,7 +94,7 @@ class TurnLoop(DeliveringLoop):
                 if step._cancelled:
                     continue
                 callback = step._callback
-                owner = getattr(callback, "__self__", None)
+                owner = step.owner
                 if type(owner) in tasks:
                     origin = owner.number
                     if origin > last:  # an abandoned task of an earlier run
@@ -177,7 +177,7 @@ class TurnLoop(DeliveringLoop):
         origins: list[int] = []
         tasks = self._task_classes
         for step in self._ready:
-            owner = getattr(step._callback, "__self__", None)
+            owner = step.owner
             if type(owner) in tasks and (number := owner.number) > 1 and not step._cancelled:
                 origins.append(number)
         if origins and (turns := decider.hold(origins, _MOST_TURNS)):
@@ -188,7 +188,7 @@ class TurnLoop(DeliveringLoop):
         ready, tasks = self._ready, self._task_classes
         left = iter(turns)
         for step in list(ready):
-            owner = getattr(step._callback, "__self__", None)
+            owner = step.owner
             if type(owner) in tasks and owner.number > 1 and not step._cancelled and (more := next(left)):
                 if len(ready) == 1:  # someone must go on
                     break
