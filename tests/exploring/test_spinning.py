@@ -88,7 +88,7 @@ async def service() -> None:
 
 
 async def compute() -> None:
-    end = thread_time() + 0.6
+    end = thread_time() + 0.4
     while thread_time() < end:
         sorted(range(100))
 
