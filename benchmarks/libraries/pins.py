@@ -167,6 +167,17 @@ LIBRARIES = (
         options=("-k", "not trio"),
     ),
     Library(
+        "httpx-ws",
+        "0.9.0",
+        needs=("starlette==1.10.0", "trio==0.35.0", "uvicorn==0.54.0", "websockets==17.4", "wsproto==1.3.2"),
+        options=("-o", "addopts=", "-k", "not trio"),
+        judged={
+            "tests.test_api.TestKeepalivePing.test_async_keepalive_ping": (
+                "timing: a double looks each 0.1 s for an answer, which must be there when 0.3 s are over"
+            ),
+        },
+    ),
+    Library(
         "hypercorn",
         "0.18.0",
         needs=("httpx==0.28.1", "trio==0.35.0"),
