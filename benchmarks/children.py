@@ -24,6 +24,19 @@ class Finished:
     cpu_seconds: float
     output: str
 
+    def require(self, summary: str) -> None:
+        """Raise `UnmeasuredError` unless the last line, as of a pytest session, begins so."""
+        last = self.output.rstrip().rpartition("\n")[2]
+        if not last.startswith(summary):
+            raise UnmeasuredError(f"expected {summary}, got: {last}")
+
+    def said(self, what: str) -> float:
+        """Return the seconds that a line of the output says of it: ``what: 0.1 s``."""
+        found = re.search(rf"^{what}: ([\d.]+) s$", self.output, re.MULTILINE)
+        if found is None:
+            raise UnmeasuredError(f"the child did not say what it took: {what}")
+        return float(found[1])
+
 
 def run(command: Sequence[str | Path], *, cwd: Path, timeout_seconds: float = 900) -> Finished:
     """Run ``command`` to its end and return its output and the CPU time, user and system, of its whole process.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.children import Finished
 from benchmarks.environments import ROOT
-from benchmarks.errors import UnmeasuredError
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,10 @@ class Project:
         for number in range(self.files):
             (folder / f"test_{number:02}.py").write_text(self._source())
 
-    def cost_of_a_test(self, output: str) -> float:
-        """Return the CPU seconds of a test in the cheapest file, as the session's output says them."""
-        summary = output.rstrip().rpartition("\n")[2]
-        if not summary.startswith(f"{self.tests} passed"):
-            raise UnmeasuredError(f"expected {self.tests} passed, got: {summary}")
-        least = re.search(r"^least file: ([\d.]+) s$", output, re.MULTILINE)
-        if least is None:
-            raise UnmeasuredError("the session did not say what a file took")
-        return float(least[1]) / (self.tests // self.files)
+    def cost_of_a_test(self, session: Finished) -> float:
+        """Return the CPU seconds of a test in the cheapest file, as the session says them."""
+        session.require(f"{self.tests} passed")
+        return session.said("least file") / (self.tests // self.files)
 
     def _source(self) -> str:
         define = "async def" if self.is_async else "def"

@@ -11,13 +11,11 @@ import importlib
 import json
 import time
 
-from benchmarks.programs.stamps import Stamps
+from benchmarks.programs.stamps import LEAST_RUNS_IN_A_WINDOW, Stamps
 from benchmarks.programs.tools import TOOLS, Explore, Workload
 
 WARMING_RUNS = 10
 WINDOW_SECONDS = 0.025
-LEAST_RUNS_IN_A_WINDOW = 24
-"""Explorers take turns between strategies, which do not cost the same."""
 MOST_RUNS = 20_000
 
 
@@ -35,8 +33,7 @@ def main() -> None:
     ballast = [[number] for number in range(options.ballast)]
     _time(explore, workload, WARMING_RUNS, seed=1)  # imports the tool, which would leave a tenth of the runs
     warm = _time(explore, workload, WARMING_RUNS, seed=1)
-    window = max(LEAST_RUNS_IN_A_WINDOW, int(WINDOW_SECONDS / warm))
-    runs = max(2 * window, min(MOST_RUNS, int(options.seconds / warm)))
+    runs = max(2 * LEAST_RUNS_IN_A_WINDOW, min(MOST_RUNS, int(options.seconds / warm)))
     stamps = Stamps()
 
     async def stamped() -> None:
@@ -44,8 +41,8 @@ def main() -> None:
         await workload()
 
     whole = _time(explore, stamped, runs, seed=2)
-    found = {"cpu_seconds": stamps.least(window) / window, "whole_cpu_seconds": whole}
-    print(json.dumps({**found, "runs": runs, "window": window, "ballast": len(ballast)}))
+    least = stamps.cost_of_a_run(windows=max(1, int(options.seconds / WINDOW_SECONDS)))
+    print(json.dumps({"cpu_seconds": least, "whole_cpu_seconds": whole, "runs": runs, "ballast": len(ballast)}))
 
 
 def _time(explore: Explore, workload: Workload, runs: int, *, seed: int) -> float:

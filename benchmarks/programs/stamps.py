@@ -11,6 +11,9 @@ from __future__ import annotations
 from itertools import islice
 from time import process_time  # as it is now: what a tool may put in its place later is another clock
 
+LEAST_RUNS_IN_A_WINDOW = 24
+"""Explorers take turns between strategies, which do not cost the same."""
+
 
 class Stamps:
     """The process's CPU time at the start of each window."""
@@ -18,12 +21,14 @@ class Stamps:
     def __init__(self) -> None:
         self._seconds: list[float] = []
 
-    def __len__(self) -> int:
-        return len(self._seconds)
-
     def mark(self) -> None:
         """Note that a window starts here, and the one before ends."""
         self._seconds.append(process_time())
+
+    def cost_of_a_run(self, windows: int) -> float:
+        """Return the CPU seconds of a run that begins with a mark, in the cheapest of so many windows at most."""
+        window = max(LEAST_RUNS_IN_A_WINDOW, len(self._seconds) // windows)
+        return self.least(window) / window
 
     def least(self, marks: int = 1) -> float:
         """Return the CPU seconds of the cheapest window of so many marks."""

@@ -65,7 +65,7 @@ def _detectors() -> list[str]:
 
 def _run(python: Path, folder: Path, project: Project, options: tuple[str, ...]) -> float:
     finished = children.run([python, "-m", "pytest", "-p", "no:cacheprovider", "-q", *options], cwd=folder)
-    return project.cost_of_a_test(finished.output)
+    return project.cost_of_a_test(finished)
 
 
 BENCHMARK = Benchmark("detectors", "what the detectors cost a suite in which they find nothing", run)

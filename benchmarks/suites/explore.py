@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,12 +99,10 @@ async def test_small():
     await stamped_small()
 """
 CONFTEST = """\
-from benchmarks.programs.cost_of_a_run import LEAST_RUNS_IN_A_WINDOW
 from benchmarks.programs.workloads import stamps
 
 def pytest_terminal_summary(terminalreporter):
-    window = max(LEAST_RUNS_IN_A_WINDOW, len(stamps) // 20)
-    terminalreporter.write_line(f"a run: {stamps.least(window) / window:.9f} s")
+    terminalreporter.write_line(f"a run: {stamps.cost_of_a_run(windows=20):.9f} s")
 """
 
 Key = tuple[str, str]
@@ -179,12 +176,8 @@ def _cost_through_pytest(python: Path, test: Path, pytest: ThroughPytest, most_r
     """Return the CPU seconds of a run within a session, in the window of runs that took the least."""
     options = [option.format(runs=most_runs) for option in pytest.options]
     finished = children.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options], cwd=test.parent)
-    if not finished.output.rstrip().rpartition("\n")[2].startswith("1 passed"):
-        raise UnmeasuredError(f"expected 1 passed, got: {finished.output.rstrip().splitlines()[-1]}")
-    cost = re.search(r"^a run: ([\d.]+) s$", finished.output, re.MULTILINE)
-    if cost is None:
-        raise UnmeasuredError("the session did not say what a run took")
-    return float(cost[1])
+    finished.require("1 passed")
+    return finished.said("a run")
 
 
 def _table(readings: Readings[Key]) -> Table:

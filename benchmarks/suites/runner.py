@@ -164,7 +164,7 @@ def _collect(python: Path, folders: Iterator[Path], project: Project) -> float:
 
 
 def _run(python: Path, folders: Iterator[Path], project: Project) -> float:
-    return project.cost_of_a_test(_pytest(python, next(folders), "-q").output)
+    return project.cost_of_a_test(_pytest(python, next(folders), "-q"))
 
 
 def _pytest(python: Path, folder: Path, *arguments: str) -> children.Finished:
