@@ -112,9 +112,6 @@ class DelayedLoop(ControlledLoop):
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True
 
-    def _run_turns(self) -> None:
-        self._run_once()
-
     def _run_once(self, is_single: bool = True) -> None:
         if self._clock() > self.real_limit:
             raise TimeLimit("real time", self.time())

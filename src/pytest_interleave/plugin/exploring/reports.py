@@ -87,8 +87,7 @@ class Reporter:
         failure = explored.failure
         found = failure or next(iter(done.notes), None)
         token = saved.token_for(item, found, settings.mode) if found is not None else None
-        wider = _wider_fixtures(item)
-        if done.own_order_varies and wider:
+        if done.own_order_varies and (wider := _wider_fixtures(item)):
             done.reason += f", perhaps by what earlier runs left in fixtures that live on: {wider}"
         record: dict[str, Any] = {
             "nodeid": item.nodeid,
@@ -127,7 +126,7 @@ class Reporter:
             record["sentence"] = sentence_of(found)
             if failure is not None:
                 record["text"] = render_failure(found, done, replay_command=command)
-                if wider and failure.constraints == {} and failure.found_in_run > 1:
+                if failure.constraints == {} and failure.found_in_run > 1 and (wider := _wider_fixtures(item)):
                     record["text"] += f"\n{_LIVED_ON.format(wider)}"
                 if explored.replayed:
                     record["text"] = f"{explored.replayed}\n\n{record['text']}"
