@@ -415,7 +415,7 @@ def test_runs_that_differ_by_what_a_wider_fixture_keeps_name_it(explore) -> None
 
 
 ECHO = """
-import pytest_asyncio, socket
+import pytest_asyncio
 
 async def answer(reader, writer):
     writer.write(await reader.read(1))
@@ -426,22 +426,17 @@ async def ask(address):
     writer.write(b"?")
     assert await reader.read() == b"?"
     writer.close()
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 """
 
 
 @pytest.mark.parametrize("scope", ["function", "module"])
-def test_a_run_that_ends_before_it_closes_its_server_leaves_the_port_to_the_next(explore, scope: str) -> None:
+def test_a_run_that_ends_before_it_closes_its_server_leaves_the_port_to_the_next(
+    explore, scope: str, unused_tcp_port: int
+) -> None:
     """As where a timeout does its job: the test does not come to its last line."""
     result = explore(
-        ECHO
+        f"PORT = {unused_tcp_port}\n{ECHO}"
         + dedent("""
-        PORT = free_port()
-
         @pytest.mark.asyncio(loop_scope="SCOPE")
         async def test_reply():
             server = await asyncio.start_server(answer, "127.0.0.1", PORT)
@@ -455,12 +450,10 @@ def test_a_run_that_ends_before_it_closes_its_server_leaves_the_port_to_the_next
     result.stdout.fnmatch_lines(["*test_reply: 50 runs*"])
 
 
-def test_a_failure_is_found_behind_a_server_whose_port_never_changes(explore) -> None:
+def test_a_failure_is_found_behind_a_server_whose_port_never_changes(explore, unused_tcp_port: int) -> None:
     result = explore(
-        ECHO
+        f"PORT = {unused_tcp_port}\n{ECHO}"
         + dedent("""
-        PORT = free_port()
-
         class Service:
             def __init__(self):
                 self.itself = self
@@ -484,12 +477,10 @@ def test_a_failure_is_found_behind_a_server_whose_port_never_changes(explore) ->
     result.stdout.no_fnmatch_line("*address already in use*")
 
 
-def test_a_datagram_endpoint_that_is_left_open_leaves_its_port_to_the_next_run(explore) -> None:
+def test_a_datagram_endpoint_that_is_left_open_leaves_its_port_to_the_next_run(explore, unused_udp_port: int) -> None:
     result = explore(
-        ECHO
+        f"PORT = {unused_udp_port}"
         + dedent("""
-        PORT = free_port(socket.SOCK_DGRAM)
-
         class Receive(asyncio.DatagramProtocol):
             def __init__(self):
                 self.got = asyncio.get_running_loop().create_future()
@@ -508,10 +499,10 @@ def test_a_datagram_endpoint_that_is_left_open_leaves_its_port_to_the_next_run(e
     result.assert_outcomes(passed=1)
 
 
-def test_runs_at_a_server_of_wider_scope_are_named_alike(explore) -> None:
+def test_runs_at_a_server_of_wider_scope_are_named_alike(explore, unused_tcp_port: int) -> None:
     """Its listener has heard more each time, and it closes connections of one run when the next begins."""
     result = explore(
-        ECHO
+        f"PORT = {unused_tcp_port}\n{ECHO}"
         + dedent("""
         @pytest_asyncio.fixture(scope="module", loop_scope="module")
         async def address():
@@ -527,7 +518,7 @@ def test_runs_at_a_server_of_wider_scope_are_named_alike(explore) -> None:
         async def test_second(address):
             await asyncio.gather(ask(address), ask(address))
             with pytest.raises(ConnectionError):
-                await ask(("127.0.0.1", free_port()))
+                await ask(("127.0.0.1", PORT))
         """),
         "--interleave-runs=50",
     )
@@ -535,3 +526,19 @@ def test_runs_at_a_server_of_wider_scope_are_named_alike(explore) -> None:
     result.stdout.fnmatch_lines(
         ["*test_first: 50 runs, * distinct orders*sampled*", "*test_second: 50 runs, *sampled*"]
     )
+
+
+def test_what_a_run_leaves_in_the_queue_of_a_wider_loop_is_not_in_the_next(explore) -> None:
+    result = explore(
+        ECHO
+        + dedent("""
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_its_own():
+            server = await asyncio.start_server(answer, "127.0.0.1")
+            await ask(server.sockets[0].getsockname())
+            server.close()
+            await server.wait_closed()
+        """)
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*inconclusive*")
