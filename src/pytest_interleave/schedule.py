@@ -80,6 +80,9 @@ class Decider(Protocol):
     #: Ask ``hold`` for queued steps, and let the test's own sleeps meet? Only then is the loop's order more than
     #: asyncio's own.
     holds_steps: bool
+    #: It lets so many queued steps pass: ``hold`` need not be asked for them, and who does not ask takes them off. Only
+    #: for those that answer 0 to whatever a step asks: among zeros, none is in the wrong place.
+    passes: int
     #: Ask ``split`` for what has come over connections?
     splits: bool
 
@@ -115,6 +118,7 @@ class Fifo:
     """Asyncio's own choices."""
 
     holds_steps = False
+    passes = 0
     splits = False
 
     def deliver(self, options: Sequence[Event | None]) -> int:
@@ -139,6 +143,7 @@ class Fifo:
 class Vector:
     """Repeats recorded answers, then goes on as asyncio would: the exact form of a schedule."""
 
+    passes = 0
     #: A split is always said as a constraint.
     splits = False
 

@@ -13,7 +13,7 @@ from pytest_interleave.exploration.odd_orders import has_several_tasks, odd_orde
 from pytest_interleave.exploration.token import Token
 from pytest_interleave.schedule import Fifo
 from pytest_interleave.strategies.guided import repeat
-from pytest_interleave.strategies.one_held import OneHeld
+from pytest_interleave.strategies.one_held import NoneHeld, OneHeld
 
 
 class _Slot:
@@ -156,10 +156,10 @@ def test_each_step_is_held_back_by_one_turn_before_any_is_by_two() -> None:
     execution = Execution(_one_gives_up_as_the_slot_is_given_back, stretch=True, limits=Limits())
     try:
         first = execution(Fifo())
-        census = OneHeld(-1, 0)
+        census = NoneHeld()
         execution(census)
         orders = []
-        for order in islice(odd_orders(first, Random(1), turns=2), 1 + 6 * census.asked):
+        for order in islice(odd_orders(first, Random(1), turns=2), 1 + 6 * census.points):
             execution(order)
             orders.append(order)
     finally:
@@ -167,5 +167,5 @@ def test_each_step_is_held_back_by_one_turn_before_any_is_by_two() -> None:
     held = [(order.turns, order.index) for order in orders[1:] if isinstance(order, OneHeld)]
 
     assert has_several_tasks(first)
-    assert sorted(held) == [(turns, index) for turns in (1, 2) for index in range(census.asked)]
+    assert sorted(held) == [(turns, index) for turns in (1, 2) for index in range(census.points)]
     assert [turns for turns, _ in held] == sorted(turns for turns, _ in held)

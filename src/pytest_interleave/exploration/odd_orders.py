@@ -8,7 +8,7 @@ from random import Random
 from pytest_interleave.exploration.result import RunResult
 from pytest_interleave.schedule import MEET, OUTSIDE, Decider, EventId
 from pytest_interleave.strategies.guided import Guided
-from pytest_interleave.strategies.one_held import OneHeld
+from pytest_interleave.strategies.one_held import NoneHeld, OneHeld
 from pytest_interleave.strategies.order import RandomOrder
 
 _MOST_SIBLING_ORDERS = 20
@@ -24,18 +24,18 @@ def odd_orders(first: RunResult, random: Random, turns: int) -> Iterator[Decider
     """
     for _ in range(min(first.starts * 3, _MOST_SIBLING_ORDERS)):
         yield RandomOrder(random, holds=False)
-    census = OneHeld(-1, 0)
+    census = NoneHeld()
     yield census
     meetings = _meetings(first)
-    if census.asked:
-        for held in _one_held(census.asked, random, turns):
+    if census.points:
+        for held in _one_held(census.points, random, turns):
             meeting = next(meetings, None)
             if meeting is not None:
                 yield meeting
             yield held
             yield RandomOrder(random, turns=turns)
     yield from meetings
-    while census.asked:
+    while census.points:
         yield RandomOrder(random, turns=turns)
 
 

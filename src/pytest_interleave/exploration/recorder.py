@@ -23,6 +23,7 @@ class Recorder:
         self.decider = decider
         self.holds_steps = decider.holds_steps
         self.splits = decider.splits
+        self.passes = self._passes_noted = decider.passes
         self.vector: list[int] = []
         self.widths: list[int] = []
         self.points = 0
@@ -45,7 +46,16 @@ class Recorder:
         if attach is not None:
             attach(trace)
 
+    def _note_passed(self) -> None:
+        """Write down what passed unasked, as answers with no alternative, before anything else is written."""
+        count = self._passes_noted - self.passes
+        self.vector += [0] * count
+        self.widths += [1] * count
+        self._passes_noted = self.decider.passes = self.passes
+
     def _note(self, choice: int, width: int) -> int:
+        if self.passes != self._passes_noted:
+            self._note_passed()
         choice = choice if 0 <= choice < width else 0
         self.vector.append(choice)
         self.widths.append(width)
@@ -68,16 +78,16 @@ class Recorder:
     def order(self, origins: Sequence[int]) -> int:
         self.starts += 1
         choice, count = self.decider.order(origins), len(origins)
-        if not 0 <= choice < count:
-            choice = 0
-        self.vector.append(choice)
-        self.widths.append(count)
+        choice = self._note(choice, count)
         for origin in origins[:choice]:
             self._moved.append((_STARTED, (origin, origins[choice])))
         return choice
 
     def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
+        if self.passes != self._passes_noted:
+            self._note_passed()
         choices = self.decider.hold(origins, turns)
+        self.passes = self._passes_noted = self.decider.passes
         count = len(origins)
         self.widths += [turns + 1] * count
         if not choices or not any(choices):
@@ -131,6 +141,8 @@ class Recorder:
         """Return what the run on that loop came to."""
         trace = self._trace
         assert trace is not None
+        if self.passes != self._passes_noted:
+            self._note_passed()
         unfired = loop.unfired  # the loop gets another list for its next run
         result = RunResult(loop.spun or error, trace, self.vector, self.widths)
         # One by one: a call of a class with as many names takes a hundredth of a small run.

@@ -7,14 +7,13 @@ import selectors
 import sys
 import threading
 from bisect import insort
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, cast
 
 from pytest_interleave.loop import ordered
 from pytest_interleave.loop._base import BaseLoop
-from pytest_interleave.loop._events import Step, Timer, Watch
+from pytest_interleave.loop._events import Step, Timer, Watch, make_step
 from pytest_interleave.loop.jobs import Job
 from pytest_interleave.loop.sleeps import GUARD_SECONDS, classify
 from pytest_interleave.origins import rank
@@ -24,8 +23,6 @@ _NEVER = float("inf")
 _ROUNDING = 1e-6  # sums of floats
 _SLEEPS = (CODE_SLEEP, NESTED_SLEEP)
 
-make_step: Callable[[type[Step]], Step] = Step.__new__
-
 
 class SchedulingLoop(BaseLoop):
     """Takes what is to be done, and notes in whose name."""
@@ -34,7 +31,7 @@ class SchedulingLoop(BaseLoop):
         if self._debug or self._closed:
             step = self._step_in_debug_mode(callback, args, context)
         else:
-            step = make_step(Step)
+            step = Step()
             # What Handle.__init__ does. Half of the time that a step costs beside its own went there.
             step._context = copy_context() if context is None else context
             step._loop = self
@@ -51,20 +48,16 @@ class SchedulingLoop(BaseLoop):
         self._check_closed()
         self._check_thread()
         self._check_callback(callback, "call_soon")
-        step = Step(callback, args, self, context)
-        step.owner = getattr(callback, "__self__", None)
+        step = make_step(callback, args, self, context)
         if step._source_traceback:
-            del step._source_traceback[-2:]
+            del step._source_traceback[-1]
         return step
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Step:
         self._check_closed()
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
-        step = Step(callback, args, self, context)
-        step.owner = getattr(callback, "__self__", None)
-        if step._source_traceback:
-            del step._source_traceback[-1]
+        step = make_step(callback, args, self, context)
         if self._thread_id in (None, threading.get_ident()):
             step.origin = self._origin
             self._ready.append(step)
@@ -76,8 +69,7 @@ class SchedulingLoop(BaseLoop):
 
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
         super().add_signal_handler(sig, callback, *args)
-        step = Step(callback, args, self, None)
-        step.owner = getattr(callback, "__self__", None)
+        step = make_step(callback, args, self)
         step.origin = self._origin
         self._signal_handlers[sig] = step
 
@@ -162,8 +154,7 @@ class SchedulingLoop(BaseLoop):
             self._cancelled_timers = 0
 
     def _watch(self, fd: Any, kind: str, callback: Any, args: Any) -> Step:
-        handle = Step(callback, args, self, None)
-        handle.owner = getattr(callback, "__self__", None)
+        handle = make_step(callback, args, self)
         handle.origin = self._origin
         counters = self._counters[self._origin]
         counters[1] += 1

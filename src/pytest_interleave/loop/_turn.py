@@ -75,9 +75,13 @@ class TurnLoop(DeliveringLoop):
             if self._starts:
                 self._order_starts()
             todo = len(ready)
+            passing: Decider | None = None
             if todo > 1 and decider is not None and decider.holds_steps:
-                self._hold_steps(decider)
-                todo = len(ready)
+                if todo > decider.passes:
+                    self._hold_steps(decider)
+                    todo = len(ready)
+                else:
+                    passing, passed = decider, 0
             self.turns = turns + 1
             if self.is_watched:
                 _plain.beat[0] = monotonic()
@@ -97,6 +101,8 @@ class TurnLoop(DeliveringLoop):
                 owner = step.owner
                 if type(owner) in tasks:
                     origin = owner.number
+                    if passing is not None and origin > 1:
+                        passed += 1
                     if origin > last:  # an abandoned task of an earlier run
                         origin = 0
                         trace.append(-1)
@@ -125,6 +131,8 @@ class TurnLoop(DeliveringLoop):
                 if after_step is not None:
                     after_step(owner)
             self._origin = 0
+            if passing is not None:
+                passing.passes -= passed
             step = callback = owner = args = _NONE  # break reference cycles
             if is_single or self._stopping:
                 return

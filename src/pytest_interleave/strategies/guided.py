@@ -34,6 +34,8 @@ class Guided:
     comes in all the same.
     """
 
+    passes = 0
+
     def __init__(self, constraints: Mapping[EventId, EventId], *, is_cut: bool = False) -> None:
         self.constraints = dict(constraints)
         #: Whether any task may be cancelled in this run (``--interleave-cancel``).

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from pytest_interleave.schedule import Fifo
 
 
+class NoneHeld(Fifo):
+    """Counts the steps that it could have kept back."""
+
+    holds_steps = True
+    passes = sys.maxsize
+
+    @property
+    def points(self) -> int:
+        """How many there were."""
+        return sys.maxsize - self.passes
+
+
 class OneHeld(Fifo):
-    """Keeps the step at one choice point back for some turns, and counts the points at which it could have."""
+    """Keeps the step at one choice point back for some turns."""
 
     holds_steps = True
 
     def __init__(self, index: int, turns: int) -> None:
-        self.index = index
+        self.index = self.passes = index
         self.turns = turns
-        self.asked = 0
 
     def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
-        place = self.index - self.asked
-        self.asked += len(origins)
-        if not 0 <= place < len(origins):
+        place, count = self.passes, len(origins)
+        if place >= count:
+            self.passes = place - count
             return ()
-        choices = [0] * len(origins)
+        choices = [0] * count
         choices[place] = min(self.turns, turns)
+        self.passes = sys.maxsize
         return choices

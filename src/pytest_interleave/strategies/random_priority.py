@@ -18,6 +18,7 @@ class RandomPriority:
     """Common part: weigh what could come in now against running what is queued."""
 
     holds_steps = False
+    passes = 0
     splits = False
 
     def __init__(self, random: Random) -> None:
