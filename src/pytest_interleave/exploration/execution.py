@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_interleave.clock.instants import next_second
@@ -19,9 +19,7 @@ from pytest_interleave.schedule import Decider, Fifo
 
 if TYPE_CHECKING:
     from pytest_interleave.clock.virtual import Clocks
-
-
-_AS_IT_IS: AbstractContextManager[None] = nullcontext()
+    from pytest_interleave.trace import Trace
 
 
 class Limits:
@@ -125,20 +123,26 @@ class Execution(Stretchable):
         elif clocks is not None:
             clocks.begin(0.0, loop)
         seed_random()
-        with _AS_IT_IS if clocks is None or is_in_real_time else clocks.going():
-            error: BaseException | None = None
-            try:
-                if observer is None:
+        if clocks is None or is_in_real_time:
+            return self._result(recorder, trace, observer)
+        with clocks.going():
+            return self._result(recorder, trace, observer)
+
+    def _result(self, recorder: Recorder, trace: Trace, observer: Observer | None) -> RunResult:
+        loop = self.loop
+        error: BaseException | None = None
+        try:
+            if observer is None:
+                loop.run_until_complete(loop.create_task(self.function()))
+            else:
+                with observer.watching(loop, trace):
                     loop.run_until_complete(loop.create_task(self.function()))
-                else:
-                    with observer.watching(loop, trace):
-                        loop.run_until_complete(loop.create_task(self.function()))
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as raised:
-                error = raised
-            result = recorder.result(error, loop, steps=loop.steps)
-            loop.clear()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as raised:
+            error = raised
+        result = recorder.result(error, loop, steps=loop.steps)
+        loop.clear()
         return result
 
     def on_loop(self, loop: ControlledLoop) -> BaseException | None:

@@ -367,7 +367,13 @@ class BaseLoop(asyncio.SelectorEventLoop):
         code = getattr(coro, "cr_code", None)
         self.task_codes.append(code)
         script = self.script
-        if script is not None and is_local_to(code, script) and not is_started_beside(script, sys._getframe(2)):
+        if (
+            script is not None
+            and code is not None
+            and code.co_filename == script.co_filename  # mostly it is not, and no more need be asked
+            and is_local_to(code, script)
+            and not is_started_beside(script, sys._getframe(2))
+        ):
             self.given_tasks.add(number)
         if self.cutting is not None:
             self.cutting.note_task(number)
@@ -394,7 +400,7 @@ def _group_of(frame: FrameType | None) -> Any:
 
     Whoever keeps it can tell it from the next one, which its address alone does not.
     """
-    for _ in range(3):
+    for _ in (1, 2, 3):
         if frame is None or (code := frame.f_code) is _CREATE_TASK:
             return None
         if code is _GATHER:
