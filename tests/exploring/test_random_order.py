@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 from random import Random
 
+import pytest
+
+from pytest_interleave import choose
+from pytest_interleave.exploration.execution import Execution, Limits
 from pytest_interleave.exploration.recorder import Recorder
-from pytest_interleave.schedule import Fifo
+from pytest_interleave.schedule import Decider, Fifo, Vector
+from pytest_interleave.strategies.one_held import NoneHeld, OneHeld
 from pytest_interleave.strategies.order import RandomOrder
 from pytest_interleave.trace import Trace
 
@@ -51,3 +57,39 @@ def test_answers_beyond_what_was_offered_keep_nothing_back() -> None:
     assert list(answers) == recorder.vector == [0, 2, 0, 0]
     assert recorder.widths == [5] * 4
     assert recorder.constraints() == {((2,), "step", 1): ((4,), "step", 1)}
+
+
+async def _tasks_that_draw_and_sleep() -> None:
+    async def work(seconds: float) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+            choose(["one", "other"])
+            await asyncio.sleep(seconds)
+
+    await asyncio.gather(*(work(0.1 * number) for number in range(1, 5)))
+
+
+@pytest.mark.parametrize("make", [RandomOrder, lambda random: OneHeld(random.randrange(60), 2)])
+def test_choices_that_were_not_asked_for_stand_in_the_vector_as_if_they_had_been(make: type[Decider]) -> None:
+    execution = Execution(_tasks_that_draw_and_sleep, stretch=True, limits=Limits())
+    try:
+        for seed in range(50):
+            found = execution(make(Random(seed)))  # type: ignore[call-arg]
+            again = execution(Vector(found.vector, holds_steps=True))
+
+            assert again.trace.events() == found.trace.events()
+            assert again.vector == found.vector
+    finally:
+        execution.close()
+
+
+def test_a_run_without_a_step_kept_back_counts_those_that_could_have_been() -> None:
+    execution = Execution(_tasks_that_draw_and_sleep, stretch=True, limits=Limits())
+    try:
+        census = NoneHeld()
+        execution(census)
+        asked = execution(Vector([], holds_steps=True))
+    finally:
+        execution.close()
+
+    assert census.points == sum(width == 5 for width in asked.widths) > 20
