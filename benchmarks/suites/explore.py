@@ -182,8 +182,7 @@ def _cost_through_pytest(python: Path, test: Path, pytest: ThroughPytest, most_r
 
 def _table(readings: Readings[Key]) -> Table:
     def cost(column: str, workload: str) -> Series:
-        series = readings[column, workload]
-        return series if "whole" in workload else series.least()
+        return readings[column, workload].least()
 
     def rate(column: str, workload: str) -> Series:
         return cost(column, workload).inverse()
