@@ -24,6 +24,7 @@ WRONG = {
     "event": ("done = asyncio.Event()", "done.set()", "await done.wait()"),
     "future": ("done = loop.create_future()", "done.set_result(1)", "await done"),
     "queue": ("done = asyncio.Queue()", "done.put_nowait(1)", "await done.get()"),
+    "call_later": ("done = asyncio.Event()", "loop.call_later(0, done.set)", "await done.wait()"),
     "call_soon": ("done = asyncio.Event()", "loop.call_soon(done.set)", "await done.wait()"),
     "task": (
         "made = asyncio.Event()",

@@ -468,11 +468,28 @@ class SpareLoop(asyncio.SelectorEventLoop):
         loop: Any = self
         if loop._closed or loop._debug:
             return super().call_soon(callback, *args, context=context)
-        if _waiting and loop._thread_id not in (None, threading.get_ident()) and SpareLoop.on_wrong_thread is not None:
-            SpareLoop.on_wrong_thread(self, sys._getframe(1))
+        if _waiting:
+            self._look_at_thread(sys._getframe(1))
         handle = asyncio.Handle(callback, args, self, context)
         loop._ready.append(handle)
         return handle
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call the callback at that time, which a loop that waits does not hear of if another thread says so."""
+        loop: Any = self
+        if _waiting and not (loop._closed or loop._debug):
+            self._look_at_thread(sys._getframe(1))
+        timer: Any = super().call_at(when, callback, *args, context=context)
+        if timer._source_traceback:
+            del timer._source_traceback[-1]
+        return timer  # type: ignore[no-any-return]
+
+    def _look_at_thread(self, frame: FrameType) -> None:
+        loop: Any = self
+        if loop._thread_id not in (None, threading.get_ident()) and SpareLoop.on_wrong_thread is not None:
+            SpareLoop.on_wrong_thread(self, frame)
 
     def has_nothing_to_finish(self) -> bool:
         """Whether the loop runs nothing that a host would have to end before it closes it, nor would tell of."""
