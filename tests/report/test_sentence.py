@@ -172,13 +172,14 @@ def test_what_comes_for_a_librarys_task_is_told_by_the_line_that_it_works_for() 
     )
 
 
-def test_what_comes_for_a_library_that_works_for_nobody_is_told_by_its_name() -> None:
-    tick = arrival(5, "sleep", 0.1, LIBRARY)
+@pytest.mark.parametrize(("after", "timer"), [(0.1, "the timer of 0.1 s"), (0.0, "the timer that is due at once")])
+def test_what_comes_for_a_library_that_works_for_nobody_is_told_by_its_name(after: float, timer: str) -> None:
+    tick = arrival(5, "sleep", after, LIBRARY)
     passing = observation(tick, step(5, LIBRARY, cause=0, went_on=LIBRARY), step(BOB, SHOW))
     failing = observation(step(BOB, SHOW), tick, step(5, LIBRARY, cause=1, went_on=LIBRARY))
 
     assert say({tick.event: ((1, 2), "step", 1)}, failing, passing) == (
-        "fails if the timer of 0.1 s of pooled fires after `self.shown = 'ab'` (shop.py:14, task bob)"
+        f"fails if {timer} of pooled fires after `self.shown = 'ab'` (shop.py:14, task bob)"
     )
 
 

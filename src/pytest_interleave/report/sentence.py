@@ -431,7 +431,7 @@ def _of_library(event: OutsideEvent, reading: Reading) -> Phrase:
     places = [step.went_on for step in reading.woken(event.index) if step.went_on is not None]
     library = next(map(library_of, places), "")
     if event.what in ("timer", "sleep", "timeout") and event.seconds is not None:
-        timer = f"the timer of {seconds(event.seconds)}"
+        timer = f"the timer of {seconds(event.seconds)}" if event.seconds else "the timer that is due at once"
         if user is not None:
             return Phrase(f"{timer} for {_quoted(user[1], user[0], reading)}", "fires")
         return Phrase(f"{timer} of {library}" if library else f"{timer}{_where(event.place, owner, reading)}", "fires")

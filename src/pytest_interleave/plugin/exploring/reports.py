@@ -333,12 +333,10 @@ def _total(records: list[dict[str, Any]]) -> str:
         for verdict in ("failed", "exhausted", "sampled", "inconclusive")
         if (count := sum(record["verdict"] == verdict for record in explored))
     ]
-    parts = [
-        f"{len(explored)} explored in {runs} run{'s' * (runs != 1)}, {seconds:.1f} s"
-        + (f" ({', '.join(verdicts)})" if verdicts else "")
-    ]
+    cost = f"in {runs} run{'s' * (runs != 1)}, {seconds:.1f} s"
+    parts = [f"{len(explored)} explored {cost}" + f" ({', '.join(verdicts)})" * bool(verdicts)] if explored else []
     if quiet:
-        parts.append(f"{quiet} had nothing to explore")
+        parts.append(f"{quiet} had nothing to explore" + f" {cost}" * (not explored))
         mocked = sum(not (each["is_explored"] or each["is_skipped"]) and each["has_mocks_at_once"] for each in records)
         if mocked:
             parts[-1] += f" ({'their' if mocked == quiet else f'{mocked} of them: their'} {MOCKS_AT_ONCE})"
