@@ -15,7 +15,6 @@ transports, TLS, subprocesses and signals are asyncio's own code. Its rules:
 from __future__ import annotations
 
 from asyncio import base_events, format_helpers
-from collections.abc import Sequence
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -182,26 +181,22 @@ class TurnLoop(DeliveringLoop):
 
     def _hold_steps(self, decider: Decider) -> None:
         """Offer to keep steps of tasks back for some turns: schedules that asyncio does not make."""
+        ready, tasks = self._ready, self._task_classes
+        steps: list[Step] = []
         origins: list[int] = []
-        tasks = self._task_classes
-        for step in self._ready:
+        for step in ready:
             owner = step.owner
             if type(owner) in tasks and (number := owner.number) > 1 and not step._cancelled:
+                steps.append(step)
                 origins.append(number)
-        if origins and (turns := decider.hold(origins, _MOST_TURNS)):
-            self._keep_back(turns)
-
-    def _keep_back(self, turns: Sequence[int]) -> None:
-        """Keep the steps that were offered back for so many turns each."""
-        ready, tasks = self._ready, self._task_classes
-        left = iter(turns)
-        for step in list(ready):
-            owner = step.owner
-            if type(owner) in tasks and owner.number > 1 and not step._cancelled and (more := next(left)):
+        if not steps:
+            return
+        for step, turns in zip(steps, decider.hold(origins, _MOST_TURNS), strict=False):  # none at all where none stays
+            if turns:
                 if len(ready) == 1:  # someone must go on
-                    break
+                    return
                 ready.remove(step)
-                self._held.append((self.turns + more, step))
+                self._held.append((self.turns + turns, step))
 
     def _release_held(self) -> None:
         held, self._held = self._held, []
