@@ -249,7 +249,9 @@ class DelayedLoop(ControlledLoop):
             self._let_threads_in()
         if self._ready or (self._is_watching() and self._owes()):
             return
-        if not self._poll():
+        if self._is_watching() and self._let_bytes_come():
+            self._look_whether_blocked()  # they may have woken a thread
+        elif not self._poll_behind_all():
             raise Blocked(self.time(), self.steps)
 
     def _name(self, origin: int, kind: str, ordinal: int) -> EventId:

@@ -6,7 +6,7 @@ import signal
 from time import perf_counter, sleep
 
 from pytest_interleave.errors import Blocked, TimeLimit
-from pytest_interleave.loop import threads
+from pytest_interleave.loop import threads, under_way
 from pytest_interleave.loop._events import Watch
 from pytest_interleave.loop._timers import RESOLUTION, TimerLoop
 from pytest_interleave.loop.jobs import Job
@@ -20,6 +20,8 @@ _LEAST_PATIENCE = 0.05
 _CHILD_PATIENCE = 0.5
 #: On a busy machine it may take this long until it has had as much of a processor.
 _BUSY_PATIENCE = 5.0
+#: How long bytes on their way may stand still. One that is lost is sent again after a fifth of a second.
+_WAY_PATIENCE = 1.0
 #: Selectors round shorter times up to this.
 _SELECTOR_SECONDS = 0.001
 
@@ -126,6 +128,12 @@ class PatientLoop(TimerLoop):
                 if arrived:
                     return arrived, []
             if not owes:
+                if self._is_watching():
+                    if self._let_bytes_come():
+                        continue  # they may have woken a thread
+                    arrived = self._poll_behind_all()
+                    if arrived:
+                        return arrived, []
                 if timers:
                     return [], []
                 if self.observer is not None:
@@ -140,7 +148,34 @@ class PatientLoop(TimerLoop):
         fds = set(self._selector.get_map()) - {self._self_pipe_fd}  # its values would be dear
         if self._signal_handlers and (self._outside.has_children() or signal.getitimer(signal.ITIMER_REAL)[0]):
             return True
-        return bool(fds) and self._outside.owes(fds)
+        return self._outside.owes(fds)
+
+    def _let_bytes_come(self) -> bool:
+        """Wait, in real time, for what the system has on its way within this process; return whether there was any.
+
+        On a quiet machine it is there at once, and so it takes no virtual time.
+        """
+        pause, last, end = 0.00005, None, 0.0
+        while moving := self._outside.under_way(self._watched_fds):
+            now = perf_counter()
+            if moving != last:
+                last, end = moving, now + _WAY_PATIENCE
+            elif now > end:
+                self._outside.give_up(moving)
+            if now > self.real_limit:
+                raise TimeLimit("bytes on their way", self._now)
+            sleep(pause)
+            pause = min(pause * 2, _SELECTOR_SECONDS)
+        return last is not None
+
+    def _poll_behind_all(self) -> list[Watch]:
+        """Poll for what came while that was asked, and for what the system does not tell of."""
+        arrived = self._poll()
+        for _ in range(self._outside.marks):
+            if arrived or not under_way.follow():
+                break
+            arrived = self._poll()
+        return arrived
 
     def _wait_outside(self, start: float, horizon: float) -> tuple[list[Watch], list[Job]]:
         """Wait for the outside in real time, which counts as virtual time then, from ``start`` on."""
@@ -162,6 +197,8 @@ class PatientLoop(TimerLoop):
             self._settle(_LEAST_PATIENCE, 0)
             if self._has_letters():
                 return
+        if self._is_watching() and not self._owes() and self._let_bytes_come():
+            return
         self._now += _CREEP_SECONDS
         if self._now > self.time_limit:
             if self.observer is not None:

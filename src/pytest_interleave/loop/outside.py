@@ -12,30 +12,61 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from itertools import chain
+from selectors import EVENT_WRITE, SelectorKey
+from typing import Any, NamedTuple, TypeAlias
 
-from pytest_interleave.loop import children
+from pytest_interleave.loop import children, under_way
+from pytest_interleave.loop.under_way import TcpEnd
 
 _MAPPED = "::ffff:"
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+#: What has come may set more free, and that again.
+_MARKS_OF_TCP = 3
+Identity: TypeAlias = tuple[int, int]
+
+
+class OtherEnd(NamedTuple):
+    """The other end of a connection, as it was when it was found."""
+
+    fd: int
+    identity: Identity
+    #: It only listens: it has not accepted the connection yet, or what it has accepted is closed again.
+    is_listener: bool
+
+
+#: What is on its way: whose it is, and what the system knows of both ends.
+Movement: TypeAlias = tuple[Identity, TcpEnd, TcpEnd | None]
 
 
 class Outside:
     """Answers for one loop; remembers of each connection whether its other end is here."""
 
     def __init__(self) -> None:
-        self._inside: set[tuple[int, int]] = set()
+        self._inside: dict[Identity, OtherEnd | None] = {}
+        #: Those that lead outside only while there are children.
+        self._passive: set[Identity] = set()
+        #: Of the descriptors that were asked for last.
+        self._identities: dict[int, Identity] = {}
         self._old_children: frozenset[int] = frozenset()
         #: Whether the run has started a process.
         self.is_parent = False
         #: Whether bytes that the system held back may have been set free by the last question.
         self.has_pushed = False
+        #: How often something is to be sent behind what is on its way and the system does not tell of.
+        self.marks = 0
+        #: What did not come, for whatever reason.
+        self._stuck: set[Movement] = set()
 
     def reset(self) -> None:
         """Begin a run: children that live already belong to somebody else."""
         self._inside.clear()
+        self._passive.clear()
+        self._stuck.clear()
         self.is_parent = False
+        self.marks = 0
         self._old_children = children.living()
 
     def has_children(self) -> bool:
@@ -52,11 +83,17 @@ class Outside:
 
     def owes(self, fds: Iterable[int]) -> bool:
         """Whether one of these descriptors leads out of this process."""
-        unknown = [fd for fd in fds if _identity(fd) not in self._inside]
-        answers = [self._leads_outside(fd) for fd in unknown]  # of all, since the question has effects
+        if self._passive and self.has_children():
+            self._passive.clear()
+        inside, passive = self._inside, self._passive
+        self._identities = identities = {fd: _identity(fd) for fd in fds}
+        unknown = [fd for fd, identity in identities.items() if identity not in inside and identity not in passive]
+        answers = [self._leads_outside(fd, identities[fd]) for fd in unknown]  # of all: the question has effects
         return any(answers)
 
-    def _leads_outside(self, fd: int) -> bool:
+    def _leads_outside(self, fd: int, identity: Identity) -> bool:
+        if identity in self._inside:  # by now, as the other end of another
+            return False
         try:
             mode = os.fstat(fd).st_mode
             if stat.S_ISFIFO(mode):
@@ -64,35 +101,100 @@ class Outside:
             if not stat.S_ISSOCK(mode):
                 return True
             with socket.socket(fileno=os.dup(fd)) as sock:
-                return self._socket_leads_outside(fd, sock)
+                return self._socket_leads_outside(fd, identity, sock)
         except OSError:
             return False
 
-    def _socket_leads_outside(self, fd: int, sock: socket.socket) -> bool:
+    def _socket_leads_outside(self, fd: int, identity: Identity, sock: socket.socket) -> bool:
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            return self.has_children()
+            return self._leads_to_children(identity)
         if sock.family == getattr(socket, "AF_UNIX", None):
-            return _pid_of_peer(sock) != os.getpid() or self.has_children()
-        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return _pid_of_peer(sock) != os.getpid() or self._leads_to_children(identity)
+        if sock.family not in _INTERNET:
             return False
+        is_tcp = sock.type == socket.SOCK_STREAM
+        is_told = is_tcp and under_way.is_told_of(sock)
+        if not is_told:
+            self.marks = max(self.marks, _MARKS_OF_TCP if is_tcp else 1)
         try:
             peer = _plain_name(sock.getpeername())
         except OSError:  # not connected: one under way, or one that anybody may send to
-            return sock.type == socket.SOCK_STREAM or self.has_children()
-        other = _socket_named(peer)
+            return is_tcp or self.has_children()
+        other = _other_end(_plain_name(sock.getsockname()), peer, self._identities)
         if other is None:
             return True
-        self._inside.add(_identity(fd))
-        if sock.type == socket.SOCK_STREAM:
+        self._inside[identity] = other if is_told else None
+        if is_told and not other.is_listener:
+            self._inside[other.identity] = OtherEnd(fd, identity, is_listener=False)
+        if is_tcp:
             _push(fd)
-            _push(other)
+            _push(other.fd)
             self.has_pushed = True
         return False
+
+    def _leads_to_children(self, identity: Identity) -> bool:
+        if self.has_children():
+            return True
+        self._passive.add(identity)
+        return False
+
+    def under_way(self, watched: Mapping[int, SelectorKey]) -> frozenset[Movement]:
+        """Return what the system has on its way from this process to this process.
+
+        Of the descriptors that were asked for last, none of which led outside.
+        """
+        found: set[Movement] = set()
+        identities = self._identities
+        for fd, identity in identities.items():
+            other = self._inside.get(identity)
+            if other is None:
+                continue
+            watched_other = identities.get(other.fd)
+            try:
+                if other.is_listener or (watched_other or _identity(other.fd)) != other.identity:
+                    found.update(self._lonely_movements(fd, identity))
+                    continue
+                if under_way.is_unacknowledged(fd):
+                    key = watched.get(fd)
+                    waits_to_send = key is not None and bool(key.events & EVENT_WRITE)
+                    found.update(_movements(fd, identity, other.fd, waits_to_send=waits_to_send))
+                if watched_other is None and under_way.is_unacknowledged(other.fd):  # a thread's, say
+                    found.update(_movements(other.fd, other.identity, fd, waits_to_send=False))
+            except OSError:  # a thread has just closed it
+                continue
+        return frozenset(found - self._stuck)
+
+    def _lonely_movements(self, fd: int, identity: Identity) -> Iterator[Movement]:
+        end = under_way.look_at(fd)
+        if not under_way.is_end_to_come(end):
+            return
+        other = _other_end_of(fd)
+        if other is None:
+            yield identity, end, None
+        elif other.is_listener:
+            listener = under_way.look_at(other.fd)
+            if under_way.is_accepting_to_come(end, listener):
+                yield identity, end, listener
+        else:  # accepted since
+            self._inside[identity] = other
+            _push(other.fd)
+            yield from _movements(fd, identity, other.fd, waits_to_send=False)
+            yield from _movements(other.fd, other.identity, fd, waits_to_send=False)
+
+    def give_up(self, movements: frozenset[Movement]) -> None:
+        """Wait no longer for these, unless anything of them changes."""
+        self._stuck |= movements
 
 
 def leads_outside(*fds: int) -> bool:
     """Whether one of these descriptors leads out of this process."""
     return Outside().owes(fds)
+
+
+def may_hear(fd: int) -> bool:
+    """Whether something may come to that descriptor though nobody here sends anything."""
+    outside = Outside()
+    return outside.owes([fd]) or bool(outside.under_way({}))
 
 
 def lead_inside(fds: Iterable[int], *, may_listen: bool) -> frozenset[int]:
@@ -150,7 +252,13 @@ def _opened(fd: int) -> Iterator[socket.socket | None]:
             yield sock
 
 
-def _identity(fd: int) -> tuple[int, int]:
+def _movements(sender: int, identity: Identity, receiver: int, *, waits_to_send: bool) -> Iterator[Movement]:
+    ends = under_way.look_at(sender), under_way.look_at(receiver)
+    if under_way.is_to_come(*ends, under_way.has_unread(receiver), waits_to_send=waits_to_send):
+        yield identity, *ends
+
+
+def _identity(fd: int) -> Identity:
     try:
         status = os.fstat(fd)
     except OSError:
@@ -187,18 +295,30 @@ def _plain_name(name: Any) -> Any:
     return host.removeprefix(_MAPPED), name[1]
 
 
-def _socket_named(name: Any) -> int | None:
-    """Return a socket of this process that has that name."""
-    for fd in _descriptors():
+def _other_end_of(fd: int) -> OtherEnd | None:
+    with _opened(fd) as sock:
+        return None if sock is None else _other_end(_plain_name(sock.getsockname()), _peer_of(sock))
+
+
+def _other_end(name: Any, peer: Any, near: Iterable[int] = ()) -> OtherEnd | None:
+    """Return the socket of this process that the one with these two names leads to; ``near`` is where to look first."""
+    listener = None
+    for fd in chain(near, _descriptors()):
         try:
-            if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                with socket.socket(fileno=os.dup(fd)) as other:
-                    if other.family in (socket.AF_INET, socket.AF_INET6) and _plain_name(other.getsockname()) == name:
-                        return fd
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                if sock.family not in _INTERNET or _plain_name(sock.getsockname()) != peer:
+                    continue
+                back = _peer_of(sock)
+                if back == name or sock.type != socket.SOCK_STREAM:
+                    return OtherEnd(fd, _identity(fd), is_listener=False)
+                if back is None:
+                    listener = listener or OtherEnd(fd, _identity(fd), is_listener=True)
         except OSError:
             continue
-    return None
+    return listener
 
 
-def _descriptors() -> list[int]:
-    return [int(name) for name in os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd")]
+def _descriptors() -> Iterator[int]:
+    yield from map(int, os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))

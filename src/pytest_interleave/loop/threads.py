@@ -162,11 +162,11 @@ def _selector_rests(frame: FrameType, is_awaited: bool, horizon: float) -> bool:
 
 
 def _may_speak(channel: Any) -> bool:
-    """Whether there is something to be read, or another process may send it."""
+    """Whether there is something to be read, or it is on its way, or another process may send it."""
     if not isinstance(channel, (socket.socket, io.IOBase)):
         return False
     try:
-        return bool(select.select([channel], [], [], 0)[0]) or outside.leads_outside(channel.fileno())
+        return bool(select.select([channel], [], [], 0)[0]) or outside.may_hear(channel.fileno())
     except (OSError, ValueError):
         return False
 
