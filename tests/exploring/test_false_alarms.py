@@ -86,6 +86,26 @@ def test_what_fails_in_real_time_too_is_a_failure_in_a_wider_loop_as_well(explor
     result.stdout.fnmatch_lines(["stock: asyncio can do this as it is.*"])
 
 
+def test_no_clock_is_blamed_for_what_does_not_fail_again(explore: Any) -> None:
+    result = explore(
+        """
+        RUNS = []
+
+        @pytest.mark.asyncio
+        async def test_first():
+            RUNS.append(None)
+            await asyncio.sleep(0.05)
+            assert len(RUNS) > 1
+        """,
+    )
+
+    result.assert_outcomes(passed=1)
+    reason = (
+        "it fails with AssertionError (test_it.py:*) in asyncio's own order, but not each time, and not in real time"
+    )
+    result.stdout.fnmatch_lines([f"*test_first: 1 run: inconclusive, since {reason}"])
+
+
 def test_a_long_test_that_fails_with_virtual_clocks_too_is_not_waited_for_in_real_time(explore: Any) -> None:
     result = explore(
         """
