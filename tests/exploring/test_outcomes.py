@@ -381,6 +381,44 @@ def test_a_loop_factory(explore, pytester: pytest.Pytester) -> None:
     )
 
 
+@pytest.mark.parametrize("options", [(), ("-n", "1", "-p", "xdist")])
+def test_what_others_run_is_counted(explore, pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+    pytester.makeconftest(
+        """
+        import asyncio, inspect, pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_pyfunc_call(pyfuncitem):
+            if inspect.iscoroutinefunction(pyfuncitem.obj) and not pyfuncitem.get_closest_marker("asyncio"):
+                asyncio.run(pyfuncitem.obj())
+                return True
+        """
+    )
+
+    result = explore(
+        """
+        import unittest
+
+        async def test_of_a_plugin():
+            await asyncio.sleep(0)
+
+        class TestCase(unittest.IsolatedAsyncioTestCase):
+            async def test_of_unittest(self):
+                await asyncio.sleep(0)
+
+        def test_sync():
+            pass
+        """,
+        "-o",
+        "asyncio_mode=strict",
+        *options,
+    )
+
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["=* interleave =*", "2 run by another plugin or unittest, and not explored"])
+    result.stdout.no_fnmatch_line("*had nothing to explore*")
+
+
 def test_a_fixture_event_loop(explore) -> None:
     result = explore(
         """

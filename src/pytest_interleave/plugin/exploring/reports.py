@@ -5,6 +5,7 @@ What is known of a test travels on its last report, so that xdist's workers and 
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 from collections.abc import Iterator
@@ -23,8 +24,10 @@ from pytest_interleave.plugin.clock_options import clocks_of, read_clocks, sessi
 from pytest_interleave.plugin.detecting.failing import own_failure
 from pytest_interleave.plugin.detecting.hooks import findings_of
 from pytest_interleave.plugin.exploring import saved
+from pytest_interleave.plugin.exploring.anyio_items import is_anyio_item
 from pytest_interleave.plugin.exploring.options import ExploreSettings
 from pytest_interleave.plugin.failures import argument_of, text_at
+from pytest_interleave.plugin.items import PytestAsyncioFunction
 from pytest_interleave.report.text import MOCKS_AT_ONCE, render_failure, render_note, render_summary_line, sentence_of
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ _LIVED_ON = (
     "fixtures that live on from run to run: {}."
 )
 _ATTRIBUTE = "interleave"
+#: On the report of an async test that somebody else has run.
+_BY_OTHERS = "interleave_by_others"
 #: More lines than this in the summary only with -v.
 _MOST_LINES = 20
 
@@ -47,6 +52,8 @@ class Reporter:
         self.config = config
         self.settings = settings
         self._records: list[dict[str, Any]] = []
+        #: So many async tests passed that another plugin, or unittest, has run.
+        self._by_others = 0
         self._current: _Current | None = None
         self._is_in_call = False
         if settings.json_path is not None and not hasattr(config, "workerinput"):
@@ -80,6 +87,8 @@ class Reporter:
         current = self._current
         if current is not None and current.item is item and not self._is_in_call:
             current.complete(report, call)
+        elif self.settings.enabled and call.when == "call" and is_run_by_others(item):
+            setattr(report, _BY_OTHERS, True)
         return report  # type: ignore[no-any-return]
 
     def _record(self, item: pytest.Function, explored: Explored, settings: ExploreSettings) -> dict[str, Any]:
@@ -149,6 +158,7 @@ class Reporter:
         record = getattr(report, _ATTRIBUTE, None)
         if record is not None:
             self._records.append(record)
+        self._by_others += report.passed and getattr(report, _BY_OTHERS, False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
@@ -204,7 +214,7 @@ class Reporter:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was explored."""
         records = self._records
-        if not records:
+        if not records and not self._by_others:
             return
         write = terminalreporter.write_line
         terminalreporter.section("interleave", sep="=")
@@ -223,7 +233,10 @@ class Reporter:
             if record["note"]:
                 write("")
                 write(record["note"])
-        write(_total(records))
+        if records:
+            write(_total(records))
+        if self._by_others:
+            write(f"{self._by_others} run by another plugin or unittest, and not explored")
 
 
 @dataclass
@@ -297,6 +310,13 @@ def _is_of_library(definition: pytest.FixtureDef[Any]) -> bool:
 
 def _as_json(tests: list[dict[str, Any]]) -> str:
     return json.dumps({"tests": tests}, indent=1) + "\n"
+
+
+def is_run_by_others(item: pytest.Item) -> bool:
+    """Whether another plugin, or unittest, awaits the test, and so decides how its loop runs."""
+    if not isinstance(item, pytest.Function) or isinstance(item, PytestAsyncioFunction) or is_anyio_item(item):
+        return False
+    return inspect.iscoroutinefunction(inspect.unwrap(item.function))
 
 
 def _write(path: str, text: str) -> None:
