@@ -6,10 +6,12 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 import pytest
 
 from parity.loops import on_controlled
+from pytest_interleave.errors import Blocked
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.loop import _patience, under_way
 from pytest_interleave.loop._delayed import DelayedLoop
@@ -247,6 +249,53 @@ def test_what_never_comes_is_not_waited_for_for_ever(decider, monkeypatch):
     monkeypatch.setattr(_patience, "_WAY_PATIENCE", 0.1)
 
     assert on_controlled(program, decider) == 5
+
+
+@deciders
+def test_a_connection_that_is_accepted_late_is_known_then(decider):
+    async def program():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            reader, writer = await asyncio.open_connection(*server.getsockname())
+            await asyncio.sleep(1)
+            sock, _ = server.accept()
+        serving = asyncio.create_task(echo_slowly(*await asyncio.open_connection(sock=sock)))
+        try:
+            async with asyncio.timeout(0.01):
+                await asks(reader, writer)
+        finally:
+            writer.close()
+            await serving
+
+    on_controlled(program, decider)
+
+
+@deciders
+def test_one_that_nobody_accepts_is_there(decider, sleeps):
+    async def program():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            reader, writer = await asyncio.open_connection(*server.getsockname())
+            try:
+                await reader.read()
+            finally:
+                writer.close()
+
+    with pytest.raises(Blocked):
+        on_controlled(program, decider)
+    assert sum(sleeps) < _patience._WAY_PATIENCE
+
+
+@deciders
+def test_where_the_system_does_not_tell_a_datagram_is_waited_for(decider, monkeypatch):
+    async def program():
+        async with connected_to(echo_slowly) as (reader, writer), asyncio.timeout(0.01):
+            await asks(reader, writer)
+        return asyncio.get_running_loop().time()
+
+    monkeypatch.setattr(under_way, "is_told_of", lambda sock: False)
+    # One that would be as slow as the rest.
+    monkeypatch.setattr(under_way, "follow", lambda: time.sleep(0.05) or True)
+
+    assert on_controlled(program, decider) == 0
 
 
 @deciders
