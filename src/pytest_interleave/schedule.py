@@ -11,7 +11,7 @@ It is asked six kinds of question:
 ``hold``     how many turns each queued step stays behind (asyncio never does this: used for order-only findings).
 ``data``     a value that the test draws through ``pytest_interleave.choose``.
 ``cancel``   whether an operation under ``pytest_interleave.interrupt`` is cancelled at this suspension.
-``split``    whether what has come over a connection is read in two pieces.
+``split``    whether what has come over a connection is read in pieces.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ CANCEL, AGAIN, CUT, GONE = "cancel", "again", "cut", "gone"
 CUTS = (CUT, GONE)
 CANCELLATIONS = (CANCEL, AGAIN, *CUTS)
 
-#: The kind of data that is read in two pieces: a stream has no messages. It ends after one byte, in the middle, or one
-#: byte short.
+#: The kind of data that is read in pieces: a stream has no messages. In two, of which the first ends in the middle,
+#: after one byte or one byte short, or in many small ones.
 SPLIT = "split"
-MIDDLE, FIRST_BYTE, LAST_BYTE = SPLITS = (1, 2, 3)
+MIDDLE, FIRST_BYTE, LAST_BYTE, SMALL = SPLITS = (1, 2, 3, 4)
 
 #: The kind of what is drawn: a value of ``choose``, a fault of the network.
 DRAW = "draw"
@@ -111,7 +111,7 @@ class Decider(Protocol):
         """
 
     def split(self, origin: int, ordinal: int) -> int:
-        """Choose whether the data of that arrival is read in two pieces: 0 (not), or one of ``SPLITS``."""
+        """Choose whether the data of that arrival is read in pieces: 0 (not), or one of ``SPLITS``."""
 
 
 class Fifo:

@@ -161,11 +161,12 @@ class ObservedStep:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """How data was read in two pieces, the first so many bytes of ``size``. ``event`` is the choice."""
+    """How data was read in two pieces, the first so many bytes of ``size``, or in many. ``event`` is the choice."""
 
     event: EventId
     first: int
     size: int
+    are_many: bool = False
 
 
 @dataclass(frozen=True, slots=True)

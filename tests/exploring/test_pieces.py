@@ -1,4 +1,4 @@
-"""Data that is read in two pieces: found, said, replayed, and no matter to those that read a stream as a stream."""
+"""Data that is read in pieces: found, said, replayed, and no matter to those that read a stream as a stream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from exploring.conftest import Explore
 
 from pytest_interleave import explore
 from pytest_interleave.exploration.execution import Execution, Limits
-from pytest_interleave.schedule import SPLIT, SPLITS, Fifo
+from pytest_interleave.schedule import SMALL, SPLIT, SPLITS, Fifo
+from pytest_interleave.strategies.guided import answer
 from pytest_interleave.strategies.in_pieces import InPieces
 
 
@@ -74,6 +75,19 @@ async def the_second_word_is_read_at_once() -> None:
             assert (await reader.readline()).strip() == word.strip().upper()
 
 
+async def a_head_is_read_in_two_reads() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.read(100)
+        if b"." not in head:
+            head += await reader.read(100)
+        writer.write(head[: head.index(b".")].upper() + b"\n")
+        writer.close()
+
+    async with connection(answer) as (reader, writer):
+        writer.write(b"hello.")
+        assert await reader.readline() == b"HELLO\n"
+
+
 async def datagrams_have_ends() -> None:
     loop = asyncio.get_running_loop()
     got: asyncio.Queue[bytes] = asyncio.Queue()
@@ -106,6 +120,39 @@ def test_what_was_read_in_pieces_before_does_not_name_what_is_read_later() -> No
 
     assert failure.constraints is not None
     assert [event[1] for event in failure.constraints] == [SPLIT]
+
+
+def test_a_reader_that_bears_two_pieces_may_not_bear_many() -> None:
+    [failure] = explore(a_head_is_read_in_two_reads, seed=1, mode="portable").failures
+
+    assert failure.constraints is not None
+    assert list(failure.constraints.values()) == [answer(SMALL)]
+    assert failure.reproduced == failure.repeats
+
+
+def test_much_comes_in_no_more_pieces_than_take_a_moment() -> None:
+    reads: list[int] = []
+
+    async def much() -> None:
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reads.clear()
+            while data := await reader.read(100_000):
+                reads.append(len(data))
+            writer.close()
+
+        async with connection(take) as (reader, writer):
+            writer.write(b"x" * 10_000)
+            writer.write_eof()
+            await reader.read()
+
+    execution = Execution(much, stretch=True, limits=Limits())
+    try:
+        execution(InPieces(SMALL))
+    finally:
+        execution.close()
+
+    assert sum(reads) == 10_000
+    assert len(reads) == 64
 
 
 def test_such_a_reader_is_a_note_by_default_and_nothing_where_the_mode_is_stock() -> None:
@@ -201,7 +248,7 @@ def test_libraries_do_not_mind(program: Any) -> None:
     finally:
         execution.close()
 
-    assert errors == [None] * 3
+    assert errors == [None] * len(SPLITS)
     assert all(asked)
 
 
@@ -252,6 +299,39 @@ def test_the_report_names_the_reader_and_the_pieces_and_its_token_replays_it(exp
 
     again.assert_outcomes(failed=1)
     assert "arrives in two pieces, 2 bytes and 3." in " ".join(again.stdout.str().split())
+
+
+HEAD = """
+from contextlib import closing
+
+async def shout(reader, writer):
+    with closing(writer):
+        head = await reader.read(100)
+        if b"." not in head:
+            head += await reader.read(100)
+        writer.write(head[:head.index(b".")].upper())
+
+async def test_shout():
+    async with await asyncio.start_server(shout, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        with closing(writer):
+            writer.write(b"hello.")
+            assert await reader.read() == b"HELLO"
+"""
+
+
+def test_the_report_says_how_small_many_pieces_are(explore: Explore) -> None:
+    result = explore(HEAD, "--interleave-mode=portable")
+
+    result.assert_outcomes(failed=1)
+    text = " ".join(result.stdout.str().split())
+    assert "arrives in pieces of 1 byte." in text
+    [token] = re.findall("--interleave-replay=(\\S+)", text)
+
+    again = explore(HEAD, f"--interleave-replay={token}")
+
+    again.assert_outcomes(failed=1)
+    assert "arrives in pieces of 1 byte." in " ".join(again.stdout.str().split())
 
 
 def test_the_note_says_what_to_read_instead_and_can_be_made_a_failure(explore: Explore) -> None:

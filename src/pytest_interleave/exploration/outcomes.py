@@ -74,7 +74,7 @@ class Failure:
 
     @property
     def is_split(self) -> bool:
-        """Whether it takes data that is read in two pieces."""
+        """Whether it takes data that is read in pieces."""
         return any(event[1] == SPLIT for event in self.constraints or self.result.constraints())
 
     def __str__(self) -> str:

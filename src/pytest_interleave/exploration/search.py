@@ -322,7 +322,7 @@ class Search:
         return False
 
     def _split_everything(self, first: RunResult) -> bool:
-        """Have all that comes over connections read in two pieces, in each way. True: that ends the search."""
+        """Have all that comes over connections read in pieces, in each way. True: that ends the search."""
         if not _reads(first):
             return False
         for way in SPLITS:

@@ -11,7 +11,7 @@ from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._patience import PatientLoop
 from pytest_interleave.loop._timers import RESOLUTION
 from pytest_interleave.origins import rank
-from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, TICK, Decider
+from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, SMALL, TICK, Decider
 
 #: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
 BUSY_TURNS = 1000
@@ -175,22 +175,28 @@ class DeliveringLoop(PatientLoop):
         self._ready.append(watch.handle)
 
     def _split(self, watch: Watch, decider: Decider) -> None:
-        """Let the decider say whether only a part is read of what has come over a connection or a pipe."""
-        if watch.is_rest:
-            watch.is_rest = False
-            watch.rests += 1
-            return
+        """Let the decider say whether only a part is read at once of what has come over a connection or a pipe."""
         handle: Any = watch.handle
         transport: Any = getattr(handle._callback, "__self__", None)
+        if watch.is_rest:
+            watch.rests += 1
+            watch.is_rest = watch.piece > 0 and pieces.waiting(transport, watch.fd) > watch.piece
+            if watch.is_rest:
+                self._read_at_most(watch.piece, transport)
+            return
         size = pieces.waiting(transport, watch.fd)
         way = decider.split(watch.origin, watch.whole_ordinal) if size > 1 else 0
         if way:
             watch.is_rest = True
             first = pieces.size_of_first(way, size)
-            transport.max_size = first
-            self._read_short.append(transport)
+            watch.piece = first if way == SMALL else 0
+            self._read_at_most(first, transport)
             if self.observer is not None:
                 self.observer.came_in_pieces(watch, first, size)
+
+    def _read_at_most(self, size: int, transport: Any) -> None:
+        transport.max_size = size
+        self._read_short.append(transport)
 
     def _read_all_again(self) -> None:
         """Let the next reads take all there is."""

@@ -121,6 +121,7 @@ class Watch:
         "ordinal",
         "origin",
         "overtaken",
+        "piece",
         "rests",
     )
 
@@ -143,6 +144,8 @@ class Watch:
         #: Only a piece was read when it came in last.
         self.is_rest = False
         self.rests = 0
+        #: The rest comes in pieces of that size; 0: as a whole.
+        self.piece = 0
 
     @property
     def whole_ordinal(self) -> int:

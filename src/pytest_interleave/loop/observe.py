@@ -235,11 +235,12 @@ class Observer:
         self._note_drawn(subject, value, None)
 
     def came_in_pieces(self, watch: Watch, first: int, size: int) -> None:
-        """Note that of the data that comes in now, only so many bytes are read at first."""
+        """Note that of the data that comes in now, only so many bytes are read at first, and maybe again and again."""
         run = self._run
         if run is not None:
             path = run.trace.path(watch.origin)
-            run.pieces[path, watch.kind, watch.ordinal] = Pieces((path, SPLIT, watch.whole_ordinal), first, size)
+            event = path, SPLIT, watch.whole_ordinal
+            run.pieces[path, watch.kind, watch.ordinal] = Pieces(event, first, size, are_many=watch.piece > 0)
 
     def _note_drawn(self, what: str, value: str, where: Place | None, verb: str = "") -> None:
         run = self._run

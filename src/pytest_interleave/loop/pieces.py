@@ -6,13 +6,16 @@ import array
 import asyncio
 from typing import Any
 
-from pytest_interleave.schedule import FIRST_BYTE, MIDDLE
+from pytest_interleave.schedule import FIRST_BYTE, MIDDLE, SMALL
 
 try:
     import fcntl
     import termios
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+#: Small pieces are single bytes, but not for what would come in more of them than this.
+_MOST_PIECES = 64
 
 
 def waiting(transport: Any, fd: int) -> int:
@@ -31,6 +34,8 @@ def waiting(transport: Any, fd: int) -> int:
 
 def size_of_first(way: int, size: int) -> int:
     """Return how much of that many bytes, two at least, comes in first."""
+    if way == SMALL:
+        return -(-size // _MOST_PIECES)
     if way == MIDDLE:
         return size // 2
     return 1 if way == FIRST_BYTE else size - 1

@@ -181,9 +181,10 @@ def _split(event: EventId, failing: Reading, passing: Reading) -> Order:
     subject = _phrase((event[0], "read", event[2]), passing, failing).subject
     seen = next(iter(_split_arrivals(event, failing)), None)
     if seen is None or seen.pieces is None:
-        return Order(event, Phrase(subject, "arrives in two pieces"), "alone", None)
+        return Order(event, Phrase(subject, "arrives in pieces"), "alone", None)
     first, rest = seen.pieces.first, seen.pieces.size - seen.pieces.first
-    how = f"arrives in two pieces, {first} byte{'s' * (first != 1)} and {rest}"
+    size = f"{first} byte{'s' * (first != 1)}"
+    how = f"arrives in pieces of {size}" if seen.pieces.are_many else f"arrives in two pieces, {size} and {rest}"
     return Order(event, Phrase(subject, how), "alone", None, (seen.index,))
 
 

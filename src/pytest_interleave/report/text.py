@@ -21,7 +21,7 @@ _LABELS = {
     "order-only": "asyncio itself never makes this order",
 }
 
-#: Said of data that is read in two pieces.
+#: Said of data that is read in pieces.
 _NO_MESSAGES = "a connection has no messages, and a network may hand on in pieces what was sent at once"
 
 #: How a test says that two callers are independent, for notes.

@@ -1,4 +1,4 @@
-"""All that comes over connections is read in two pieces, the rest as asyncio would."""
+"""All that comes over connections is read in pieces, the rest as asyncio would."""
 
 from __future__ import annotations
 
