@@ -11,7 +11,7 @@ from pytest_interleave.report.reading import library_of
 from pytest_interleave.report.sentence import read_orders, sentence
 from pytest_interleave.schedule import DRAW, EventId
 from pytest_interleave.strategies.guided import answer
-from pytest_interleave.trace import Drawn, Observation
+from pytest_interleave.trace import Drawn, Observation, OutsideEvent
 from report.observations import PATHS, arrival, line, observation, step
 
 ANN, BOB = 2, 3
@@ -181,6 +181,27 @@ def test_what_comes_for_a_library_that_works_for_nobody_is_told_by_its_name(afte
     assert say({tick.event: ((1, 2), "step", 1)}, failing, passing) == (
         f"fails if {timer} of pooled fires after `self.shown = 'ab'` (shop.py:14, task bob)"
     )
+
+
+def test_a_timeout_that_no_line_of_the_users_has_set_is_called_one() -> None:
+    # Of create_task(wait_for(…)): that task has no line of the user's.
+    given_up = arrival(5, "timeout", 0.5)
+    passing = observation(step(BOB, SHOW), given_up)
+    failing = observation(given_up, step(BOB, SHOW))
+
+    assert say({given_up.event: ()}, failing, passing).startswith("fails if the timeout of 0.5 s (task ")
+
+
+def test_a_connection_that_a_task_has_asked_for_is_none_to_a_server_of_its_own() -> None:
+    comes_in = arrival(5, "connection")
+    is_made = replace(comes_in, event=(comes_in.event[0], "write", 1))
+
+    def late(connection: OutsideEvent) -> str:
+        passing = observation(connection, step(BOB, SHOW))
+        return say({connection.event: ((1, 2), "step", 1)}, observation(step(BOB, SHOW), connection), passing)
+
+    assert late(comes_in).startswith("fails if a connection to the server of task ")
+    assert late(is_made).startswith("fails if the connection for task ")
 
 
 def test_a_line_of_the_users_is_named_before_an_event_of_a_library() -> None:

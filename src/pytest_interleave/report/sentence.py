@@ -432,15 +432,22 @@ def _of_library(event: OutsideEvent, reading: Reading) -> Phrase:
     places = [step.went_on for step in reading.woken(event.index) if step.went_on is not None]
     library = next(map(library_of, places), "")
     if event.what in ("timer", "sleep", "timeout") and event.seconds is not None:
-        timer = f"the timer of {seconds(event.seconds)}" if event.seconds else "the timer that is due at once"
+        noun = "timeout" if event.what == "timeout" else "timer"
+        timer = f"the {noun} of {seconds(event.seconds)}" if event.seconds else f"the {noun} that is due at once"
         if user is not None:
             return Phrase(f"{timer} for {_quoted(user[1], user[0], reading)}", "fires")
         return Phrase(f"{timer} of {library}" if library else f"{timer}{_where(event.place, owner, reading)}", "fires")
     if user is not None:
         return Phrase(f"{_THINGS.get(event.what, 'data')} for {_quoted(user[1], user[0], reading)}", "arrives")
-    if event.what == "connection" and not library:
+    is_accepted = event.what == "connection" and event.event[1] == "read"
+    if is_accepted and not library:
         return Phrase(f"a connection to the server of {_task(owner, event.event[0], reading)}", "comes in")
-    what = {"thread": "the answer of a thread", "writable": "room to write"}.get(event.what, "data")
+    things = {
+        "thread": "the answer of a thread",
+        "writable": "room to write",
+        "connection": "a connection" if is_accepted else "the connection",
+    }
+    what = things.get(event.what, "data")
     return Phrase(f"{what} for {library or _task(owner, event.event[0], reading)}", "arrives")
 
 
