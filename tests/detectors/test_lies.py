@@ -65,6 +65,19 @@ def test_a_forgotten_await_fails_the_test_with_the_line(pytester: pytest.Pyteste
     )
 
 
+def test_a_forgotten_call_of_a_mock_that_was_kept_is_told_of_at_the_test(pytester: pytest.Pytester) -> None:
+    """Its line was in a frame that is gone: pytest's own, which is left, is not it."""
+    result = run(
+        pytester,
+        "async def test_it():\n    class Client: pass\n    client = Client()\n    client.task = AsyncMock()()\n",
+    )
+    result.assert_outcomes(failed=1)
+    line = line_of("async def test_it():", "async def test_it():")
+    result.stdout.fnmatch_lines(
+        [f"never-awaited: coroutine '*' was never awaited  (test_it.py:{line})", "*made in test_it"]
+    )
+
+
 def test_a_forgotten_await_in_a_fixture_fails_its_set_up(pytester: pytest.Pytester) -> None:
     result = run(pytester, "async def test_it(forgetful):\n    pass\n")
     result.assert_outcomes(errors=1)

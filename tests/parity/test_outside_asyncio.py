@@ -57,6 +57,17 @@ async def test_processes_answer():
 
 
 @parity
+async def test_a_thread_waits_for_the_end_of_a_process():
+    def work():
+        process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(0.2,))
+        process.start()
+        process.join(60)
+        return process.exitcode
+
+    return await asyncio.to_thread(work)
+
+
+@parity
 async def test_what_a_job_sends_comes_before_its_result():
     loop = asyncio.get_running_loop()
     log = []

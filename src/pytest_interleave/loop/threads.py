@@ -28,6 +28,8 @@ _RESTS_IN = re.compile(r"\.(get|wait|acquire|result|recv|recv_into|recvfrom|acce
 #: Of these, the ones that rest only if whoever they listen to is in this process.
 _TALKS = {"recv", "recv_into", "recvfrom", "accept", "read", "readline"}
 _JOINS = {("threading", "join"), ("threading", "_wait_for_tstate_lock")}
+#: Their threads listen to their processes all day long; what they were asked for is a job of the loop's.
+_POOLS = ("concurrent.futures.process", "multiprocessing.pool")
 #: Where asyncio waits for the end of a process, in a thread each, if the system has no descriptors for processes.
 _WAITS_FOR_CHILD = ("asyncio.unix_events", "_do_waitpid")
 #: What such a thread runs.
@@ -145,20 +147,28 @@ def _call_rests(name: str, of: Any, frame: FrameType) -> bool:
 
 
 def _selector_rests(frame: FrameType, is_awaited: bool, horizon: float) -> bool:
-    module = frame.f_back.f_globals.get("__name__", "") if frame.f_back is not None else ""
+    module = _module_of(frame.f_back)
     if module == "subprocess":
         return False  # communicate()
+    if module == "multiprocessing.connection":  # for a child to end, or to send something
+        caller = frame.f_back.f_back if frame.f_back is not None else None
+        return _module_of(caller) in _POOLS or not _leads_outside(frame)
     if not module.startswith(("asyncio.", "pytest_interleave.")):
         return True
     timeout = frame.f_locals.get("timeout")
     if timeout is not None and 0 <= timeout < horizon:
         return False  # a loop with a timer
+    return not is_awaited or not _leads_outside(frame)
+
+
+def _module_of(frame: FrameType | None) -> str:
+    return frame.f_globals.get("__name__", "") if frame is not None else ""
+
+
+def _leads_outside(frame: FrameType) -> bool:
+    """Whether another process may speak to one of those to which this call of ``select`` listens."""
     selector = frame.f_locals.get("self")
-    return (
-        not is_awaited
-        or selector is None
-        or not outside.leads_outside(*(key.fd for key in selector.get_map().values()))
-    )
+    return selector is not None and outside.leads_outside(*(key.fd for key in selector.get_map().values()))
 
 
 def _may_speak(channel: Any) -> bool:

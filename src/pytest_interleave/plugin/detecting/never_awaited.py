@@ -11,6 +11,7 @@ import gc
 import linecache
 import sys
 import warnings
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,9 +87,12 @@ class NeverAwaited:
         code = coroutine.cr_code
         path, line, function = (coroutine.cr_origin or [(code.co_filename, code.co_firstlineno, "")])[0]
         owner = self._owner(path, line) if function else None if self.is_collecting else findings.item
-        if is_of_python(path) and not self.is_collecting:  # AsyncMock: the caller is here still
+        if is_of_python(path) and not self.is_collecting:  # AsyncMock: the caller may be here still
             caller = next(lines_from(sys._getframe()), None)
-            path, line, function = caller[:3] if caller is not None else (path, line, function)
+            if caller is not None and not _is_of_pytest(caller.path):
+                path, line, function = caller[:3]
+            else:  # it was kept until the test had ended
+                path, line, function = _start_of(findings.item)
         finding = Finding(
             "never-awaited",
             f"coroutine '{coroutine.__qualname__}' was never awaited",
@@ -120,6 +124,15 @@ class NeverAwaited:
             if issubclass(RuntimeWarning, category) and (pattern is None or pattern.match(text)):
                 return action == "ignore" and (pattern is not None or category is RuntimeWarning)
         return False
+
+
+def _is_of_pytest(path: str) -> bool:
+    return not {"_pytest", "pluggy"}.isdisjoint(PurePath(path).parts)
+
+
+def _start_of(item: pytest.Item) -> tuple[str, int, str]:
+    path, line, name = item.location
+    return str(item.config.rootpath / path), (line or 0) + 1, name
 
 
 def _is_in(item: pytest.Item, path: str, line: int) -> bool:
