@@ -101,6 +101,8 @@ class Exploration:
     varies_outside: bool = False
     #: Runs in asyncio's own order differ, and nothing outside the loop may be why.
     own_order_varies: bool = False
+    #: It passed, and failed each time it was run again, with nothing changed. That is no failure.
+    fails_again: bool = False
     #: Whether time ended the search, or a stage of it, and not the number of runs.
     is_out_of_time: bool = False
     #: It failed in asyncio's own order, but only in virtual time.

@@ -27,6 +27,7 @@ from random import Random
 from time import perf_counter, process_time
 
 from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded, Spinning
+from pytest_interleave.exploration import again
 from pytest_interleave.exploration.brief import Limited, brief
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.odd_orders import has_several_tasks, odd_orders
@@ -101,6 +102,10 @@ def repeat_and_label(failure: Failure, execute: Execute, mode: str, unstretched:
         failure.label = label_for(failure, mode, unstretched)
 
 
+class _FailsAgain(Exception):
+    """The first run has passed, and every other fails in asyncio's own order."""
+
+
 class _Cost:
     """What has been spent since it was made, of computing and of real time."""
 
@@ -172,6 +177,8 @@ class Search:
         done = self.exploration
         try:
             done.verdict = self._stages()
+        except _FailsAgain:
+            again.note(done, done.failures.pop().signature)
         finally:
             done.seconds = perf_counter() - self._started
             done.orders = len(self._orders)
@@ -566,6 +573,8 @@ class Search:
             done.mode == "realistic" and failure.is_split
         )
         (done.notes if is_note else done.failures).append(failure)
+        if found_in_run == 2 and failure.constraints == {} and failure.reproduced == failure.repeats:
+            raise _FailsAgain
         return is_note
 
     def _reduced(self, result: RunResult, signature: Signature, label: str | None) -> Failure:

@@ -17,6 +17,7 @@ from _pytest.skipping import evaluate_skip_marks
 
 from pytest_interleave.detectors.findings import Finding
 from pytest_interleave.errors import ClocksUnavailable, LeftBehind, Spinning
+from pytest_interleave.exploration import again
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.explain import explain
 from pytest_interleave.exploration.outcomes import Exploration, Failure
@@ -225,8 +226,7 @@ class Explorer:
                     else:
                         explored = self._search(execution, settings)
                         if explored.is_clean:
-                            loops = self.pool.loops_of_next_run()
-                            self._found = find_blocking_calls(item, loops, lambda: execution(Fifo()))
+                            self._found = self._run_again(item, execution, explored.exploration)
                     self._try_on_plain_loop(explored, execution)
                 except NotExplored as reason:
                     nothing = Exploration(seed=settings.seed, mode=settings.mode)
@@ -236,6 +236,19 @@ class Explorer:
             progress.clear()
         explored.phase = execution.phase
         return explored
+
+    def _run_again(self, item: pytest.Function, execution: ItemExecution, done: Exploration) -> list[Finding]:
+        """Make one more run of a test that passed, and return which of its calls block in it."""
+        results: list[RunResult] = []
+        loops = self.pool.loops_of_next_run()
+        found = find_blocking_calls(item, loops, lambda: results.append(execution(Fifo())))
+        if not done.nothing_to_choose:
+            return found
+        second = results[0] if results else execution(Fifo())  # the first that is made again
+        if second.failed and again.fails_always(execution):
+            again.note(done, second.signature)
+            return []
+        return found
 
     def _search(self, execution: ItemExecution, settings: ExploreSettings) -> Explored:
         search = Search(

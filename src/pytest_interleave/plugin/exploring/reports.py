@@ -83,9 +83,13 @@ class Reporter:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         """Add what is known to the report that shows the failure, and the whole record to the last one."""
+        current = self._current if not self._is_in_call else None
+        if current is not None and current.item is not item:
+            current = None
+        if current is not None and current.explored.exploration.fails_again:
+            _take_first_run(call)
         report: Any = yield
-        current = self._current
-        if current is not None and current.item is item and not self._is_in_call:
+        if current is not None:
             current.complete(report, call)
         elif self.settings.enabled and call.when == "call" and is_run_by_others(item):
             setattr(report, _BY_OTHERS, True)
@@ -98,6 +102,8 @@ class Reporter:
         token = saved.token_for(item, found, settings.mode) if found is not None else None
         if done.own_order_varies and (wider := _wider_fixtures(item)):
             done.reason += f", perhaps by what earlier runs left in fixtures that live on: {wider}"
+        elif done.fails_again and (wider := _wider_fixtures(item)):
+            done.reason += f", perhaps in fixtures that live on: {wider}"
         record: dict[str, Any] = {
             "nodeid": item.nodeid,
             "outcome": "passed",
@@ -310,6 +316,12 @@ def _is_of_library(definition: pytest.FixtureDef[Any]) -> bool:
 
 def _as_json(tests: list[dict[str, Any]]) -> str:
     return json.dumps({"tests": tests}, indent=1) + "\n"
+
+
+def _take_first_run(call: pytest.CallInfo[None]) -> None:
+    """Let the phase pass, as it did when the test was run first; what it fails with now is what that has left."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, (Exception, pytest.fail.Exception)):
+        call.excinfo = None
 
 
 def is_run_by_others(item: pytest.Item) -> bool:
