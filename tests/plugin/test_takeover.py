@@ -24,6 +24,7 @@ async def test_a(fixture, unused_tcp_port):
 
 def test_plugin_is_seen(request):
     assert request.config.pluginmanager.has_plugin("asyncio")
+    assert request.config.pluginmanager.get_plugin("asyncio").__name__ == "pytest_asyncio.plugin"
     assert pytest_asyncio.__version__
     assert pytest_asyncio.plugin._unused_port
 """

@@ -37,6 +37,9 @@ _HOOK = "pytest_asyncio_loop_factories"
 class StandIn:
     """Holds the plugin name "asyncio"."""
 
+    #: Other plugins take what has this name for a module, and compare where fixtures are from (looptime).
+    __name__ = f"{_PACKAGE}.plugin"
+
     def __init__(self, *, replaced: bool) -> None:
         #: Whether pytest-asyncio itself is installed and had to give way.
         self.replaced = replaced
