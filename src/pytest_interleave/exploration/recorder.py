@@ -23,7 +23,8 @@ class Recorder:
         self.decider = decider
         self.holds_steps = decider.holds_steps
         self.splits = decider.splits
-        self.passes = self._passes_noted = decider.passes
+        #: As of the decider, which hears with the next question what passed unasked.
+        self.passes = decider.passes
         self.vector: list[int] = []
         self.widths: list[int] = []
         self.points = 0
@@ -48,13 +49,13 @@ class Recorder:
 
     def _note_passed(self) -> None:
         """Write down what passed unasked, as answers with no alternative, before anything else is written."""
-        count = self._passes_noted - self.passes
+        count = self.decider.passes - self.passes
         self.vector += [0] * count
         self.widths += [1] * count
-        self._passes_noted = self.decider.passes = self.passes
+        self.decider.passes = self.passes
 
     def _note(self, choice: int, width: int) -> int:
-        if self.passes != self._passes_noted:
+        if self.passes != self.decider.passes:
             self._note_passed()
         choice = choice if 0 <= choice < width else 0
         self.vector.append(choice)
@@ -84,10 +85,10 @@ class Recorder:
         return choice
 
     def hold(self, origins: Sequence[int], turns: int) -> Sequence[int]:
-        if self.passes != self._passes_noted:
+        if self.passes != self.decider.passes:
             self._note_passed()
         choices = self.decider.hold(origins, turns)
-        self.passes = self._passes_noted = self.decider.passes
+        self.passes = self.decider.passes
         count = len(origins)
         self.widths += [turns + 1] * count
         if not choices or not any(choices):
@@ -141,7 +142,7 @@ class Recorder:
         """Return what the run on that loop came to."""
         trace = self._trace
         assert trace is not None
-        if self.passes != self._passes_noted:
+        if self.passes != self.decider.passes:
             self._note_passed()
         unfired = loop.unfired  # the loop gets another list for its next run
         result = RunResult(loop.spun or error, trace, self.vector, self.widths)

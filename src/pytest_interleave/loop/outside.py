@@ -207,7 +207,7 @@ def lead_inside(fds: Iterable[int], *, may_listen: bool) -> frozenset[int]:
     names: set[Any] = set()
     for fd in _descriptors():
         with _opened(fd) as sock:
-            if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            if sock is not None and sock.family in _INTERNET:
                 names.add((_plain_name(sock.getsockname()), _peer_of(sock)))
     found = set()
     for fd in fds:
@@ -304,19 +304,14 @@ def _other_end(name: Any, peer: Any, near: Iterable[int] = ()) -> OtherEnd | Non
     """Return the socket of this process that the one with these two names leads to; ``near`` is where to look first."""
     listener = None
     for fd in chain(near, _descriptors()):
-        try:
-            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        with _opened(fd) as sock:
+            if sock is None or sock.family not in _INTERNET or _plain_name(sock.getsockname()) != peer:
                 continue
-            with socket.socket(fileno=os.dup(fd)) as sock:
-                if sock.family not in _INTERNET or _plain_name(sock.getsockname()) != peer:
-                    continue
-                back = _peer_of(sock)
-                if back == name or sock.type != socket.SOCK_STREAM:
-                    return OtherEnd(fd, _identity(fd), is_listener=False)
-                if back is None:
-                    listener = listener or OtherEnd(fd, _identity(fd), is_listener=True)
-        except OSError:
-            continue
+            back = _peer_of(sock)
+            if back == name or sock.type != socket.SOCK_STREAM:
+                return OtherEnd(fd, _identity(fd), is_listener=False)
+            if back is None:
+                listener = listener or OtherEnd(fd, _identity(fd), is_listener=True)
     return listener
 
 

@@ -91,7 +91,7 @@ class Reporter:
         report: Any = yield
         if current is not None:
             current.complete(report, call)
-        elif self.settings.enabled and call.when == "call" and is_run_by_others(item):
+        elif self.settings.enabled and call.when == "call" and _is_run_by_others(item):
             setattr(report, _BY_OTHERS, True)
         return report  # type: ignore[no-any-return]
 
@@ -324,7 +324,7 @@ def _take_first_run(call: pytest.CallInfo[None]) -> None:
         call.excinfo = None
 
 
-def is_run_by_others(item: pytest.Item) -> bool:
+def _is_run_by_others(item: pytest.Item) -> bool:
     """Whether another plugin, or unittest, awaits the test, and so decides how its loop runs."""
     if not isinstance(item, pytest.Function) or isinstance(item, PytestAsyncioFunction) or is_anyio_item(item):
         return False
