@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import sys
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -17,6 +16,7 @@ import websockets.asyncio.client
 import websockets.asyncio.server
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
+from connections import connected_to
 from exploring.conftest import Explore
 
 from pytest_interleave import explore
@@ -24,16 +24,6 @@ from pytest_interleave.exploration.execution import Execution, Limits
 from pytest_interleave.schedule import SMALL, SPLIT, SPLITS, Fifo
 from pytest_interleave.strategies.guided import answer
 from pytest_interleave.strategies.in_pieces import InPieces
-
-
-@contextlib.asynccontextmanager
-async def connection(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]) -> AsyncIterator[Any]:
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
 
 
 async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,14 +40,14 @@ async def shout_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 
 async def words_are_read_at_once() -> None:
-    async with connection(shout) as (reader, writer):
+    async with connected_to(shout) as (reader, writer):
         for word in (b"one", b"two"):
             writer.write(word)
             assert await reader.readline() == word.upper() + b"!\n"
 
 
 async def words_are_lines() -> None:
-    async with connection(shout_lines) as (reader, writer):
+    async with connected_to(shout_lines) as (reader, writer):
         for word in (b"one", b"two"):
             writer.write(word + b"\n")
             assert await reader.readline() == word.upper() + b"!\n"
@@ -69,7 +59,7 @@ async def the_second_word_is_read_at_once() -> None:
         writer.write((await reader.read(100)).upper() + b"\n")
         writer.close()
 
-    async with connection(answer) as (reader, writer):
+    async with connected_to(answer) as (reader, writer):
         for word in (b"one\n", b"two"):
             writer.write(word)
             assert (await reader.readline()).strip() == word.strip().upper()
@@ -83,7 +73,7 @@ async def a_head_is_read_in_two_reads() -> None:
         writer.write(head[: head.index(b".")].upper() + b"\n")
         writer.close()
 
-    async with connection(answer) as (reader, writer):
+    async with connected_to(answer) as (reader, writer):
         writer.write(b"hello.")
         assert await reader.readline() == b"HELLO\n"
 
@@ -140,7 +130,7 @@ def test_much_comes_in_no_more_pieces_than_take_a_moment() -> None:
                 reads.append(len(data))
             writer.close()
 
-        async with connection(take) as (reader, writer):
+        async with connected_to(take) as (reader, writer):
             writer.write(b"x" * 10_000)
             writer.write_eof()
             await reader.read()

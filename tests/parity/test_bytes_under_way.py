@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from connections import connected_to
 
 from parity.loops import on_controlled
 from pytest_interleave.errors import Blocked
@@ -40,14 +41,25 @@ async def echo_slowly(reader, writer):
         writer.close()
 
 
-@contextlib.asynccontextmanager
-async def connected_to(serve):
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
+@contextlib.contextmanager
+def received_in_a_thread(sock):
+    """Have all lines received in a thread; give the future of how many bytes that were."""
+    loop = asyncio.get_running_loop()
+    received = loop.create_future()
+
+    def receive():
+        size = 0
+        with sock:
+            while size < LINES * len(LINE):
+                size += len(sock.recv(100_000))
+        loop.call_soon_threadsafe(received.set_result, size)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    try:
+        yield received
+    finally:
+        thread.join()
 
 
 async def asks(reader, writer):
@@ -147,31 +159,16 @@ def test_a_half_of_a_connection_may_end_on_its_way(decider):
 @deciders
 def test_bytes_may_be_on_their_way_to_a_thread(decider):
     async def program():
-        loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as server:
             _, writer = await asyncio.open_connection(*server.getsockname())
             accepted, _ = server.accept()
         slow_down(writer.get_extra_info("socket"))
-        received = loop.create_future()
-
-        def receive():
-            size = 0
-            with accepted:
-                while size < LINES * len(LINE):
-                    size += len(accepted.recv(100_000))
-            loop.call_soon_threadsafe(received.set_result, size)
-
-        thread = threading.Thread(target=receive)
-        thread.start()
-        try:
+        with received_in_a_thread(accepted) as received, contextlib.closing(writer):
             async with asyncio.timeout(0.01):
                 for _ in range(LINES):
                     writer.write(LINE)
                     await asyncio.sleep(0)
                 return await received
-        finally:
-            writer.close()
-            thread.join()
 
     assert on_controlled(program, decider) == LINES * len(LINE)
 
@@ -179,30 +176,15 @@ def test_bytes_may_be_on_their_way_to_a_thread(decider):
 @deciders
 def test_between_two_threads_too(decider):
     async def program():
-        loop = asyncio.get_running_loop()
-        received = loop.create_future()
         with socket.create_server(("127.0.0.1", 0)) as server:
             sender = socket.create_connection(server.getsockname())
             accepted, _ = server.accept()
         slow_down(sender)
-
-        def receive():
-            size = 0
-            with accepted:
-                while size < LINES * len(LINE):
-                    size += len(accepted.recv(100_000))
-            loop.call_soon_threadsafe(received.set_result, size)
-
-        thread = threading.Thread(target=receive)
-        thread.start()
-        try:
+        with sender, received_in_a_thread(accepted) as received:
             async with asyncio.timeout(0.01):
                 for _ in range(LINES):
                     sender.sendall(LINE)
                 return await received
-        finally:
-            thread.join()
-            sender.close()
 
     assert on_controlled(program, decider) == LINES * len(LINE)
 

@@ -10,6 +10,7 @@ import time
 
 import aiosqlite
 import pytest
+from connections import connected_to
 
 from parity.loops import on_controlled
 from pytest_interleave.errors import Blocked, StepLimit, TimeLimit
@@ -289,12 +290,8 @@ def test_a_deadlock_is_seen_at_once_although_a_server_listens(decider, waits):
             finally:
                 writer.close()
 
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            try:
-                await reader.read()
-            finally:
-                writer.close()
+        async with connected_to(serve) as (reader, _):
+            await reader.read()
 
     with pytest.raises(Blocked):
         on_controlled(program, decider)
