@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
 from sessions import run_forked
 
+from pytest_interleave import explore as explore_function
 from pytest_interleave.exploration.execution import Limits
 
 
@@ -104,6 +107,22 @@ def test_no_clock_is_blamed_for_what_does_not_fail_again(explore: Any) -> None:
         "it fails with AssertionError (test_it.py:*) in asyncio's own order, but not each time, and not in real time"
     )
     result.stdout.fnmatch_lines([f"*test_first: 1 run: inconclusive, since {reason}"])
+
+
+def test_no_clock_is_blamed_for_what_fails_only_when_it_is_repeated() -> None:
+    loaded = []
+
+    async def the_first_run_loads() -> None:
+        start = time.monotonic()
+        if not loaded:
+            loaded.append(time.sleep(0.06))
+        await asyncio.sleep(0.05)
+        assert time.monotonic() - start > 0.04
+
+    exploration = explore_function(the_first_run_loads)
+
+    assert (exploration.verdict, exploration.runs) == ("inconclusive", 2)
+    assert exploration.reason.endswith("in asyncio's own order, but not each time, and not in real time")
 
 
 def test_a_long_test_that_fails_with_virtual_clocks_too_is_not_waited_for_in_real_time(explore: Any) -> None:
