@@ -110,6 +110,49 @@ def test_the_script_waits_for_what_it_gave_to_code_under_test(explore: Any, pyte
     result.assert_outcomes(passed=1)
 
 
+def test_the_script_meets_what_it_gave_to_code_under_test_for_a_note(explore: Any, pytester: Any) -> None:
+    pytester.mkpydir("shop").joinpath("supervisor.py").write_text(
+        "import asyncio\n"
+        "class Supervisor:\n"
+        "    def start(self, make):\n"
+        "        self.task = asyncio.get_running_loop().create_task(make())\n"
+        "        self.task.add_done_callback(lambda task: task.cancelled() or self.start(make))\n"
+        "    async def stop(self):\n"
+        "        self.task.cancel()\n"
+        "        await asyncio.wait([self.task])\n"
+    )
+
+    result = explore(
+        """
+        from shop.supervisor import Supervisor
+
+        async def test_nobody_works_when_all_is_stopped():
+            supervisor, at_work = Supervisor(), []
+
+            async def worker():
+                at_work.append(1)
+                try:
+                    await asyncio.sleep(0.01)
+                finally:
+                    at_work.pop()
+
+            supervisor.start(worker)
+            await asyncio.sleep(0.015)
+            await supervisor.stop()
+            await asyncio.sleep(0)
+            assert not at_work
+        """
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "order-only: fails with AssertionError (*) if the loop is held up between two sleeps of",
+            "*::* --interleave-replay=*",
+        ]
+    )
+
+
 #: A service with a heart, and with a worker whose sleep stands for work.
 SERVICE = """
 import asyncio

@@ -79,7 +79,8 @@ class DeliveringLoop(PatientLoop):
                 if timers and timers[0].kind == TICK:
                     del timers[0]
                 reachable = self._in_reach(timers, natural, is_work_internal)
-                if delivered and not is_from_outside:  # work of the test's own: its script waits for that
+                if delivered and not is_from_outside and not decider.holds_steps:
+                    # Work of the test's own: its script waits for that, but in an order that gives a note.
                     reachable = [timer for timer in reachable if timer.stands_for != SCRIPT_SLEEP]
                 options += [event for event in (*arrived, *jobs, *reachable) if event is not natural]
                 if natural is not None and ready:
