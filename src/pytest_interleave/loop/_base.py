@@ -6,6 +6,7 @@ import asyncio
 import selectors
 import sys
 from collections import deque
+from functools import lru_cache
 from operator import attrgetter
 from time import perf_counter
 from types import FrameType, MethodType
@@ -32,6 +33,8 @@ _LAST_TURNS = 4
 _REAL_SECONDS = 60.0
 #: Timers, watches, tasks made in its own steps, jobs in threads, and tasks that callbacks make in its name.
 _KINDS_COUNTED = 5
+#: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
+BUSY_TURNS = 1000
 #: What callbacks make is numbered from here.
 _BY_CALLBACK = 10_000
 
@@ -74,27 +77,38 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._first_debug = self.get_debug()
         # asyncio's tasks and futures, which are in C, each ask for this; a function in Python takes five times as long.
         self.get_debug = MethodType(attrgetter("_debug"), self)  # type: ignore[method-assign]
+        self._timers: list[Timer] = []
+        self._held: list[tuple[int, Step]] = []
+        self._starts: list[tuple[Any, Step, int]] = []
+        self.passing_on: set[int] = set()
+        self._library_sleeps: dict[int, Timer] = {}
+        self._new_ticks: list[Timer] = []
+        self._read_short: list[Any] = []
+        self.given_tasks: set[int] = set()
         self.reset()
 
     def reset(self) -> None:
         """Forget the last run. The default executor stays."""
         keyed.forget(self)
         self._now = self.start_of_time
-        self._timers: list[Timer] = []
+        self._timers.clear()
         self._cancelled_timers = 0
         self._ready.clear()
         self._asyncgens_shutdown_called = False  # of the last run; a generator would be warned of
-        self._held: list[tuple[int, Step]] = []
+        self._held.clear()
+        #: The first turn in which one of these goes on.
+        self._held_until = sys.maxsize
         if self._jobs.were_used:
             self._jobs = Jobs()
         self._is_hurried = self._has_waited = False
         self._outside.reset()
-        self._starts: list[tuple[Any, Step, int]] = []
+        self._starts.clear()
         self._origin = 0
         self._sequence = 0
         self._steps = 0
-        #: How many turns there were, and how many when something came in from outside last.
-        self.turns = self._quiet_since = 0
+        self.turns = 0
+        #: How many turns there may be until something must have come in from outside.
+        self._busy_from = BUSY_TURNS
         #: How many timers have fired that were set for this very instant.
         self._at_once = 0
         self.forced_deadlines = 0
@@ -109,12 +123,12 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.unfired: list[tuple[int, int, int, int, int]] = []
         #: Descriptors of what only passes on, inside of this process, what comes: not when they do is chosen, but when
         #: that arrives behind them.
-        self.passing_on: set[int] = set()
+        self.passing_on.clear()
         #: The last sleep that a library set, by who set it; those that were taken for ticks in this turn.
-        self._library_sleeps: dict[int, Timer] = {}
-        self._new_ticks: list[Timer] = []
+        self._library_sleeps.clear()
+        self._new_ticks.clear()
         #: Transports of which only a piece is read in this turn.
-        self._read_short: list[Any] = []
+        self._read_short.clear()
         self.decider: Decider | None = None
         self.is_in_real_time = False
         self._real_start = 0.0
@@ -156,7 +170,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         #: What was watched when the first such run began.
         self._lasting: list[Watch] = []
         #: Tasks of the test's own code that code under test has started: work, and nobody's arrival.
-        self.given_tasks: set[int] = set()
+        self.given_tasks.clear()
         self.hashed_futures = 0
         self._by_callback: list[bool] = [False]
         #: For each task by number: its parent's number, its ordinal there.
@@ -245,7 +259,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.trace = []
         self.given_tasks = set()
         self._steps = 0
-        self._quiet_since = self.turns
+        self._busy_from = self.turns + BUSY_TURNS
         self.forced_deadlines = 0
         self.has_hung = False
         self._late_seconds = 0.0
@@ -327,7 +341,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
             initialize(task, coro, loop=self, name=name, context=context)
         if task._source_traceback:
             del task._source_traceback[-1]
-        if self.decider is not None and ready:
+        if self.decider is not None and ready and self._thread_id is not None:  # the run's own is nobody's sibling
             group = _group_of(sys._getframe(1))
             if group is not None:
                 self._starts.append((group, ready[-1], number))
@@ -363,14 +377,13 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.parents.append(origin)
         self.ordinals.append(ordinal)
         self._counters.append([0] * _KINDS_COUNTED)
-        self.task_names.append(name if name is not None else f"Task-{number}")
+        self.task_names.append(_usual_name(number) if name is None else name)
         code = getattr(coro, "cr_code", None)
         self.task_codes.append(code)
         script = self.script
         if (
             script is not None
             and code is not None
-            and code.co_filename == script.co_filename  # mostly it is not, and no more need be asked
             and is_local_to(code, script)
             and not is_started_beside(script, sys._getframe(2))
         ):
@@ -393,6 +406,11 @@ class BaseLoop(asyncio.SelectorEventLoop):
         kept = [step for step in self._ready if getattr(step._callback, "__self__", None) is not task]
         self._ready.clear()
         self._ready.extend(kept)
+
+
+@lru_cache(1024)
+def _usual_name(number: int) -> str:
+    return f"Task-{number}"
 
 
 def _group_of(frame: FrameType | None) -> Any:

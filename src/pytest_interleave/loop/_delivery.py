@@ -7,14 +7,13 @@ from typing import Any
 
 from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop import pieces, threads
+from pytest_interleave.loop._base import BUSY_TURNS
 from pytest_interleave.loop._events import Timer, Watch
 from pytest_interleave.loop._patience import PatientLoop
 from pytest_interleave.loop._timers import RESOLUTION
 from pytest_interleave.origins import rank
 from pytest_interleave.schedule import CODE_SLEEP, DEADLINE, NESTED_SLEEP, SCRIPT_SLEEP, SMALL, TICK, Decider
 
-#: After so many turns in which nothing came from outside, time creeps: someone polls the clock or a flag.
-BUSY_TURNS = 1000
 _NEVER = float("inf")
 
 
@@ -28,7 +27,7 @@ class DeliveringLoop(PatientLoop):
         ready = self._ready
         decider = self.decider
         is_watching = self._is_watching()
-        is_busy = self.turns - self._quiet_since > BUSY_TURNS
+        is_busy = self.turns > self._busy_from
         is_creeping = ready and is_busy
         if is_creeping:
             self._creep()
@@ -91,7 +90,7 @@ class DeliveringLoop(PatientLoop):
                 if natural is not None:
                     self._fire_what_has_no_delay()
                 return
-            self._quiet_since = self.turns
+            self._busy_from = self.turns + BUSY_TURNS
             if type(chosen) is not Timer or (chosen.stands_for == CODE_SLEEP and not is_tick):
                 delivered = True
                 if self.stretch or type(chosen) is not Timer:
@@ -160,7 +159,7 @@ class DeliveringLoop(PatientLoop):
         passed = [watch for watch in arrived if watch.fd in self.passing_on]
         if not passed:
             return arrived, False
-        self._quiet_since = self.turns
+        self._busy_from = self.turns + BUSY_TURNS
         for watch in passed:
             self._take(watch)
         return [watch for watch in arrived if watch not in passed], True

@@ -27,7 +27,7 @@ _SLEEPS = (CODE_SLEEP, NESTED_SLEEP)
 class SchedulingLoop(BaseLoop):
     """Takes what is to be done, and notes in whose name."""
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Step:
+    def call_soon(self, /, callback: Any, *args: Any, context: Any = None) -> Step:
         if self._debug or self._closed:
             step = self._step_in_debug_mode(callback, args, context)
         else:

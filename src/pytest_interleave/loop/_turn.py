@@ -14,15 +14,17 @@ transports, TLS, subprocesses and signals are asyncio's own code. Its rules:
 
 from __future__ import annotations
 
+import sys
 from asyncio import base_events, format_helpers
 from time import monotonic, perf_counter
 from typing import Any
 
 from pytest_interleave.errors import StepLimit
 from pytest_interleave.loop import _plain, threads
-from pytest_interleave.loop._delivery import BUSY_TURNS, DeliveringLoop
+from pytest_interleave.loop._delivery import DeliveringLoop
 from pytest_interleave.loop._events import Step
 from pytest_interleave.loop._timers import RESOLUTION
+from pytest_interleave.loop.tasks import ControlledTask
 from pytest_interleave.schedule import Decider
 from pytest_interleave.trace import Trace, repeating
 
@@ -53,10 +55,10 @@ class TurnLoop(DeliveringLoop):
         inbox, letters, handlers = self._inbox, self._jobs.letters, self._signal_handlers
         watched, quiet_fds, living_threads = self._watched_fds, self._quiet_fds, threads.active
         while True:
-            if self._held:
+            turns = self.turns
+            if self._held and (turns >= self._held_until or not ready):
                 self._release_held()
             decider = self.decider
-            turns = self.turns
             if self.is_in_real_time:
                 self._deliver_in_real_time()
             elif self._stopping:
@@ -66,10 +68,11 @@ class TurnLoop(DeliveringLoop):
                 or (self._timers and (decider is not None or self._timers[0]._when <= self._now + RESOLUTION))
                 or len(watched) > quiet_fds
                 or inbox
-                or turns - self._quiet_since > BUSY_TURNS
+                or turns > self._busy_from
                 or handlers
                 or (decider is not None and (letters or len(living_threads) > 1))
             ):
+                step = callback = owner = args = _NONE  # it may wait, and nothing is to live for that
                 self._deliver()
             if self._starts:
                 self._order_starts()
@@ -94,11 +97,11 @@ class TurnLoop(DeliveringLoop):
             while todo:
                 todo -= 1
                 step = ready.popleft()
-                if step._cancelled:
-                    continue
                 callback = step._callback
+                if callback is None and step._cancelled:
+                    continue
                 owner = step.owner
-                if type(owner) in tasks:
+                if (kind := type(owner)) is ControlledTask or kind in tasks:
                     origin = owner.number
                     if passing is not None and origin > 1:
                         passed += 1
@@ -132,8 +135,8 @@ class TurnLoop(DeliveringLoop):
             self._origin = 0
             if passing is not None:
                 passing.passes -= passed
-            step = callback = owner = args = _NONE  # break reference cycles
             if is_single or self._stopping:
+                step = callback = owner = args = _NONE  # break reference cycles
                 return
 
     def _run_timed(self, step: Step) -> None:
@@ -186,27 +189,31 @@ class TurnLoop(DeliveringLoop):
         origins: list[int] = []
         for step in ready:
             owner = step.owner
-            if type(owner) in tasks and (number := owner.number) > 1 and not step._cancelled:
+            if type(owner) in tasks and (number := owner.number) > 1:
                 steps.append(step)
                 origins.append(number)
         if not steps:
             return
-        for step, turns in zip(steps, decider.hold(origins, _MOST_TURNS), strict=False):  # none at all where none stays
+        for place, turns in enumerate(decider.hold(origins, _MOST_TURNS)):
             if turns:
                 if len(ready) == 1:  # someone must go on
                     return
+                step = steps[place]
                 ready.remove(step)
-                self._held.append((self.turns + turns, step))
+                self._held.append((until := self.turns + turns, step))
+                self._held_until = min(self._held_until, until)
 
     def _release_held(self) -> None:
         held, self._held = self._held, []
         ready, now = self._ready, self.turns
         is_idle = not ready
+        self._held_until = sys.maxsize
         for turn, step in held:
             if is_idle or turn <= now:
                 ready.append(step)
             else:
                 self._held.append((turn, step))
+                self._held_until = min(self._held_until, turn)
 
     def _step_limit_passed(self) -> StepLimit:
         if self.spun is None:
