@@ -208,6 +208,27 @@ def test_a_handler_is_cancelled_only_if_asked_for(
     assert ("GET /: the client went away, and the handler went on" in text) is is_told
 
 
+def test_what_a_handler_did_in_another_run_of_an_exploration_is_not_told(pytester: pytest.Pytester) -> None:
+    body = """
+    from pytest_interleave import choose
+
+    async def test_it(aiohttp_client):
+        async def flaky(request):
+            if choose(["fails", "answers"]) == "fails":
+                raise LookupError("no such event")
+            return web.Response()
+
+        app = web.Application()
+        app.router.add_get("/", flaky)
+        client = await aiohttp_client(app)
+        assert (await client.get("/")).status == 500
+    """
+    result = run(pytester, body, "--interleave")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['*Fails if `choose([[]"fails", "answers"[]])` (test_it.py:*) gives `\'answers\'`*'])
+    result.stdout.no_fnmatch_line("*the server's handler raised*")
+
+
 def test_without_aiohttp_it_says_what_to_install(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.makeconftest("import sys\nsys.modules['aiohttp'] = None\nsys.modules['aiohttp.test_utils'] = None\n")

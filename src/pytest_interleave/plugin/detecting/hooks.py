@@ -89,7 +89,7 @@ class DetectingHooks:
         self._ambient = None if settings.levels[LEAKED_CONTEXT] is Level.OFF else Ambient()
         self._never_awaited = NeverAwaited(self)
         self._never_awaited.install()
-        self.handler_failures = HandlerFailures(lambda: self.item, config.rootpath)
+        self.handler_failures = HandlerFailures(self._item_to_report, config.rootpath)
         self.handler_failures.install()
         #: What reports brought, by node id, and what belongs to no test, under the empty name.
         self.found: dict[str, list[dict[str, Any]]] = {}
@@ -101,6 +101,11 @@ class DetectingHooks:
     def is_collecting(self) -> bool:
         """Whether the garbage collector is at work: what it drops may be of any test."""
         return self._never_awaited.is_collecting
+
+    def _item_to_report(self) -> pytest.Item | None:
+        """Return the test whose run pytest will report; None in the runs of a search, which show other things."""
+        explorer = self.config.pluginmanager.get_plugin("interleave-explorer")
+        return None if explorer is not None and explorer.is_silent else self.item
 
     def take(self, item: pytest.Item | None, finding: Finding) -> bool:
         """Keep the finding, unless it is off or allowed; return whether it is kept."""

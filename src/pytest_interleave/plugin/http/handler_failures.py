@@ -59,6 +59,8 @@ class HandlerFailures:
     def note(self, text: str, frames: Sequence[tuple[CodeType, int]] = ()) -> None:
         """Remember something that a failure of this test should tell, and where it came up."""
         item = self._item_now()
+        if item is None:
+            return
         if item is not self._item:
             self._item, self._notes = item, []
         # Whose code it is, is found out when somebody asks: that may read files, and a loop runs now.
