@@ -542,3 +542,47 @@ def test_what_a_run_leaves_in_the_queue_of_a_wider_loop_is_not_in_the_next(explo
     )
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*inconclusive*")
+
+
+def test_a_report_numbers_only_tasks_that_are_there(explore) -> None:
+    """Each run keeps a connection, and so a task of the server's that lives on behind those of the test."""
+    result = explore("""
+        import pytest_asyncio
+
+        KEPT = []
+
+        async def answer(reader, writer):
+            while line := await reader.readline():
+                writer.write(line)
+
+        @pytest_asyncio.fixture(scope="module", loop_scope="module")
+        async def address():
+            server = await asyncio.start_server(answer, "127.0.0.1")
+            yield server.sockets[0].getsockname()
+            for _, writer in KEPT:
+                writer.close()
+            server.close()
+
+        async def add(box):
+            value = box[0]
+            await asyncio.sleep(0.01)
+            box[0] = value + 1
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_it(address):
+            box = [0]
+
+            async def later():
+                await asyncio.sleep(1)
+                await add(box)
+
+            await asyncio.gather(add(box), later())
+            reader, writer = await asyncio.open_connection(*address)
+            KEPT.append((reader, writer))
+            writer.write(b"?\\n")
+            await reader.readline()
+            assert box == [2]
+    """)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["time * add * later"])
+    result.stdout.no_fnmatch_line("* #*")

@@ -271,7 +271,9 @@ def test_nothing_can_hang_us(explore, monkeypatch: pytest.MonkeyPatch) -> None:
     result.stdout.fnmatch_lines(
         [
             "Blocked: Deadlock at virtual time 0 s*",
-            "    at test_it.py:*",
+            "    at test_it.py:*: await asyncio.Event().wait()",
+            "Blocked: Deadlock at virtual time 0 s*",
+            "    at test_it.py:*: async with second:  (2 tasks)",
             "*Deadlock*",
         ]
     )

@@ -432,9 +432,13 @@ def _names(run: _Run) -> tuple[str, ...]:
     """Name every task: its own name or its function's, with arguments or a number where that is not enough."""
     plain = [*(_plain_name(run, number) for number in range(run.tasks)), *run.unasked.names()]
     names = list(plain)
+    # In a loop of wider scope, tasks of earlier runs have numbers as well, and mostly no more than that.
+    last = run.loop.first_number
+    past = set(range(1, last + 1)) - {step.task for step in run.steps}
     for name in set(plain) - {_THE_TEST}:
         same = [number for number, other in enumerate(plain) if other == name]
-        if len(same) < 2:
+        same.sort(key=lambda number: 0 < number <= last)
+        if len(same) < 2 or same[1] in past:
             continue
         given = [run.arguments.get(number, "") for number in same]
         told_apart = all(given) and len(set(given)) == len(given)

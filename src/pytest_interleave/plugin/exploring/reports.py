@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import linecache
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,9 +266,8 @@ class _Current:
         error = own_failure(call)
         if report.failed and isinstance(error, RunEnded):
             # Its traceback is the loop's, which says nothing: where the tasks stood is what counts.
-            folder = self.item.config.invocation_params.dir
-            places = "".join(f"\n    at {bestrelpath(folder, Path(place))}" for place in error.places)
-            report.longrepr = text_at(f"{type(error).__name__}: {error}{places}", None, self.item)
+            lines = [f"{type(error).__name__}: {error}", *_stands(error, self.item.config.invocation_params.dir)]
+            report.longrepr = text_at("\n".join(lines), None, self.item)
         if report.failed:
             if record["text"] and not self.has_failed:
                 report.sections.append((_TITLE, record["text"]))
@@ -279,6 +280,14 @@ class _Current:
             if self.has_failed and record["token"]:  # what a JUnit file can hold
                 summary = f"{record['sentence']}; {record['label']}; --interleave-replay={record['token']}"
                 report.user_properties.append(("interleave", summary))
+
+
+def _stands(error: RunEnded, folder: Path) -> Iterator[str]:
+    """Say where the tasks stood, once of those that stood in the same line."""
+    for place, count in Counter(filter(None, error.places)).items():
+        file, _, line = place.rpartition(":")
+        text = linecache.getline(file, int(line)).strip()
+        yield f"    at {bestrelpath(folder, Path(place))}: {text}" + (f"  ({count} tasks)" if count > 1 else "")
 
 
 def _describe(error: BaseException, item: pytest.Item) -> str:
