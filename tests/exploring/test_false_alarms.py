@@ -109,6 +109,36 @@ def test_no_clock_is_blamed_for_what_does_not_fail_again(explore: Any) -> None:
     result.stdout.fnmatch_lines([f"*test_first: 1 run: inconclusive, since {reason}"])
 
 
+def test_a_sleep_that_ends_before_its_data_is_not_blamed_on_clocks_alone(explore: Any) -> None:
+    result = explore(
+        """
+        async def test_no_answer_is_there_yet():
+            async def answer(reader, writer):
+                for _ in range(50):
+                    writer.write(await reader.readexactly(1))
+                writer.close()
+
+            async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+                async def ask():
+                    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                    for _ in range(50):
+                        writer.write(b"a")
+                        await reader.readexactly(1)
+                    writer.close()
+
+                asking = asyncio.create_task(ask())
+                await asyncio.sleep(0.0001)
+                assert not asking.done()
+                await asking
+        """,
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*in virtual time only: it measures real time, * alone, or one of its sleeps ends in real time before *"]
+    )
+
+
 def test_no_clock_is_blamed_for_what_fails_only_when_it_is_repeated() -> None:
     loaded = []
 

@@ -447,7 +447,7 @@ class Search:
         if has_passed or self.execute(Fifo()).error is None:  # no clock is to blame
             done.reason = f"{how} in asyncio's own order, but not each time, and not in real time"
         else:
-            done.reason = f"{how} in virtual time only: {self._clock_read()}"
+            done.reason = f"{how} in virtual time only: {self._clock_read(failed)}"
         done.passes_in_real_time = True
         return True
 
@@ -465,7 +465,7 @@ class Search:
         except ClocksUnavailable:
             return False
 
-    def _clock_read(self) -> str:
+    def _clock_read(self, failed: RunResult) -> str:
         """Say what the test measures real time by, and what can be done about it.
 
         Clocks are not made virtual unasked: such tests often say how long something may take at most, and to explore
@@ -483,7 +483,10 @@ class Search:
             return f"it measures real time. If it does so by Python's clocks, {setting} makes them virtual: {why}"
         if passes:
             return f"it reads Python's clocks, which are real. With {setting} they are virtual, and it passes"
-        return f"it measures real time, and not by Python's clocks alone: it fails with {setting}, too"
+        why = "it measures real time, and not by Python's clocks alone"
+        if _reads(failed):  # which takes no virtual time
+            why += ", or one of its sleeps ends in real time before what it reads has come"
+        return f"{why}: it fails with {setting}, too"
 
     def _postponements(self, first: RunResult) -> Iterator[Decider]:
         """Move one outside event at a time: behind what comes next, or right behind a step long before it.
