@@ -483,10 +483,10 @@ class Search:
             return f"it measures real time. If it does so by Python's clocks, {setting} makes them virtual: {why}"
         if passes:
             return f"it reads Python's clocks, which are real. With {setting} they are virtual, and it passes"
-        why = "it measures real time, and not by Python's clocks alone"
+        cause = "it measures real time, and not by Python's clocks alone"
         if _reads(failed):  # which takes no virtual time
-            why += ", or one of its sleeps ends in real time before what it reads has come"
-        return f"{why}: it fails with {setting}, too"
+            cause += ", or one of its sleeps ends in real time before what it reads has come"
+        return f"{cause}: it fails with {setting}, too"
 
     def _postponements(self, first: RunResult) -> Iterator[Decider]:
         """Move one outside event at a time: behind what comes next, or right behind a step long before it.
