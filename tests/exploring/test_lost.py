@@ -109,6 +109,54 @@ def test_a_callback_that_fails_in_one_schedule_only_is_found(explore) -> None:
     assert "_run_once" not in finding  # the loop's lines are no news
 
 
+_LIBRARY = """
+import asyncio
+
+async def ask(answer):
+    waiter = asyncio.get_running_loop().create_future()
+
+    async def look_up():
+        await asyncio.sleep(0.02)
+        asyncio.get_running_loop().call_soon(answer, waiter)
+
+    looking = asyncio.create_task(look_up())
+    try:
+        await asyncio.wait_for(waiter, 0.1)
+    except asyncio.TimeoutError:
+        await looking
+
+def answer(waiter):
+    waiter.set_result(1)
+
+def complain(waiter):
+    if waiter.done():
+        raise LookupError
+    waiter.set_result(1)
+"""
+
+
+@pytest.mark.parametrize(("answers", "failed"), [("answer", 1), ("complain", 0)])
+def test_a_library_that_answers_what_was_given_up_is_found(
+    explore, pytester: pytest.Pytester, answers: str, failed: int
+) -> None:
+    folder = pytester.mkdir("site-packages")
+    (folder / "library.py").write_text(_LIBRARY)
+    pytester.makeconftest(f"import sys; sys.path.append({str(folder)!r})")
+    result = explore(
+        f"""
+        import library
+
+        async def test_it():
+            await library.ask(library.{answers})
+            await asyncio.sleep(0.5)
+        """
+    )
+
+    result.assert_outcomes(failed=failed, passed=1 - failed)
+    if failed:
+        result.stdout.fnmatch_lines(["lost-exception: Exception in callback answer(*", "*InvalidStateError*"])
+
+
 _INNOCENT = {
     "retrieved later": """
         async def test_it():

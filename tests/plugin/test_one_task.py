@@ -91,6 +91,32 @@ def test_timeouts_and_cancel_scopes_held_over_a_yield(pytester: pytest.Pytester,
     )
 
 
+def test_a_timeout_of_the_test_itself_that_lets_its_cancellation_pass_is_no_timeout(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio, pytest
+
+        @pytest.mark.asyncio
+        async def test_leaks():
+            async with asyncio.timeout(0.02):
+                try:
+                    asyncio.current_task().cancel()
+                    await asyncio.sleep(1)
+                except asyncio.CancelledError:
+                    pass  # and does not uncancel
+                await asyncio.sleep(1)
+        """
+    )
+
+    result = pytester.runpytest()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["E * asyncio.exceptions.CancelledError", "E * asyncio.timeout(...) expired, and made no TimeoutError *"]
+    )
+    result.stdout.no_fnmatch_line("*earlier set-up*")
+
+
 def test_set_up_test_and_tear_down_share_task_and_context(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

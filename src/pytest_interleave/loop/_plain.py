@@ -225,6 +225,11 @@ def take_lost_exception(future: asyncio.Future[Any]) -> BaseException | None:
     return future.exception()
 
 
+def is_left(timeout: asyncio.Timeout) -> bool:
+    """Whether the ``async with`` of that timeout, which has expired, is over."""
+    return timeout._state.value != "expiring"  # type: ignore[attr-defined,no-any-return]
+
+
 def count_tasks() -> int:
     """Return an upper bound of the number of living tasks in all loops, cheaply; -1 if it is not known.
 

@@ -10,7 +10,13 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
+from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import Crash, Expired, Host
+
+_LET_PASS = (
+    "asyncio.timeout(...) expired, and made no TimeoutError of this, because the task was being cancelled already: "
+    "whoever caught an earlier CancelledError has not called task.uncancel()"
+)
 
 # Errors that a test was failed with, of each host.
 _reported: WeakKeyDictionary[Host, list[BaseException]] = WeakKeyDictionary()
@@ -33,6 +39,9 @@ def explain(error: BaseException, host: Host, what: str, item: pytest.Item) -> B
             )
             return reason.error
         if isinstance(reason, Expired):
+            if isinstance(reason.scope, asyncio.Timeout) and _plain.is_left(reason.scope):  # it was of this job itself
+                error.add_note(_LET_PASS)
+                continue
             of_fixture = _name_owner(host, reason.scope) or " in an earlier set-up"
             name = "asyncio.timeout" if isinstance(reason.scope, asyncio.Timeout) else "a timeout of anyio"
             text = f"{name}(...) entered{of_fixture.replace(' of ', ' in ')} expired while {what} was running, "

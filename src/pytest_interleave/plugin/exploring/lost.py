@@ -104,7 +104,9 @@ class LostExceptions:
         is_of_callback = not isinstance(failed, asyncio.Task) or loop.is_made_by_callback(failed)
         if is_of_callback and isinstance(error, _OF_CONNECTIONS):
             return
-        if not raising(error.__traceback__):  # no line of the user's: a library's own affair
+        # No line of the user's: a library's own affair, but for an answer to what was given up. No library means that:
+        # it guards its futures against it, or loses what that callback had yet to do.
+        if not raising(error.__traceback__) and not (is_of_callback and isinstance(error, asyncio.InvalidStateError)):
             return
         finding = lost_exception(context["message"], error, context)
         if is_failure(self._item.config, self._item, finding):
