@@ -233,6 +233,8 @@ class BlockedTask:
     wait: Wait
     #: Nothing that is alive leads to what it waits for.
     is_unreachable: bool = False
+    #: It was cancelled, and has not ended.
+    was_cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

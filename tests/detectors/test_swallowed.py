@@ -79,6 +79,48 @@ async def test_it(service):
     assert result.stdout.str().count("swallowed-cancellation: ") == 1
 
 
+def test_who_waits_for_one_that_goes_on_elsewhere_is_told_of_it(pytester: pytest.Pytester) -> None:
+    body = """
+async def test_it():
+    jobs = asyncio.Queue()
+    for _ in range(2):
+        jobs.put_nowait(asyncio.Event())
+
+    async def work():
+        while True:
+            job = await jobs.get()
+            try:
+                await job.wait()
+            except BaseException:
+                print("a job failed")
+
+    async def read(answers):
+        while True:
+            await answers.get()
+
+    worker, bystander = asyncio.create_task(work()), asyncio.create_task(read(asyncio.Queue()))
+    await asyncio.sleep(0)
+    worker.cancel()
+    try:
+        await asyncio.gather(worker, return_exceptions=True)
+    finally:
+        bystander.cancel()
+"""
+    result = _run(pytester, body)
+
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "Deadlock: everybody waits, and nothing can come from outside.",
+            "  task 'Task-*' waits for <asyncio.locks.Event *",
+            "    was cancelled, and has not ended",
+            "    at *test_it.py:* in work: await job.wait()",
+            "swallowed-cancellation: task 'Task-*' (test_it.<locals>.work) was cancelled, and went on as if nothing *",
+        ]
+    )
+    assert "leaked-task: task 'pytest-interleave'" not in result.stdout.str()
+
+
 def test_a_task_that_is_left_ends_within_the_limit_of_the_tear_down(pytester: pytest.Pytester) -> None:
     body = """
 @pytest.mark.interleave(timeout=0.5)

@@ -21,7 +21,7 @@ from contextvars import Context, copy_context
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from pytest_interleave.errors import InterleaveError, RunEnded
+from pytest_interleave.errors import Deadlocked, InterleaveError, RunEnded
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.cancellation import Cancellation, Crash, Expired, Interrupt, Requested, find_cancellation
 
@@ -277,9 +277,10 @@ class Host:
         self._task.strike(None)
         try:
             self.loop.run_forever()
-        except RunEnded:  # it does not end; the run has ended all the same
+        except RunEnded as ended:  # it does not end; the run has ended all the same
             if cancelled is not None:
-                self._abandon_stuck(cancelled)
+                cancelled.forget_unreached()
+                self._abandon_stuck(cancelled, is_dead=isinstance(ended, Deadlocked))
         finally:
             if self._job is not None:  # stuck: close() cancels its task again, the next job gets a new one
                 self._task = None

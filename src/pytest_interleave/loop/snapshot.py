@@ -34,7 +34,13 @@ def take(
         when=when,
         steps=loop.steps,
         blocked=tuple(
-            BlockedTask(_number(task), standing(task), _wait(*waits[task], names, ownership), task in lost)
+            BlockedTask(
+                _number(task),
+                standing(task),
+                _wait(*waits[task], names, ownership),
+                is_unreachable=task in lost,
+                was_cancelled=task.cancelling() > 0,
+            )
             for task in tasks
         ),
     )

@@ -35,6 +35,10 @@ class Cancelled:
     def __init__(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
         self._moments = {task: _Moment(_stand(task), _plain.awaited_by(task)) for task in tasks if not task.done()}
 
+    def forget_unreached(self) -> None:
+        """Leave those out whom nobody has cancelled: they may go on."""
+        self._moments = {task: moment for task, moment in self._moments.items() if task.cancelling()}
+
     def stand_of(self, task: asyncio.Task[Any]) -> Stand:
         """Return where the task was when it was cancelled."""
         return self._moments[task].stand

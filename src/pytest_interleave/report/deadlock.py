@@ -43,6 +43,8 @@ def render_deadlock(found: Deadlock, name: Callable[[int], str], *, moment: str 
         else:
             lines.append(f"{start}{wanted}")
             lines += [f"{indent}{state}"] if state else []
+        if task.was_cancelled:
+            lines.append(f"{indent}was cancelled, and has not ended")
         if task.place is not None and task.place.text:
             lines.append(f"{indent}{cut(task.place.text, _WIDTH - len(indent))}")
     others = [_other(task, name) for task in found.others]

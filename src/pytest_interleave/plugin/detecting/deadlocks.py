@@ -115,6 +115,8 @@ def describe_waits(
             lines.append(f"  {name} waits for {_describe_wait(task, own, is_dead=is_dead)}")
             frames = frames_of(task.get_coro())
             lines += _describe_holders(frames, [other for other in tasks if other is not current], own, is_dead=is_dead)
+        if task.cancelling():
+            lines.append("    was cancelled, and has not ended")
         for frame in frames:
             path = frame.f_code.co_filename
             if rank(path):
