@@ -276,20 +276,26 @@ def test_close_shuts_async_generators_and_the_executor_down() -> None:
 
 
 @pytest.mark.filterwarnings("error")
+async def count_tasks() -> int:
+    await asyncio.sleep(0)
+    return len(asyncio.all_tasks())
+
+
 def test_close_leaves_no_reference_cycle() -> None:
     gc.collect()
     gc.disable()
     try:
         before = len(asyncio.all_tasks(loop := asyncio.new_event_loop()))
         host = Host(loop)
+        task_count = host.run(count_tasks())
+        between = len(asyncio.all_tasks(loop))
         host.run(asyncio.sleep(0))
-        task_count = len(asyncio.all_tasks(loop))
         host.close()
         left = asyncio.all_tasks(loop)
     finally:
         gc.enable()
 
-    assert (before, task_count) == (0, 1)
+    assert (before, task_count, between) == (0, 1, 0)
     assert not left
 
 

@@ -276,7 +276,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
             self._jobs = Jobs()
 
     def _last_origin_alive(self) -> int:
-        numbers = [getattr(task, "number", 0) for task in asyncio.all_tasks(self)]
+        numbers = [getattr(task, "number", 0) for task in (*asyncio.all_tasks(self), *_plain.hidden)]
         numbers += [step.origin for step in (*self._ready, *self._timers) if not step._cancelled]
         watched = self._selector.get_map()
         numbers += [watch.origin for watch in self._watches.values() if watch.fd in watched]

@@ -179,6 +179,22 @@ def take_out(task: asyncio.Task[Any]) -> None:
             waited_for.remove_done_callback(callback)
 
 
+#: Tasks of hosts that wait for a job: asyncio does not list them.
+hidden: set[asyncio.Task[Any]] = set()
+
+
+def hide_task(task: asyncio.Task[Any]) -> None:
+    """Let ``asyncio.all_tasks`` not list the task, until it is shown again."""
+    hidden.add(task)
+    asyncio.tasks._unregister_task(task)
+
+
+def show_task(task: asyncio.Task[Any]) -> None:
+    """Let ``asyncio.all_tasks`` list the task again."""
+    hidden.discard(task)
+    asyncio.tasks._register_task(task)
+
+
 def abandon_task(task: asyncio.Task[Any]) -> None:
     """Forget a task that will not end, without throwing anything into its coroutine again."""
     take_out(task)
@@ -538,7 +554,9 @@ class SpareLoop(asyncio.SelectorEventLoop):
             super()._close_self_pipe()  # type: ignore[misc]
 
     def _can_leave_pipe(self) -> bool:
-        return self._selector is not None and self._has_pipe_alone() and not SpareLoop._spares
+        # What somebody put in place of the selector's methods is meant for this loop alone.
+        is_as_new = self._selector is not None and "select" not in vars(self._selector)
+        return is_as_new and self._has_pipe_alone() and not SpareLoop._spares
 
     def _leave_pipe(self) -> None:
         loop: Any = self

@@ -4,7 +4,8 @@
 loop until the job has ended. All jobs are one task, so a task group, a cancel scope or a timeout may be opened in a
 fixture's set-up and closed in its tear-down, and what happens in it meanwhile reaches the test. Rules:
 
-- between two jobs the loop stands still, and the task waits for a future of ours;
+- between two jobs the loop stands still, and the task waits for a future of ours; asyncio does not list it then, for
+  suites compare what it lists before and after a test;
 - a cancellation that arrives then, in the very iteration in which a job ended, is kept for the next job that may be
   cancelled (a set-up or a test); tear-downs are never struck by it;
 - whatever a job raises leaves ``run`` as it is; the loop stays usable, unless the job refuses to end.
@@ -100,7 +101,7 @@ class _Hosts:
     __slots__ = ("ending", "open")
 
     def __init__(self) -> None:
-        #: Hosts that are open; with ``count_tasks``, tells whether there may be a task besides those of hosts.
+        #: Open hosts whose task asyncio may list; with ``count_tasks``, tells whether there may be other tasks.
         self.open = 0
         #: The loop in which a host ends what was left: what goes wrong there is not what the tests do.
         self.ending: asyncio.AbstractEventLoop | None = None
@@ -140,6 +141,7 @@ class Host:
         self._may_be_cancelled = False
         self._is_last = False
         self._is_started = False  # whether the task has begun with the job
+        self._is_hidden = False  # whether asyncio does not list the task
         self._late: Cancellation | None = None
         hosts.open += 1
 
@@ -193,12 +195,14 @@ class Host:
         except (KeyboardInterrupt, SystemExit):
             if self._job is not None:  # out of a callback, not out of the job
                 self._abandon_job()
+            self._error = self._value = None
             raise
         except RunEnded as ended:
             self._abandon_job()
             raise ended.with_traceback(None) from None  # the frames are the loop's, and say nothing of the test
         finally:
             Host.running.pop()
+            self._hide_task()
         error = self._error
         if error is None:
             value = self._value
@@ -226,18 +230,37 @@ class Host:
             task = _HostTask(self._serve(), loop=self.loop, name="pytest-interleave", context=self.context)
             task.host = self
             self._task = task
+            self._note_listed()
             adopt = getattr(self.loop, "adopt", None)
             if adopt is not None:  # a controlled loop, which numbers its tasks
                 adopt(task, "test")
-        elif self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        else:
+            if self._is_hidden:
+                _plain.show_task(task)
+                self._note_listed()
+            if self._wake is not None and not self._wake.done():
+                self._wake.set_result(None)
         return task
+
+    def _hide_task(self) -> None:
+        """Let asyncio not list the task while it waits for the next job."""
+        task = self._task
+        if task is not None and not task.done():
+            _plain.hide_task(task)
+            self._is_hidden = True
+            hosts.open -= 1
+
+    def _note_listed(self) -> None:
+        if self._is_hidden:
+            self._is_hidden = False
+            hosts.open += 1
 
     async def _serve(self) -> None:
         __tracebackhide__ = True
         loop = self.loop
         task = asyncio.current_task()
         assert isinstance(task, _HostTask)
+        is_plain = not hasattr(loop, "adopt")
         while True:
             while (job := self._job) is None:
                 self._wake = loop.create_future()
@@ -263,7 +286,10 @@ class Host:
                 # The job cancelled its own task and returned: for a task of its own that is a cancelled task.
                 self._error = asyncio.CancelledError()
             self._job = None
-            loop.stop()
+            if is_plain and _plain.has_callbacks(loop):
+                loop.call_soon(loop.stop)  # after what the job has asked for, as in asyncio.run
+            else:
+                loop.stop()
             if self._is_last:
                 return
 
@@ -322,7 +348,6 @@ class Host:
 
     def close(self) -> None:
         """Cancel what was left running, shut down what was used, close the loop; as ``asyncio.Runner`` does."""
-        hosts.open -= 1
         loop = self.loop
         try:
             self._finish_task()
@@ -336,7 +361,6 @@ class Host:
 
     def release(self) -> None:
         """End the host's task and leave the loop to its owner."""
-        hosts.open -= 1
         self._finish_task()
         if not self.loop.is_closed():
             self._cancel_tasks()
@@ -419,8 +443,11 @@ class Host:
         # No reference cycle may stay: one in each test makes the garbage collector run often.
         task, self._task = self._task, None
         wake, self._wake = self._wake, None
+        if not self._is_hidden:
+            hosts.open -= 1
         if task is not None:
             task.host = None
+            _plain.hidden.discard(task)
             if not task.done():
                 _plain.drop_task(task, wake)
 

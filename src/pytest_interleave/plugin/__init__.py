@@ -8,7 +8,15 @@ import pytest
 
 from pytest_interleave.plugin import garbage, legacy_event_loop, loop_mismatch, recording, session, takeover
 from pytest_interleave.plugin.answers import QuickFunction
-from pytest_interleave.plugin.builtin_fixtures import _asyncio_loop_factory, event_loop
+from pytest_interleave.plugin.builtin_fixtures import (
+    _asyncio_loop_factory,
+    _class_scoped_runner,
+    _function_scoped_runner,
+    _module_scoped_runner,
+    _package_scoped_runner,
+    _session_scoped_runner,
+    event_loop,
+)
 from pytest_interleave.plugin.clock_options import add_options as add_clock_options
 from pytest_interleave.plugin.clock_options import read_clocks
 from pytest_interleave.plugin.collection import CollectionHooks
@@ -50,6 +58,11 @@ if TYPE_CHECKING:
 # pytest finds fixtures in the namespace of a plugin.
 __all__ = [
     "_asyncio_loop_factory",
+    "_class_scoped_runner",
+    "_function_scoped_runner",
+    "_module_scoped_runner",
+    "_package_scoped_runner",
+    "_session_scoped_runner",
     "event_loop",
     "event_loop_policy",
     "hosts",
@@ -126,6 +139,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if takeover.find_stand_in(config) is None:
         return
     _note_kinds(config)
+    if config.pluginmanager.has_plugin("looptime_plugin"):
+        from pytest_interleave.plugin.looptime_loops import LooptimeLoops
+
+        config.pluginmanager.register(LooptimeLoops(config), "interleave-looptime")
     marks = _marks_of(session.items)
     if DETECT_MARK in marks or ALLOW_MARK in marks:
         refuse_wrong_marks(session.items)

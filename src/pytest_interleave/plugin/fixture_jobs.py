@@ -39,7 +39,7 @@ class FixtureJobs:
             _check(plan, definition, item)
             open_host = self._find_host(plan, item)
             if not plan.is_function_scoped:
-                self._end_with_host(definition, open_host, request)
+                self.end_with_host(definition, open_host, request)
             value = self._call(plan, function, arguments, definition, request, open_host)
         except BaseException as error:  # a cancellation, too: pytest requests no fixture again that left no result
             if isinstance(error, pytest.skip.Exception):
@@ -151,7 +151,8 @@ class FixtureJobs:
         return value
 
     @staticmethod
-    def _end_with_host(definition: pytest.FixtureDef[Any], open_host: OpenHost, request: Any) -> None:
+    def end_with_host(definition: pytest.FixtureDef[Any], open_host: OpenHost, request: Any) -> None:
+        """Tear the fixture down before the loop closes, whichever way that comes about."""
         open_host.fixtures[definition] = functools.partial(definition.finish, request=request)
         definition.addfinalizer(functools.partial(open_host.fixtures.pop, definition, None))
 

@@ -32,6 +32,7 @@ from pytest_interleave.plugin.marks import (
 )
 from pytest_interleave.plugin.options import Settings
 from pytest_interleave.plugin.overrides import is_defined_twice
+from pytest_interleave.plugin.runners import HostRunner
 
 if TYPE_CHECKING:
     from pytest_interleave.plugin.detecting.loops import LoopFindings
@@ -91,6 +92,8 @@ class Hosting:
         self.loop_findings: LoopFindings | None = None
         #: Makes the loops of all hosts while it is set (see ``use_factory``); goes before every other choice.
         self.forced_factory: ScopedLoopFactory | None = None
+        #: Is given each other loop that is made, before anything runs in it.
+        self.prepare_loop: Callable[[asyncio.AbstractEventLoop], object] | None = None
         #: The explorer runs the test; nobody is told of what its loops tell.
         self.is_explored = False
         #: It is one of many runs, of which pytest is told nothing.
@@ -144,6 +147,8 @@ class Hosting:
         context = self.ready_context_of(item)
         open_host = self.host_for(item, scope, may_be_legacy=True)
         host = open_host.host
+        if open_host.scope == scope:  # pytest-asyncio has the runner among the arguments of each async test
+            item.funcargs.setdefault(f"_{scope}_scoped_runner", HostRunner(self, item, scope))
         self.interrupts.install()
         task = host.task
         before = self._tasks_before(open_host)
@@ -277,6 +282,8 @@ class Hosting:
                 loop = _make_loop(factory)
             else:
                 loop = _plain.new_loop()
+            if self.prepare_loop is not None and self.forced_factory is None:
+                self.prepare_loop(loop)
         except BaseException:
             if restore_policy is not None:
                 restore_policy()

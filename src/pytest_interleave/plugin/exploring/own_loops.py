@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_interleave.plugin import legacy_event_loop, policy
+from pytest_interleave.plugin import legacy_event_loop, looptime_loops, policy
 from pytest_interleave.plugin.exploring import anyio_items
 from pytest_interleave.plugin.items import PytestAsyncioFunction
 from pytest_interleave.plugin.marks import FACTORY_FIXTURE
@@ -29,4 +29,4 @@ def describe_own_loop(item: pytest.Function) -> str | None:
         return "its own fixture event_loop makes the loop"
     if find_overrides(policy.NAME, item) is not None:
         return "its own event_loop_policy makes the loop"
-    return None
+    return looptime_loops.describe_clock(item)
