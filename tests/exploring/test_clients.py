@@ -314,6 +314,66 @@ def test_starlette_cancels_streams_and_lets_the_rest_go_on(pytester: pytest.Pyte
     )
 
 
+RELAYS = """
+import asyncio
+from websockets.asyncio.server import serve
+
+async def relay(reader, writer, others):
+    others.append(writer)
+    writer.write(b"welcome\\n")
+    while line := await reader.readline():
+        for other in others:
+            other.write(line)
+    writer.close()
+
+async def chat(websocket, others):
+    others.append(websocket)
+    await websocket.send("welcome")
+    async for text in websocket:
+        for other in others:
+            await other.send(text)
+
+make_app = None
+"""
+TEST_OF_RELAYS = """
+from functools import partial
+import app
+from websockets.asyncio.client import connect
+
+async def test_streams():
+    async with await asyncio.start_server(partial(app.relay, others=[]), "127.0.0.1", 0) as server:
+        address = server.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(*address)
+        other_reader, sender = await asyncio.open_connection(*address)
+        assert [await each.readline() for each in (reader, other_reader)] == [b"welcome\\n"] * 2
+
+        async def send():
+            sender.write(b"hello\\n")
+
+        async def receive():
+            return await reader.readline()
+
+        assert await asyncio.gather(receive(), send()) == [b"hello\\n", None]
+        sender.close()
+        writer.close()
+        await asyncio.sleep(1)
+
+async def test_websockets():
+    async with app.serve(partial(app.chat, others=[]), "127.0.0.1", 0) as server:
+        url = "ws://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        async with connect(url) as reader, connect(url) as sender:
+            assert [await each.recv() for each in (reader, sender)] == ["welcome"] * 2
+            await sender.send("hello")
+            assert await reader.recv() == "hello"
+"""
+
+
+def test_who_waits_for_what_the_client_had_sent_is_no_news(pytester: pytest.Pytester) -> None:
+    result = run(pytester, TEST_OF_RELAYS, app=RELAYS)
+
+    result.assert_outcomes(passed=2)
+
+
 def test_a_handler_of_streams(pytester: pytest.Pytester) -> None:
     app = """
     import asyncio

@@ -84,6 +84,12 @@ class Pool:
         await self.ask()
         self.replies.put_nowait("reply")
 
+    async def works(self, jobs):
+        while True:
+            job = await jobs.get()
+            await self.ask()
+            job.set_result("reply")
+
     async def loads_for_all(self):
         await asyncio.gather(self.ask(), asyncio.shield(asyncio.create_task(self.ask())))
 
@@ -322,6 +328,16 @@ async def test_that_the_test_waits_for_its_cancelled_worker_is_its_own_affair(po
     assert await pool.replies.get() == "reply"
     await worker
 
+async def test_a_worker_that_has_no_work_is_idle(pool):
+    jobs = asyncio.Queue()
+    workers = [asyncio.create_task(pool.works(jobs)) for _ in range(2)]
+    reply = asyncio.get_running_loop().create_future()
+    jobs.put_nowait(reply)
+    assert await reply == "reply"
+    for worker in workers:
+        worker.cancel()
+    await asyncio.wait(workers)
+
 async def test_a_child_of_a_group_is_not_cancelled_alone(pool):
     async with asyncio.TaskGroup() as group:
         group.create_task(pool.deliver())
@@ -333,7 +349,7 @@ def test_it_never_cries_wolf(pytester: pytest.Pytester) -> None:
     body = QUIET.replace("    helper = pool.keeps_a_slot()\n", "    helper = pool.ask()\n")
     result = run(pytester, body, "--interleave-cancel", "-v")
 
-    result.assert_outcomes(passed=12)
+    result.assert_outcomes(passed=13)
     result.stdout.fnmatch_lines(["*test_right: *cancelled at each await (tried all *), nothing left behind"])
 
 

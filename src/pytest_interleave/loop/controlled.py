@@ -72,7 +72,8 @@ class ControlledLoop(TurnLoop):
             assert self.spun is not None
             raise self.spun from None
         except RunEnded as ended:
-            ended.places = ended.places or self.blocked_places()
+            cutting = self.cutting
+            ended.places = ended.places or (self.blocked_places() if cutting is None else cutting.stuck_places())
             raise
 
     @contextlib.contextmanager

@@ -336,6 +336,32 @@ class Cutting:
 
     # -- judging -------------------------------------------------------------------------------------------------
 
+    def stuck_places(self) -> tuple[str, ...]:
+        """Return where those stand who wait for ever for what others owe them."""
+        waits = {task: _waits.waiting(task) for task in asyncio.all_tasks(self.loop)}
+        joined = {id(other) for _, _, others in waits.values() for other in others}
+        stuck = [task for task, (what, _, _) in waits.items() if not self._is_idle(task, what, id(task) in joined)]
+        return tuple(sorted(filter(None, map(user_place, stuck))))
+
+    def _is_idle(self, task: Any, what: str, is_joined: bool) -> bool:
+        """Whether the task waits for its next work, and nobody for the task.
+
+        The test may be what would have given it work, and wait itself for what was cut: of a client that goes away,
+        what it had sent may be lost.
+        """
+        if task is self._own:
+            return self._gone is not None
+        path = user_place(task).rpartition(":")[0]
+        if what == "Queue.get":
+            return not is_joined
+        if what == "sleep" and rank(path) != 2:
+            return True  # the heart of a library
+        if self._gone is None:
+            return False
+        if self._accepted.connection_of(task) is not None:
+            return what == "data" or _waits_in_library(task)  # for its own client
+        return self.script is not None and path == self.script.co_filename
+
     def end_body(self, error: BaseException | None) -> None:
         """Hear that the test's body has ended; let a handler end that has lost its client, and what is shielded."""
         loop = self.loop
@@ -503,11 +529,8 @@ class Cutting:
         if not isinstance(error, RunEnded) or self._is_structured:
             return None
         assert self.census is not None
-        others = set(self.census.waits)
-        if self._gone is not None and self._own is not None:
-            others.add(user_place(self._own))  # the test may wait for what the handler would have done
         for place in error.places:
-            if place in others:
+            if place in self.census.waits:
                 continue
             path, _, line = place.rpartition(":")
             if not self._is_script(path, int(line)):
@@ -552,6 +575,12 @@ class Cutting:
         ):
             return None
         return f"a fixture's tear-down fails with {type(error).__name__}: {error}", ""
+
+
+def _waits_in_library(task: Any) -> bool:
+    """Whether the innermost line that is not Python's own is a library's."""
+    ranks = [rank(frame.f_code.co_filename) for frame, _ in frames(task)]
+    return next((each for each in reversed(ranks) if each), 0) == 1
 
 
 def _name_of_handler(task: Any) -> str:
