@@ -70,3 +70,19 @@ def test_nothing_is_left_to_look_at_when_python_exits(suite: pytest.Pytester) ->
         """)
     )
     suite.run(sys.executable, "main.py").stdout.fnmatch_lines(["at exit True"])
+
+
+def test_hypothesis_sees_who_refers_to_what_it_is_given(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import gc, random
+
+        numbers = random.Random()
+
+        def pytest_terminal_summary(terminalreporter):
+            terminalreporter.write_line(f"seen: {bool(gc.get_referrers(numbers))}")
+        """
+    )
+    pytester.makepyfile("def test_it():\n    pass\n")
+
+    pytester.runpytest_subprocess().stdout.fnmatch_lines(["seen: True"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -18,6 +19,8 @@ import pytest
 NAME = "interleave-garbage"
 #: How many more containers there are before the collector works while pytest collects; CPython's own value is 700.
 _CONTAINERS = 1_000_000
+#: The name of Hypothesis's plugin.
+_HYPOTHESIS = "hypothesispytest"
 #: Python 3.12 starts with some frozen objects of its own.
 _FROZEN_BY_PYTHON = gc.get_freeze_count()
 #: The sessions of this process that have frozen what there is: one of them, while others may run inside of it.
@@ -52,9 +55,22 @@ class CollectorRest:
             _freezing.add(self)
             gc.freeze()
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, config: pytest.Config) -> Generator[None, object, object]:
+        """Show it to Hypothesis, whose plugin imports it now, if no test has.
+
+        It asks the collector who refers to a generator of random numbers (trio's), and warns if it hears of nobody.
+        """
+        if "hypothesis" not in sys.modules and config.pluginmanager.has_plugin(_HYPOTHESIS):
+            self._show()
+        return (yield)
+
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         """Show it again: the process may live on."""
+        self._show()
+
+    def _show(self) -> None:
         if self in _freezing:
             _freezing.remove(self)
             gc.unfreeze()
