@@ -112,12 +112,16 @@ def test_a_callback_that_fails_in_one_schedule_only_is_found(explore) -> None:
 _LIBRARY = """
 import asyncio
 
+def hand_over(waiter):
+    return waiter.set_result, 1
+
 async def ask(answer):
     waiter = asyncio.get_running_loop().create_future()
 
     async def look_up():
         await asyncio.sleep(0.02)
-        asyncio.get_running_loop().call_soon(answer, waiter)
+        call = answer, waiter
+        asyncio.get_running_loop().call_soon(*(hand_over(waiter) if answer is hand_over else call))
 
     looking = asyncio.create_task(look_up())
     try:
@@ -135,7 +139,7 @@ def complain(waiter):
 """
 
 
-@pytest.mark.parametrize(("answers", "failed"), [("answer", 1), ("complain", 0)])
+@pytest.mark.parametrize(("answers", "failed"), [("answer", 1), ("complain", 0), ("hand_over", 0)])
 def test_a_library_that_answers_what_was_given_up_is_found(
     explore, pytester: pytest.Pytester, answers: str, failed: int
 ) -> None:

@@ -47,6 +47,42 @@ def test_a_turn_that_only_lateness_brings_is_found(seed: int) -> None:
     assert exploration.verdict == "failed"
 
 
+async def _a_look_while_one_of_many_lines_is_answered() -> None:
+    """One timer meets one of many arrivals, of which each can be moved as often."""
+    busy: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            if line == b"2\n":
+                busy.append("for one turn")
+                await asyncio.sleep(0)
+                busy.clear()
+            writer.write(line)
+        writer.close()
+
+    async def talk() -> None:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for number in range(1, 10):
+            writer.write(b"%d\n" % number)
+            await reader.readline()
+        writer.close()
+
+    async def look_in() -> None:
+        await remote("a look")
+        assert not busy
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        await asyncio.gather(talk(), look_in())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_timer_does_not_stand_behind_all_that_arrives(seed: int) -> None:
+    exploration = explore(_a_look_while_one_of_many_lines_is_answered, seed=seed, runs=200)
+
+    assert exploration.verdict == "failed"
+
+
 LIBRARY = """
 import asyncio
 

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, zip_longest
 from pathlib import PurePath
 from random import Random
 from time import perf_counter, process_time
@@ -507,7 +507,7 @@ class Search:
                 earlier = range(index - 1, -1, -1)
                 moves += [(distance, event, condition) for distance, condition in _places(events, earlier, _MOST_BACK)]
         moves.sort(key=lambda move: move[0])
-        for _, event, condition in moves:
+        for event, condition in _in_turn(moves):
             if event != condition and condition not in self._alike.get(event, ()):
                 yield from self._moved(event, condition, events)
 
@@ -660,6 +660,19 @@ def _places(events: Sequence[EventId], indices: Sequence[int], arrivals: int) ->
             yield distance + 1 + hop, step
     for distance, index in enumerate(indices[:_MOST_PLACES]):
         yield distance, events[index]
+
+
+def _in_turn(moves: Iterable[tuple[int, EventId, EventId]]) -> Iterator[tuple[EventId, EventId]]:
+    """Yield the moves in turn by kind: what may come at any turn meets another event, or steps; and all others.
+
+    Most moves are of what arrives. The few of a timer must not stand behind all of those that are as near.
+    """
+    kinds: tuple[list[tuple[EventId, EventId]], ...] = [], [], []
+    for _, event, condition in moves:
+        kind = 2 if event[1] not in ("timer", "thread") else condition[1] not in OUTSIDE
+        kinds[kind].append((event, condition))
+    for turn in zip_longest(*kinds):
+        yield from (move for move in turn if move is not None)
 
 
 def _reads(result: RunResult) -> bool:

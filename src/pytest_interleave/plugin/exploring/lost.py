@@ -7,6 +7,7 @@ the end of a run all tasks are asked that have failed; whoever wanted such an ex
 from __future__ import annotations
 
 import asyncio
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pytest_interleave.exploration.result import is_timeout
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.host import hosts
 from pytest_interleave.loop.places import raising
+from pytest_interleave.origins import rank
 from pytest_interleave.plugin.detecting.hooks import is_failure
 from pytest_interleave.plugin.detecting.lost import lost_exception
 from pytest_interleave.plugin.detecting.rendering import render
@@ -104,15 +106,20 @@ class LostExceptions:
         is_of_callback = not isinstance(failed, asyncio.Task) or loop.is_made_by_callback(failed)
         if is_of_callback and isinstance(error, _OF_CONNECTIONS):
             return
-        # No line of the user's: a library's own affair, but for an answer to what was given up. No library means that:
-        # it guards its futures against it, or loses what that callback had yet to do.
-        if not raising(error.__traceback__) and not (is_of_callback and isinstance(error, asyncio.InvalidStateError)):
+        # An answer to what was given up is meant by no library: it loses what its callback had yet to do.
+        is_wrong_anyway = is_of_callback and isinstance(error, asyncio.InvalidStateError) and _is_cut_short(error)
+        if not raising(error.__traceback__) and not is_wrong_anyway:  # no line of the user's: a library's own affair
             return
         finding = lost_exception(context["message"], error, context)
         if is_failure(self._item.config, self._item, finding):
             lost = LostException(render(finding, self._item.config.rootpath))
             lost.__cause__ = error
             self._found.append(lost.with_traceback(error.__traceback__))
+
+
+def _is_cut_short(error: BaseException) -> bool:
+    """Whether code of a library ends by the error. A callback that is but ``future.set_result`` has no more to do."""
+    return any(rank(frame.f_code.co_filename) == 1 for frame, _ in walk_tb(error.__traceback__))
 
 
 def _is_own(handler: Any) -> bool:
