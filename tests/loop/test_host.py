@@ -275,12 +275,12 @@ def test_close_shuts_async_generators_and_the_executor_down() -> None:
     assert closed == [True]
 
 
-@pytest.mark.filterwarnings("error")
 async def count_tasks() -> int:
     await asyncio.sleep(0)
     return len(asyncio.all_tasks())
 
 
+@pytest.mark.filterwarnings("error")
 def test_close_leaves_no_reference_cycle() -> None:
     gc.collect()
     gc.disable()

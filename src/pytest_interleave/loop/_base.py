@@ -180,6 +180,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.task_codes: list[Any] = [None]
         self._counters = [[0] * _KINDS_COUNTED]
         self._number = 0
+        #: Of the runner's task, which asyncio does not list between two jobs.
+        self._adopted_number = 0
         ordered.order_cancel_scopes()
         self._task_factory = None
         self._debug = self._first_debug  # set_debug would tell a loop that runs; this one does not
@@ -276,7 +278,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
             self._jobs = Jobs()
 
     def _last_origin_alive(self) -> int:
-        numbers = [getattr(task, "number", 0) for task in (*asyncio.all_tasks(self), *_plain.hidden)]
+        numbers = [getattr(task, "number", 0) for task in asyncio.all_tasks(self)] + [self._adopted_number]
         numbers += [step.origin for step in (*self._ready, *self._timers) if not step._cancelled]
         watched = self._selector.get_map()
         numbers += [watch.origin for watch in self._watches.values() if watch.fd in watched]
@@ -394,7 +396,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
 
     def adopt(self, task: Any, name: str) -> None:
         """Give a number to a task that was not made by ``create_task``: the runner's own."""
-        task.number = self._enroll(name, task.get_coro())
+        task.number = self._adopted_number = self._enroll(name, task.get_coro())
         self._task_classes.add(type(task))
 
     def create_future(self) -> asyncio.Future[Any]:

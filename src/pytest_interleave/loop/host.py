@@ -141,7 +141,8 @@ class Host:
         self._may_be_cancelled = False
         self._is_last = False
         self._is_started = False  # whether the task has begun with the job
-        self._is_hidden = False  # whether asyncio does not list the task
+        self._entry: Any = None  # of the task, in asyncio's list
+        self._is_hidden = False  # whether it is taken out of there
         self._late: Cancellation | None = None
         hosts.open += 1
 
@@ -230,13 +231,14 @@ class Host:
             task = _HostTask(self._serve(), loop=self.loop, name="pytest-interleave", context=self.context)
             task.host = self
             self._task = task
+            self._entry = _plain.entry_of(task)
             self._note_listed()
             adopt = getattr(self.loop, "adopt", None)
             if adopt is not None:  # a controlled loop, which numbers its tasks
                 adopt(task, "test")
         else:
             if self._is_hidden:
-                _plain.show_task(task)
+                _plain.show(self._entry)
                 self._note_listed()
             if self._wake is not None and not self._wake.done():
                 self._wake.set_result(None)
@@ -246,7 +248,7 @@ class Host:
         """Let asyncio not list the task while it waits for the next job."""
         task = self._task
         if task is not None and not task.done():
-            _plain.hide_task(task)
+            _plain.hide(self._entry)
             self._is_hidden = True
             hosts.open -= 1
 
@@ -447,7 +449,6 @@ class Host:
             hosts.open -= 1
         if task is not None:
             task.host = None
-            _plain.hidden.discard(task)
             if not task.done():
                 _plain.drop_task(task, wake)
 
