@@ -102,6 +102,52 @@ def test_one_that_ignores_its_cancellation_ends(pytester: pytest.Pytester) -> No
     assert (outcomes["failed"], outcomes["passed"]) == (1, 1)
 
 
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_an_alarm_of_pytest_timeout_says_who_waits_and_lets_the_next_test_run(
+    pytester: pytest.Pytester, scope: str
+) -> None:
+    body = f"""
+    import asyncio
+    import pytest
+
+    pytestmark = pytest.mark.asyncio(loop_scope="{scope}")
+    log = []
+
+    @pytest.fixture
+    async def service():
+        yield
+        await asyncio.sleep(0)
+        log.append("torn down")
+
+    @pytest.mark.timeout(0.3)
+    async def test_hangs(service):
+        lock = asyncio.Lock()
+        await lock.acquire()
+        beating = asyncio.create_task(asyncio.sleep(60), name="beating")
+        try:
+            await lock.acquire()
+        finally:
+            beating.cancel()
+            log.append("cleaned up")
+
+    async def test_next(service):
+        assert log == ["cleaned up", "torn down"]
+    """
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(test_it=dedent(body))
+    result = run_forked(pytester, timeout=60)
+
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E  *Failed: Timeout * from pytest-timeout.",
+            "E  * the test waits for <asyncio.locks.Lock *",
+            "E  *which the test holds since *test_it.py:16: await lock.acquire()",
+            "E  *at *test_it.py:19 in test_hangs: await lock.acquire()",
+        ]
+    )
+
+
 def test_the_mark_of_pytest_timeout_is_taken_where_that_is_missing(pytester: pytest.Pytester) -> None:
     body = """
     @pytest.mark.timeout(0.3)

@@ -145,7 +145,8 @@ class SchedulingLoop(BaseLoop):
             return
         self._cancelled_timers += 1
         timer = cast(Timer, handle)
-        if timer.stands_for == DEADLINE and self.decider is not None and timer.place:
+        # A deadline that was not reached, or the beat of a heart that had no time to come.
+        if timer.stands_for in (DEADLINE, NESTED_SLEEP) and self.decider is not None and timer.place:
             whose = rank(timer.place[0])
             if whose == 2 or (whose == 1 and timer.when() - timer.armed < GUARD_SECONDS):
                 self.unfired.append((timer.origin, timer.ordinal, timer.set_at, len(self.trace), whose))

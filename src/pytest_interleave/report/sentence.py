@@ -432,6 +432,8 @@ def _of_library(event: OutsideEvent, reading: Reading) -> Phrase:
     places = [step.went_on for step in reading.woken(event.index) if step.went_on is not None]
     library = next(map(library_of, places), "")
     if event.what in ("timer", "sleep", "timeout") and event.seconds is not None:
+        if event.place is not None and event.place.rank == 1:  # it may sleep by the help of another
+            library = library_of(event.place)
         noun = "timeout" if event.what == "timeout" else "timer"
         timer = f"the {noun} of {seconds(event.seconds)}" if event.seconds else f"the {noun} that is due at once"
         if user is not None:
