@@ -231,7 +231,7 @@ class Host:
             task = _HostTask(self._serve(), loop=self.loop, name="pytest-interleave", context=self.context)
             task.host = self
             self._task = task
-            self._entry = _plain.entry_of(task)
+            self._entry = None
             self._note_listed()
             adopt = getattr(self.loop, "adopt", None)
             if adopt is not None:  # a controlled loop, which numbers its tasks
@@ -248,6 +248,8 @@ class Host:
         """Let asyncio not list the task while it waits for the next job."""
         task = self._task
         if task is not None and not task.done():
+            if self._entry is None:
+                self._entry = _plain.entry_of(task)
             _plain.hide(self._entry)
             self._is_hidden = True
             hosts.open -= 1
