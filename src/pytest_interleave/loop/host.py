@@ -123,6 +123,8 @@ class Host:
     owner: Any = None
     #: Tells whether nothing can wake a loop, timers that are set and threads included; None: nobody knows.
     is_dead: Callable[[asyncio.AbstractEventLoop], bool] | None = None
+    #: Called with what somebody else raised past the job, before that is cancelled.
+    on_foreign: Callable[[asyncio.AbstractEventLoop, BaseException], object] | None = None
     #: What was opened in hosts' loops that a loop does not know of, by its id. Who watches sees to it.
     opened: dict[int, Any] = {}  # noqa: RUF012 - shared on purpose
 
@@ -201,6 +203,12 @@ class Host:
         except RunEnded as ended:
             self._abandon_job()
             raise ended.with_traceback(None) from None  # the frames are the loop's, and say nothing of the test
+        except BaseException as foreign:  # an alarm of somebody else's (pytest-timeout) rang while the loop waited
+            if self._job is not None:
+                if Host.on_foreign is not None:
+                    Host.on_foreign(self.loop, foreign)
+                self._abandon_job(_PATIENCE_SECONDS)
+            raise
         finally:
             Host.running.pop()
             self._hide_task()
@@ -297,21 +305,26 @@ class Host:
             if self._is_last:
                 return
 
-    def _abandon_job(self) -> None:
-        """Cancel the current job and give it the chance to clean up."""
+    def _abandon_job(self, seconds: float | None = None) -> None:
+        """Cancel the current job and give it the chance to clean up, for so long if nothing else ends that."""
         assert self._task is not None
         relax = getattr(self.loop, "relax", None)
         if relax is not None:
             relax()
         cancelled = _cancelled(asyncio.all_tasks(self.loop)) if self.watcher is not None else None
         self._task.strike(None)
+        timer = self.loop.call_later(seconds, self.loop.stop) if seconds is not None else None
         try:
             self.loop.run_forever()
+            if self._job is not None and cancelled is not None:
+                self._abandon_stuck(cancelled, is_late=True)
         except RunEnded as ended:  # it does not end; the run has ended all the same
             if cancelled is not None:
                 cancelled.forget_unreached()
                 self._abandon_stuck(cancelled, is_dead=isinstance(ended, Deadlocked))
         finally:
+            if timer is not None:
+                timer.cancel()
             if self._job is not None:  # stuck: close() cancels its task again, the next job gets a new one
                 self._task = None
                 self._job = None

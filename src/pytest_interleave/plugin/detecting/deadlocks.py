@@ -41,6 +41,7 @@ class DeadlockWatch:
         """Look at the loops of this session."""
         _plain.IdleSelector.on_idle = self._look
         Host.is_dead = self._is_dead
+        Host.on_foreign = add_waits
         self._takers.install()
 
     def uninstall(self) -> None:
@@ -49,6 +50,7 @@ class DeadlockWatch:
         if _plain.IdleSelector.on_idle == self._look:
             _plain.IdleSelector.on_idle = None
             Host.is_dead = None
+            Host.on_foreign = None
 
     def _look(self, loop: asyncio.AbstractEventLoop, silent_seconds: float) -> float | None:
         """Raise if nothing can wake the loop, which has waited for so long; else say when to look again."""
@@ -88,6 +90,11 @@ def describe(loop: asyncio.AbstractEventLoop, silent_seconds: float = 0.0) -> st
     if any(line.endswith(_UNSEEN) for line in lines):
         lines.append("With --interleave the report also says who took it, and where.")
     return "\n".join(lines)
+
+
+def add_waits(loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
+    """Let an error that ends a test while its loop waits say who waits for what."""
+    error.add_note("\n".join(describe_waits(loop)))
 
 
 def missed_wake_up(task: asyncio.Task[Any]) -> object | None:
