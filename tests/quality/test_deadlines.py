@@ -74,6 +74,53 @@ async def beat():
 """
 
 
+_CLIENT = """
+import asyncio
+
+class Client:
+    def __init__(self, pass_on):
+        self.pass_on = pass_on
+        self.is_closing = False
+        self.heart = asyncio.create_task(self.beat())
+
+    async def beat(self):
+        while not self.is_closing:
+            await asyncio.sleep(1)
+            assert not self.is_closing, "a ping after the goodbye"
+
+    async def close(self):
+        self.is_closing = True
+        await self.pass_on(0)
+        self.heart.cancel()
+        await asyncio.wait([self.heart])
+        if not self.heart.cancelled():
+            self.heart.result()
+"""
+
+
+def _installed(folder: Path, source: str) -> dict[str, Any]:
+    folder /= "site-packages"
+    folder.mkdir()
+    names: dict[str, Any] = {"__name__": "client"}
+    exec(compile(source, str(folder / "client.py"), "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_heart_that_had_no_time_to_beat_is_heard_at_the_worst_moment(tmp_path: Path, seed: int) -> None:
+    names = _installed(tmp_path, _CLIENT)
+
+    async def talk() -> None:
+        client = names["Client"](_pass_on)
+        for number in range(20):
+            await remote(f"read {number}")
+        await client.close()
+
+    exploration = explore(talk, seed=seed, runs=100)
+
+    assert exploration.verdict == "failed"
+
+
 async def _a_guard_ends_what_would_wait_for_ever() -> None:
     pool = _Pool()
     with contextlib.suppress(TimeoutError):
@@ -104,10 +151,7 @@ def test_a_timeout_that_something_late_would_have_kept_from_firing_is_none() -> 
 
 
 def test_the_heart_of_a_library_keeps_no_timeout_from_ending_a_deadlock(tmp_path: Path) -> None:
-    folder = tmp_path / "site-packages"
-    folder.mkdir()
-    names: dict[str, Any] = {"__name__": "client"}
-    exec(compile(_HEART, str(folder / "client.py"), "exec"), names)
+    names = _installed(tmp_path, _HEART)
 
     async def program() -> None:
         heart = asyncio.create_task(names["beat"]())

@@ -183,6 +183,15 @@ def test_what_comes_for_a_library_that_works_for_nobody_is_told_by_its_name(afte
     )
 
 
+def test_a_timer_is_of_the_library_that_sets_it_and_not_of_the_one_that_it_sleeps_by() -> None:
+    helper = line(9, "await sleep(delay)", file="/venv/site-packages/anyio/_core.py")
+    tick = arrival(5, "sleep", 0.1, LIBRARY)
+    passing = observation(tick, step(5, helper, cause=0, went_on=helper), step(BOB, SHOW))
+    failing = observation(step(BOB, SHOW), tick, step(5, helper, cause=1, went_on=helper))
+
+    assert say({tick.event: ((1, 2), "step", 1)}, failing, passing).startswith("fails if the timer of 0.1 s of pooled ")
+
+
 def test_a_timeout_that_no_line_of_the_users_has_set_is_called_one() -> None:
     # Of create_task(wait_for(…)): that task has no line of the user's.
     given_up = arrival(5, "timeout", 0.5)
