@@ -280,3 +280,55 @@ def test_what_a_thread_left_before_it_ended_wakes_the_loop(monkeypatch: pytest.M
         assert _plain.can_be_woken(loop, resting, has_usual_interrupt_handler=True)
     finally:
         loop.close()
+
+
+BLOCKING_FORBIDDEN = """
+import asyncio, builtins, os, pytest, threading, time
+from functools import wraps
+
+def forbid(function):
+    @wraps(function)
+    def forbidden(*args, **kwargs):
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError(f"blocking call of {function.__name__}")
+        return function(*args, **kwargs)
+    return forbidden
+
+@pytest.fixture
+def no_blocking(monkeypatch):
+    for name in ("listdir", "scandir", "read", "readlink", "access", "getcwd"):
+        monkeypatch.setattr(os, name, forbid(getattr(os, name)))
+    monkeypatch.setattr(builtins, "open", forbid(open))
+
+@pytest.mark.asyncio
+async def test_thread(no_blocking):
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    thread = threading.Thread(target=lambda: (time.sleep(0.05), loop.call_soon_threadsafe(event.set)))
+    thread.start()
+    await event.wait()
+    thread.join()
+    await asyncio.gather(asyncio.to_thread(time.sleep, 0.01), asyncio.sleep(0.01))
+
+@pytest.mark.asyncio
+async def test_sockets(no_blocking):
+    async def serve(reader, writer):
+        writer.write(await reader.read(9))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"hello")
+    assert await reader.read() == b"hello"
+    writer.close()
+    server.close()
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--interleave", "--interleave-runs=5"]], ids=["plain", "explored"])
+def test_it_asks_the_system_and_not_what_a_suite_has_put_in_its_place(
+    pytester: pytest.Pytester, arguments: list[str]
+) -> None:
+    pytester.makepyfile(BLOCKING_FORBIDDEN)
+
+    pytester.runpytest(*arguments).assert_outcomes(passed=2)

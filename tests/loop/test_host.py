@@ -488,3 +488,26 @@ def test_jobs_run_in_the_order_of_asyncio(job: Callable[[Say], Awaitable[None]],
     host.close()
 
     assert heard == heard_by(asyncio.run)
+
+
+def test_an_error_out_of_the_loop_itself_leaves_the_host_usable() -> None:
+    class Broken(RuntimeError):
+        pass
+
+    host = spare_host()
+    host.run(asyncio.sleep(0))
+    loop: Any = host.loop
+    select, calls = loop._selector.select, []
+
+    def fail(timeout: float | None = None) -> Any:
+        calls.append(timeout)
+        if len(calls) == 1:
+            raise Broken
+        return select(timeout)
+
+    loop._selector.select = fail
+    with pytest.raises(Broken):
+        host.run(asyncio.sleep(0.01))
+
+    assert host.run(asyncio.sleep(0, 5)) == 5
+    host.close()

@@ -12,7 +12,8 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterable
-from glob import glob
+from io import FileIO
+from os import listdir
 
 from pytest_interleave.loop.states import RUNNABLE, read_fields, read_state
 
@@ -43,7 +44,7 @@ def are_at_work(pids: Iterable[int]) -> bool:
     todo = list(pids)
     while todo:
         pid = todo.pop()
-        if any(read_state(path) in _AT_WORK for path in glob(f"/proc/{pid}/task/*/stat")):
+        if any(read_state(f"/proc/{pid}/task/{thread}/stat") in _AT_WORK for thread in _threads_of(pid)):
             return True
         todo += _children_of(pid)
     return False
@@ -64,15 +65,18 @@ def is_over(pid: int) -> bool:
     return read_state(f"/proc/{pid}/stat") in (b"", *_OVER)
 
 
+def _threads_of(pid: int | str) -> list[str]:
+    try:
+        return listdir(f"/proc/{pid}/task")
+    except OSError:  # it is over, or this is not Linux
+        return []
+
+
 def _children_of(pid: int | str) -> set[int]:
     pids: set[int] = set()
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return pids
-    for thread in threads:
+    for thread in _threads_of(pid):
         try:
-            with open(f"/proc/{pid}/task/{thread}/children", "rb", 0) as file:
+            with FileIO(f"/proc/{pid}/task/{thread}/children") as file:
                 pids.update(map(int, file.read().split()))
         except OSError:
             continue

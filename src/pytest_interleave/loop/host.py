@@ -174,9 +174,7 @@ class Host:
         """
         __tracebackhide__ = True
         if _plain.get_running_loop_or_none() is not None:
-            close = getattr(job, "close", None)
-            if close is not None:
-                close()
+            _close(job)
             raise NestedLoopError("an event loop is running in this thread already")
         if context is not None and context is not self.context:
             job = InContext(job, context)
@@ -195,19 +193,15 @@ class Host:
             if self._job is not None:  # somebody else called loop.stop()
                 self._abandon_job()
                 raise RuntimeError(_STOPPED)
-        except (KeyboardInterrupt, SystemExit):
-            if self._job is not None:  # out of a callback, not out of the job
-                self._abandon_job()
-            self._error = self._value = None
-            raise
         except RunEnded as ended:
             self._abandon_job()
             raise ended.with_traceback(None) from None  # the frames are the loop's, and say nothing of the test
-        except BaseException as foreign:  # an alarm of somebody else's (pytest-timeout) rang while the loop waited
+        except BaseException as foreign:  # an alarm of somebody else's (pytest-timeout), or the loop's own error
             if self._job is not None:
                 if Host.on_foreign is not None:
                     Host.on_foreign(self.loop, foreign)
                 self._abandon_job(_PATIENCE_SECONDS)
+            self._error = self._value = None
             raise
         finally:
             Host.running.pop()
@@ -326,6 +320,8 @@ class Host:
             if timer is not None:
                 timer.cancel()
             if self._job is not None:  # stuck: close() cancels its task again, the next job gets a new one
+                if not self._is_started:
+                    _close(self._job)
                 self._task = None
                 self._job = None
             self._error = self._value = None
@@ -617,6 +613,12 @@ def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> _Cancelled:
     from pytest_interleave.loop.swallowing import Cancelled  # clean suites have no use for it
 
     return Cancelled(tasks)
+
+
+def _close(job: Any) -> None:
+    close = getattr(job.awaitable if isinstance(job, InContext) else job, "close", None)
+    if close is not None:
+        close()
 
 
 def _do_nothing() -> None:

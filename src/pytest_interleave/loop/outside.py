@@ -15,12 +15,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from os import listdir
 from selectors import EVENT_WRITE, SelectorKey
 from typing import Any, NamedTuple, TypeAlias
 
 from pytest_interleave.loop import children, under_way
 from pytest_interleave.loop.under_way import TcpEnd
 
+_HAS_PROC = os.path.isdir("/proc/self/fd")
 _MAPPED = "::ffff:"
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 #: What has come may set more free, and that again.
@@ -316,4 +318,4 @@ def _other_end(name: Any, peer: Any, near: Iterable[int] = ()) -> OtherEnd | Non
 
 
 def _descriptors() -> Iterator[int]:
-    yield from map(int, os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
+    yield from map(int, listdir("/proc/self/fd" if _HAS_PROC else "/dev/fd"))

