@@ -161,6 +161,27 @@ def test_lost_exceptions_fail_the_test_with_their_traceback(pytester: pytest.Pyt
     result.stdout.fnmatch_lines(["lost-exception: Exception in callback*", "*ZeroDivisionError*"])
 
 
+def test_a_lost_exception_of_a_library_is_placed_at_the_users_line(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(
+        test_it="""
+        import asyncio
+        import yarl
+
+        async def fails():
+            yarl.URL(5)
+
+        async def test_it():
+            asyncio.create_task(fails())
+            await asyncio.sleep(0)
+        """
+    )
+    result = run_forked(pytester)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["lost-exception: Task exception was never retrieved: * (fails)  (test_it.py:5)"])
+
+
 LEAKS = """\
 async def test_own_loop():
     asyncio.create_task(asyncio.sleep(30), name="one")

@@ -20,11 +20,11 @@ def lost_exception(message: str, error: BaseException, context: dict[str, Any]) 
     what = ""  # asyncio's text names a callback
     if isinstance(failed, asyncio.Task):
         what = f"task {failed.get_name()!r} ({getattr(failed.get_coro(), '__qualname__', failed.get_coro())})"
-    place = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
+    place, best = "", 0
+    for frame, line in traceback.walk_tb(error.__traceback__):  # the innermost of the user's lines, or else a package's
         path = frame.f_code.co_filename
-        if not is_of_python(path):
-            place = f"{path}:{line}"
+        if not is_of_python(path) and rank(path) >= best:
+            place, best = f"{path}:{line}", rank(path)
     return Finding(
         "lost-exception",
         message + (f": {what}" if what else ""),
