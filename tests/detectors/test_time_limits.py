@@ -1,5 +1,6 @@
 """A test that takes longer than it may is ended, alone, and tells who waits for what."""
 
+import re
 from textwrap import dedent
 
 import pytest
@@ -100,6 +101,29 @@ def test_one_that_ignores_its_cancellation_ends(pytester: pytest.Pytester) -> No
 
     outcomes = result.parseoutcomes()
     assert (outcomes["failed"], outcomes["passed"]) == (1, 1)
+
+
+def test_the_lines_of_libraries_are_counted(pytester: pytest.Pytester) -> None:
+    body = """
+    import httpx
+
+    async def answer(request):
+        await asyncio.Event().wait()
+
+    @pytest.mark.interleave(timeout=0.5)
+    async def test_it():
+        clock = asyncio.create_task(asyncio.sleep(60))
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+            await client.get("http://example.com")
+    """
+    result = run(pytester, body)
+
+    result.assert_outcomes(failed=1)
+    lines = result.stdout.lines
+    first = next(number for number, line in enumerate(lines) if line.startswith("  the test waits for <"))
+    assert "in test_it: await client.get(" in lines[first + 1]
+    assert re.fullmatch(r"    … \d+ lines of httpx …", lines[first + 2])
+    assert "in answer: await asyncio.Event().wait()" in lines[first + 3]
 
 
 @pytest.mark.parametrize("scope", ["function", "module"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import linecache
 import sys
+from itertools import groupby
 from types import FrameType
 from typing import Any
 
@@ -124,12 +125,30 @@ def describe_waits(
             lines += _describe_holders(frames, [other for other in tasks if other is not current], own, is_dead=is_dead)
         if task.cancelling():
             lines.append("    was cancelled, and has not ended")
-        for frame in frames:
-            path = frame.f_code.co_filename
-            if rank(path):
-                text = linecache.getline(path, frame.f_lineno).strip()
-                lines.append(f"    at {path}:{frame.f_lineno} in {frame.f_code.co_name}: {text}")
+        lines += _describe_frames(frames)
     return lines
+
+
+def _describe_frames(frames: list[FrameType]) -> list[str]:
+    """Return the user's lines, and the innermost, a line each; of libraries in between, how many there are."""
+    shown = [frame for frame in frames if rank(frame.f_code.co_filename)]
+    lines: list[str] = []
+    for is_own, group in groupby(shown, key=lambda frame: rank(frame.f_code.co_filename) == 2):
+        part = list(group)
+        last = [part.pop()] if part[-1] is shown[-1] else []
+        if is_own or len(part) < 2:
+            lines += map(_describe_frame, part)
+        else:
+            packages = dict.fromkeys(str(frame.f_globals.get("__name__")).partition(".")[0] for frame in part)
+            lines.append(f"    … {len(part)} lines of {', '.join(packages)} …")
+        lines += map(_describe_frame, last)
+    return lines
+
+
+def _describe_frame(frame: FrameType) -> str:
+    path = frame.f_code.co_filename
+    text = linecache.getline(path, frame.f_lineno).strip()
+    return f"    at {path}:{frame.f_lineno} in {frame.f_code.co_name}: {text}"
 
 
 def _describe_holders(
