@@ -17,6 +17,10 @@ from pytest_interleave.schedule import DRAW, STEP, TICK, EventId
 Path = tuple[int, ...]
 
 
+#: The name of a task of asyncio's that stands for a connection which a server has accepted.
+ACCEPTED = "accepted connection"
+
+
 @dataclass(slots=True)
 class Trace:
     """The entries of one run, and who the tasks in it are. Grows while the run goes on."""

@@ -81,6 +81,26 @@ def test_what_woke_a_step_can_be_followed_to_the_outside_event() -> None:
     assert event.place.text == "await asyncio.sleep(0.01)"
 
 
+async def _a_visit() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        over.set()
+
+    over = asyncio.Event()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.close()
+        await over.wait()
+        await writer.wait_closed()
+
+
+def test_the_task_by_which_asyncio_accepts_a_connection_is_called_what_it_is_for() -> None:
+    seen, _ = observe(_a_visit)
+
+    assert "accepted connection" in seen.names
+
+
 def test_a_timeout_is_told_from_a_sleep() -> None:
     seen, _ = observe(programs.reply_to_the_last_question, Guided({((1,), "timer", 2): ((1,), "step", 6)}))
 

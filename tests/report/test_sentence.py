@@ -192,6 +192,17 @@ def test_a_timer_is_of_the_library_that_sets_it_and_not_of_the_one_that_it_sleep
     assert say({tick.event: ((1, 2), "step", 1)}, failing, passing).startswith("fails if the timer of 0.1 s of pooled ")
 
 
+def test_data_for_asyncios_own_task_is_for_the_connection_that_it_has_accepted() -> None:
+    comes = arrival(6, "data")
+    failing = observation(step(BOB, SHOW), comes)
+    failing = replace(failing, names=(*failing.names[:6], "accepted connection #2"))
+    passing = replace(observation(comes, step(BOB, SHOW)), names=failing.names)
+
+    assert say({comes.event: ((1, 2), "step", 1)}, failing, passing).startswith(
+        "fails if data for a connection to the server of task ann arrives "
+    )
+
+
 def test_a_timeout_that_no_line_of_the_users_has_set_is_called_one() -> None:
     # Of create_task(wait_for(…)): that task has no line of the user's.
     given_up = arrival(5, "timeout", 0.5)

@@ -58,6 +58,18 @@ def test_an_event_of_a_task_without_a_column_of_its_own_stands_in_anothers() -> 
     assert text.splitlines()[3] == "         │                             ─ data arrives ◂ late"
 
 
+def test_an_event_that_the_sentence_names_and_no_column_is_for_stands_in_that_of_the_test() -> None:
+    ping = line(99, "await sleep(interval)", file="/venv/site-packages/client/ping.py")
+    failing = observation(
+        step(1, line(40, "await gather()")), arrival(5, "sleep", 0.5, ping), step(2, line(13, "n += 1"))
+    )
+    order = Order((PATHS[5], "timer", 1), Phrase("the timer", "fires"), "with", None, (1,))
+
+    text = table(Explanation(failing, {}), [order])
+
+    assert "─ timer of 0.5 s of client fires ◂ same loop iteration" in text
+
+
 def test_who_wrote_what_the_failing_line_reads_has_a_column_though_the_sentence_names_others() -> None:
     # Two clients, of which one is late, and the handlers that they reach: dan's and cleo's tasks stand for those.
     save, check = line(30, "self.stock = stock"), line(50, "assert store.stock == 8")

@@ -152,6 +152,11 @@ def purpose(callback: Any) -> str:
     return short
 
 
+def is_accepting(coroutine: Any) -> bool:
+    """Whether a server's task does no more than make a transport of a connection that has come in."""
+    return str(getattr(coroutine, "__qualname__", "")).endswith("SelectorEventLoop._accept_connection2")
+
+
 def queue(loop: Any) -> list[Any]:
     """Return the callbacks that are queued in the controlled loop, oldest first."""
     return callbacks(loop._ready)

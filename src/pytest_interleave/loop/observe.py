@@ -29,6 +29,7 @@ from pytest_interleave.loop.unasked import UnaskedTasks
 from pytest_interleave.origins import rank
 from pytest_interleave.schedule import CODE_SLEEP, SPLIT, TICK, EventId
 from pytest_interleave.trace import (
+    ACCEPTED,
     Drawn,
     Draws,
     Observation,
@@ -462,6 +463,8 @@ def _own_name(task: Any) -> str:
     coroutine = task.get_coro()
     if not isinstance(task, ControlledTask) or getattr(coroutine, "__qualname__", "") == _RUNNER_OF_ANYIO:
         return _THE_TEST
+    if _waits.is_accepting(coroutine):
+        return ACCEPTED
     name = str(task.get_name())
     # anyio wraps what a task group starts, and names it in full: "test_it.test_seats.<locals>.arrive".
     frame = getattr(coroutine, "cr_frame", None)

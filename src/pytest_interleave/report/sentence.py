@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pytest_interleave.exploration.outcomes import Explanation
 from pytest_interleave.report.reading import Reading, cut, library_of, lines_of, location, meets, seconds
 from pytest_interleave.schedule import CANCELLATIONS, DRAW, MEET, SPLIT, START, STEP, EventId
-from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
+from pytest_interleave.trace import ACCEPTED, ObservedStep, OutsideEvent, Place
 
 _CODE_WIDTH = 64
 _MOST_CONSTRAINTS = 3
@@ -523,7 +523,9 @@ def _where(place: Place | None, task: int | None, reading: Reading) -> str:
 
 
 def _task(number: int | None, path: object, reading: Reading) -> str:
-    """Return "task fetch", or "the test"."""
+    """Return "task fetch", or "the test"; what asyncio's own task does with a connection is for that."""
+    if number is not None and reading.name(number).startswith(ACCEPTED) and isinstance(path, tuple):
+        return f"a connection to the server of {_task(reading.number(path[:-1]), path[:-1], reading)}"
     return "the test" if number == reading.seen.test else f"task {_task_name(path, reading)}"
 
 

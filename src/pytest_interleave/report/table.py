@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_interleave.exploration.outcomes import Explanation
-from pytest_interleave.report.reading import Reading, cut, file_name, seconds
+from pytest_interleave.report.reading import Reading, cut, file_name, library_of, seconds
 from pytest_interleave.report.sentence import Order, as_request
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
@@ -173,6 +173,8 @@ def _arrivals(
             for step in _led_to(entry, reading):
                 if step.task is not None and step.task in tasks:
                     found.setdefault(entry, step.task)
+        if order.entries and order.entries[0] in reading.outside and reading.seen.test in tasks:
+            found.setdefault(order.entries[0], reading.seen.test)  # of a task that has no column
     return found
 
 
@@ -193,6 +195,8 @@ def _event_text(event: OutsideEvent, mark: str, reading: Reading) -> str:
     if request is not None:
         return f"─ {request} {mark}".rstrip()
     length = "" if event.seconds is None else f" of {seconds(event.seconds)}"
+    if event.what in ("sleep", "timer") and event.place is not None and event.place.rank == 1:
+        return f"─ timer{length} of {library_of(event.place)} fires {mark}".rstrip()
     text = {
         "sleep": f"sleep{length} ends",
         "outside": f"outside work{length} ends",
