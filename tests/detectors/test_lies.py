@@ -254,6 +254,36 @@ def test_what_is_left_running_or_open_is_told_once(pytester: pytest.Pytester) ->
     assert result.stdout.str().count("leaked-task:") == 2
 
 
+def test_a_generator_that_a_library_leaves_is_not_told(pytester: pytest.Pytester) -> None:
+    body = """\
+    import httpx
+    from aiohttp import web
+
+    async def count(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number in range(3):
+            await response.write(b"%d\\n" % number)
+        return response
+
+    async def first_line(client, url):
+        async with client.stream("GET", url) as response:
+            async for line in response.aiter_lines():
+                return line
+
+    async def test_first_line(aiohttp_server):
+        app = web.Application()
+        app.router.add_get("/", count)
+        server = await aiohttp_server(app)
+        async with httpx.AsyncClient() as client:
+            assert await first_line(client, str(server.make_url("/"))) == "0"
+    """
+    result = run(pytester, body)
+
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("left-open: *")
+
+
 def test_a_task_that_ends_when_its_thread_does_is_not_left_running(pytester: pytest.Pytester) -> None:
     body = """\
     import threading
