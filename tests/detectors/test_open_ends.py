@@ -267,3 +267,36 @@ async def test_it():
     pytester.makeconftest(HEAD + body.partition("async def test_it")[0])
     result = run(pytester, "async def test_it():\n    await asyncio.sleep(0)\n")
     result.assert_outcomes(passed=1)
+
+
+def test_keepers_are_looked_for_once_for_each_line(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import concurrent.futures, pytest_asyncio
+        from pytest_interleave.plugin.detecting import openings
+
+        made, looks = [], []
+        is_kept = openings._is_kept_by_module
+
+        def look(made):
+            looks.append(id(made))
+            return is_kept(made)
+
+        openings._is_kept_by_module = look
+
+        @pytest_asyncio.fixture
+        async def pool():
+            made.append([[concurrent.futures.ThreadPoolExecutor()]])
+            return looks
+        """
+    )
+    parametrized = """
+@pytest.mark.parametrize("number", range(5))
+async def test_it(pool, number):
+    assert len(pool) == min(number, 1)
+"""
+
+    result = run(pytester, parametrized)
+
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(["left-open: ThreadPoolExecutor was not shut down*", "* and 4 more"])

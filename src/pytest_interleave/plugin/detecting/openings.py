@@ -12,7 +12,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, NoneType
 from typing import Any
 from weakref import ref
 
@@ -25,12 +25,16 @@ _EXECUTORS = (
     ("concurrent.futures.thread", "ThreadPoolExecutor"),
     ("concurrent.futures.process", "ProcessPoolExecutor"),
 )
-_NOT_KEEPING = (FunctionType, ModuleType, str, int)
+_NOT_KEEPING = frozenset((FunctionType, ModuleType, NoneType, str, bytes, int, float, bool))
 _EXECUTOR = (
     "was not shut down",
     "Use it in 'with', or call its shutdown(); what is to outlive the test belongs into a fixture.",
 )
 _SESSION = "was not closed", "Use it in 'async with', or await its close()."
+
+
+#: Lines whose executors no module keeps: to find that out takes a tenth of a second where much is imported.
+_dropped_at: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Openings:
 
     def uninstall(self) -> None:
         """Note nothing any more."""
+        _dropped_at.clear()
         while self._undo:
             self._undo.pop()()
 
@@ -121,29 +126,39 @@ def _is_excused(opening: Opening, path_of_test: str) -> bool:
     if made is None:
         return False
     is_of_test = opening.where is not None and opening.where.rpartition(":")[0] == path_of_test
-    return made is getattr(opening.loop, "_default_executor", None) or (not is_of_test and _is_kept_by_module(made))
+    if made is getattr(opening.loop, "_default_executor", None):
+        return True
+    if is_of_test or opening.where in _dropped_at:
+        return False
+    if _is_kept_by_module(made):
+        return True
+    if opening.where is not None:
+        _dropped_at.add(opening.where)
+    return False
 
 
 def _is_kept_by_module(made: object) -> bool:
     """Whether a module keeps it, as a pool that is made when it is first needed and then serves all.
 
-    Asked for what is left open, so it may take its time. (``gc.get_referrers`` does not see what ``gc.freeze`` hid.)
+    A module keeps what it has, what that has as an attribute, and what it has in its cache. (``gc.get_referrers`` does
+    not see what ``gc.freeze`` hid.)
     """
+    found: list[Any] = []
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
         if isinstance(module, ModuleType) and path is not None and not is_of_python(path):
-            for value in list(vars(module).values()):
-                if value is made or (not isinstance(value, _NOT_KEEPING) and _is_kept_by(value, made)):
-                    return True
-    return False
+            found += vars(module).values()
+    wanted = id(made)
+    for _ in range(2):
+        if wanted in map(id, found):
+            return True
+        found = gc.get_referents(*_keepers(found))
+    return wanted in map(id, found)
 
 
-def _is_kept_by(value: object, made: object) -> bool:
-    """Whether it is an attribute of the object, or in its cache."""
-    inner = gc.get_referents(value)
-    return any(each is made for each in inner) or any(
-        other is made for each in inner if not isinstance(each, _NOT_KEEPING) for other in gc.get_referents(each)
-    )
+def _keepers(found: list[Any]) -> list[Any]:
+    """Return those that may keep something, each once: modules have much in common."""
+    return [each for each in {id(each): each for each in found}.values() if type(each) not in _NOT_KEEPING]
 
 
 def opening_of(made: Any) -> Opening | None:
