@@ -356,11 +356,9 @@ class Cutting:
             return not is_joined
         if what == "sleep" and rank(path) != 2:
             return True  # the heart of a library
-        if self._gone is None:
-            return False
         if self._accepted.connection_of(task) is not None:
-            return what == "data" or _waits_in_library(task)  # for its own client
-        return self.script is not None and path == self.script.co_filename
+            return what == "data" or _waits_in_library(task)  # for its own client, which the test may have in hand
+        return self._gone is not None and self.script is not None and path == self.script.co_filename
 
     def end_body(self, error: BaseException | None) -> None:
         """Hear that the test's body has ended; let a handler end that has lost its client, and what is shielded."""
