@@ -105,14 +105,17 @@ def test_one_that_ignores_its_cancellation_ends(pytester: pytest.Pytester) -> No
 
 def test_the_lines_of_libraries_are_counted(pytester: pytest.Pytester) -> None:
     body = """
-    import httpx
+    import anyio, httpx
 
     async def answer(request):
         await asyncio.Event().wait()
 
     @pytest.mark.interleave(timeout=0.5)
     async def test_it():
-        clock = asyncio.create_task(asyncio.sleep(60))
+        tasks = [
+            asyncio.create_task(anyio.Event().wait(), name="of a library"),
+            asyncio.create_task(answer(None), name="of the user"),
+        ]
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
             await client.get("http://example.com")
     """
@@ -124,6 +127,8 @@ def test_the_lines_of_libraries_are_counted(pytester: pytest.Pytester) -> None:
     assert "in test_it: await client.get(" in lines[first + 1]
     assert re.fullmatch(r"    … \d+ lines of httpx …", lines[first + 2])
     assert "in answer: await asyncio.Event().wait()" in lines[first + 3]
+    others = [line.partition(" waits ")[0] for line in lines if line.startswith("  task ")]
+    assert others == ["  task 'of the user'", "  task 'of a library'"]
 
 
 @pytest.mark.parametrize("scope", ["function", "module"])

@@ -108,11 +108,17 @@ def missed_wake_up(task: asyncio.Task[Any]) -> object | None:
 def describe_waits(
     loop: asyncio.AbstractEventLoop, interrupted: FrameType | None = None, *, is_dead: bool = False
 ) -> list[str]:
-    """Return who waits for what, a paragraph a task; ``interrupted`` is where the loop's thread stands, if known."""
+    """Return who waits for what, a paragraph a task, the test first and those in which no line is the user's last.
+
+    ``interrupted`` is where the loop's thread stands, if known.
+    """
     host = next((host for host in reversed(Host.running) if host.loop is loop), None)
     own = host.task if host is not None else None
     current = asyncio.current_task(loop)
-    tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (task is not own, task.get_name()))
+    tasks = sorted(
+        asyncio.all_tasks(loop),
+        key=lambda task: (task is not own, task is not current and not _has_user_lines(task), task.get_name()),
+    )
     lines = []
     for task in tasks:
         name = "the test" if task is own else f"task {task.get_name()!r}"
@@ -127,6 +133,10 @@ def describe_waits(
             lines.append("    was cancelled, and has not ended")
         lines += _describe_frames(frames)
     return lines
+
+
+def _has_user_lines(task: asyncio.Task[Any]) -> bool:
+    return any(rank(frame.f_code.co_filename) == 2 for frame in frames_of(task.get_coro()))
 
 
 def _describe_frames(frames: list[FrameType]) -> list[str]:
