@@ -186,7 +186,7 @@ class OutsideEvent:
     turn: int
     seconds: float | None = None
     place: Place | None = None
-    #: Of a cancellation: what was cancelled, and whether what it waited for had come already.
+    #: Which library takes data. Of a cancellation: what was cancelled, and whether what it waited for had come already.
     subject: str = ""
     is_late: bool = False
     pieces: Pieces | None = None

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from types import ModuleType
 from typing import Any
+
+import pytest
 
 from pytest_interleave.detectors.deadlock import find
 from pytest_interleave.exploration.execution import Execution, Limits
@@ -99,6 +102,36 @@ def test_the_task_by_which_asyncio_accepts_a_connection_is_called_what_it_is_for
     seen, _ = observe(_a_visit)
 
     assert "accepted connection" in seen.names
+
+
+def test_data_are_told_with_the_library_whose_protocol_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = ModuleType("client")
+    library.__file__ = "/venv/site-packages/client.py"
+    monkeypatch.setitem(sys.modules, "client", library)
+
+    class Taker(asyncio.Protocol):
+        __module__ = "client"
+
+        def __init__(self) -> None:
+            self.over = asyncio.Event()
+
+        def connection_lost(self, why: Exception | None) -> None:
+            self.over.set()
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+        await writer.wait_closed()
+
+    async def program() -> None:
+        async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+            address = server.sockets[0].getsockname()
+            _, taker = await asyncio.get_running_loop().create_connection(Taker, *address)
+            await taker.over.wait()
+
+    seen, _ = observe(program)
+
+    assert "client" in {event.subject for event in seen.outside if event.what == "data"}
 
 
 def test_a_timeout_is_told_from_a_sleep() -> None:

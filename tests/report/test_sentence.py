@@ -203,6 +203,14 @@ def test_data_for_asyncios_own_task_is_for_the_connection_that_it_has_accepted()
     )
 
 
+def test_what_is_left_of_a_timeout_is_told_as_what_was_given() -> None:
+    given_up = arrival(ANN, "timeout", 1.99737, GUARD)
+    passing = observation(step(BOB, SHOW), given_up)
+    failing = observation(given_up, step(BOB, SHOW))
+
+    assert say({given_up.event: ()}, failing, passing).startswith("fails if the timeout of 2 s (shop.py:31, task ann) ")
+
+
 def test_a_timeout_that_no_line_of_the_users_has_set_is_called_one() -> None:
     # Of create_task(wait_for(…)): that task has no line of the user's.
     given_up = arrival(5, "timeout", 0.5)

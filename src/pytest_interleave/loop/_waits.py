@@ -152,6 +152,12 @@ def purpose(callback: Any) -> str:
     return short
 
 
+def protocol_of(callback: Any) -> Any:
+    """Return the protocol that takes what a callback of a selector reads; None if it is no transport's."""
+    transport = getattr(callback, "__self__", None)
+    return transport.get_protocol() if isinstance(transport, asyncio.Transport) else None
+
+
 def is_accepting(coroutine: Any) -> bool:
     """Whether a server's task does no more than make a transport of a connection that has come in."""
     return str(getattr(coroutine, "__qualname__", "")).endswith("SelectorEventLoop._accept_connection2")

@@ -348,9 +348,10 @@ class Observer:
                 seconds, what, where = started.seconds, started.what, started.place
         elif handle is not None and _waits.purpose(handle) == "connection":
             what = "connection"
+        taker = _library_that_takes(handle) if kind == "read" else ""
         time, turn = run.loop.time() - run.start, run.loop.turns
         pieces = run.pieces.get(event)
-        run.outside.append(OutsideEvent(index, event, what, time, turn, seconds, where, pieces=pieces))
+        run.outside.append(OutsideEvent(index, event, what, time, turn, seconds, where, taker, pieces=pieces))
 
     @staticmethod
     def _note_timers(run: _Run, stopped: Place | None) -> None:
@@ -471,6 +472,14 @@ def _own_name(task: Any) -> str:
     if frame is not None and frame.f_globals.get("__name__", "").startswith("anyio."):
         return name.rpartition(".")[2]
     return name
+
+
+def _library_that_takes(callback: Any) -> str:
+    """Return the name of the library whose protocol takes what comes in, if that is no bridge to streams."""
+    protocol = _waits.protocol_of(callback)
+    module = sys.modules.get(type(protocol).__module__)
+    name = "" if protocol is None or module is None else module.__name__.partition(".")[0]
+    return name if name != "anyio" and rank(getattr(module, "__file__", None) or "") == 1 else ""
 
 
 def _plain_name(run: _Run, number: int) -> str:

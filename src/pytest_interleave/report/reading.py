@@ -44,8 +44,13 @@ def cut(text: str, width: int) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a duration as a person writes it."""
+    """Return a point in time as a person writes it."""
     return f"{value:.6g} s"
+
+
+def duration(value: float) -> str:
+    """Return how long something takes, as a person writes it: what is left of 2 s by some clock is 2 s."""
+    return seconds(float(f"{value:.3g}"))
 
 
 def wrap(text: str, width: int = 100, indent: str = "") -> str:

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from pytest_interleave.exploration.outcomes import Explanation
-from pytest_interleave.report.reading import Reading, cut, library_of, lines_of, location, meets, seconds
+from pytest_interleave.report.reading import Reading, cut, duration, library_of, lines_of, location, meets
 from pytest_interleave.schedule import CANCELLATIONS, DRAW, MEET, SPLIT, START, STEP, EventId
 from pytest_interleave.trace import ACCEPTED, ObservedStep, OutsideEvent, Place
 
@@ -402,7 +402,7 @@ def _outside(event: OutsideEvent, reading: Reading) -> Phrase:
     if event.what in ("sleep", "timeout") and event.seconds is not None and event.place is not None:
         verb = "ends" if event.what == "sleep" else "fires"
         if event.place.rank == 2 or event.what == "timeout":
-            return Phrase(f"the {event.what} of {seconds(event.seconds)}{_where(event.place, owner, reading)}", verb)
+            return Phrase(f"the {event.what} of {duration(event.seconds)}{_where(event.place, owner, reading)}", verb)
     if event.what == "data":
         request = as_request(event, reading)
         if request is not None:
@@ -430,12 +430,12 @@ def _of_library(event: OutsideEvent, reading: Reading) -> Phrase:
     owner = reading.number(event.event[0])
     user = _for_user(event, reading)
     places = [step.went_on for step in reading.woken(event.index) if step.went_on is not None]
-    library = next(map(library_of, places), "")
+    library = next(map(library_of, places), event.subject)
     if event.what in ("timer", "sleep", "timeout") and event.seconds is not None:
         if event.place is not None and event.place.rank == 1:  # it may sleep by the help of another
             library = library_of(event.place)
         noun = "timeout" if event.what == "timeout" else "timer"
-        timer = f"the {noun} of {seconds(event.seconds)}" if event.seconds else f"the {noun} that is due at once"
+        timer = f"the {noun} of {duration(event.seconds)}" if event.seconds else f"the {noun} that is due at once"
         if user is not None:
             return Phrase(f"{timer} for {_quoted(user[1], user[0], reading)}", "fires")
         return Phrase(f"{timer} of {library}" if library else f"{timer}{_where(event.place, owner, reading)}", "fires")

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_interleave.exploration.outcomes import Explanation
-from pytest_interleave.report.reading import Reading, cut, file_name, library_of, seconds
+from pytest_interleave.report.reading import Reading, cut, duration, file_name, library_of, seconds
 from pytest_interleave.report.sentence import Order, as_request
 from pytest_interleave.trace import ObservedStep, OutsideEvent, Place
 
@@ -194,7 +194,7 @@ def _event_text(event: OutsideEvent, mark: str, reading: Reading) -> str:
     request = as_request(event, reading) if event.what == "data" else None
     if request is not None:
         return f"─ {request} {mark}".rstrip()
-    length = "" if event.seconds is None else f" of {seconds(event.seconds)}"
+    length = "" if event.seconds is None else f" of {duration(event.seconds)}"
     if event.what in ("sleep", "timer") and event.place is not None and event.place.rank == 1:
         return f"─ timer{length} of {library_of(event.place)} fires {mark}".rstrip()
     text = {
