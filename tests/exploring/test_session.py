@@ -275,3 +275,32 @@ def test_a_plugin_that_calls_tests_is_asked_in_each_run(explore, pytester: pytes
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*each was asked for: True"])
+
+
+def test_many_tests_that_are_skipped_for_one_reason_have_one_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio, pytest
+
+        @pytest.fixture
+        def database():
+            pytest.skip("no database")
+
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("number", range(5))
+        async def test_it(database, number):
+            await asyncio.sleep(0)
+
+        @pytest.mark.asyncio
+        async def test_other():
+            pytest.skip("no disk")
+        """
+    )
+
+    quiet, verbose = (pytester.runpytest("--interleave", *more) for more in ([], ["-v"]))
+
+    for result in (quiet, verbose):
+        result.assert_outcomes(skipped=6)
+        result.stdout.fnmatch_lines(["*test_other: not explored: no disk"])
+    quiet.stdout.fnmatch_lines(["*test_it?0? and 4 more: not explored: no database"])
+    assert len([line for line in verbose.outlines if line.endswith(": not explored: no database")]) == 5

@@ -45,6 +45,8 @@ _ATTRIBUTE = "interleave"
 _BY_OTHERS = "interleave_by_others"
 #: More lines than this in the summary only with -v.
 _MOST_LINES = 20
+#: More tests than this that are left out for one reason share a line.
+_MOST_ALIKE = 3
 
 
 class Reporter:
@@ -233,8 +235,8 @@ class Reporter:
             telling = [record for record in shown if record["verdict"] not in ("exhausted", "sampled")]
             omitted = len(shown) - len(telling)
             shown = telling
-        for record in shown:
-            write(f"{record['nodeid']}: {record['line']}")
+        for line in _lines(shown, are_alike_told=is_verbose):
+            write(line)
         if omitted:
             write(f"{omitted} more tests passed in all that was tried; -v lists them")
         for record in records:
@@ -245,6 +247,20 @@ class Reporter:
             write(_total(records))
         if self._by_others:
             write(f"{self._by_others} run by another plugin or unittest, and not explored")
+
+
+def _lines(shown: list[dict[str, Any]], *, are_alike_told: bool) -> Iterator[str]:
+    """Yield a line for each test; one for all that are not explored for the same reason, where they are many."""
+    alike = Counter(record["line"] for record in shown if record["is_skipped"])
+    told = set()
+    for record in shown:
+        line = record["line"]
+        count = alike[line] if record["is_skipped"] and not are_alike_told else 0
+        if count <= _MOST_ALIKE:
+            yield f"{record['nodeid']}: {line}"
+        elif line not in told:
+            told.add(line)
+            yield f"{record['nodeid']} and {count - 1} more: {line}"
 
 
 @dataclass
