@@ -58,6 +58,29 @@ def test_an_event_of_a_task_without_a_column_of_its_own_stands_in_anothers() -> 
     assert text.splitlines()[3] == "         │                             ─ data arrives ◂ late"
 
 
+def test_a_line_that_is_waited_for_in_several_steps_stands_there_once() -> None:
+    asking = line(12, "reply = await session.get(url)", awaited="session.get(url)")
+    failing = observation(
+        step(1, line(40, "await gather()")),
+        step(2, asking),
+        step(2, asking),
+        step(2, asking, line(13, "sold += 1")),
+        arrival(2, "data"),
+        step(2, asking, line(14, "return sold")),
+    )
+    order = Order((PATHS[2], "read", 1), Phrase("the data", "arrives"), "after", None, (4,), (), tasks=(2,))
+
+    rows = [row.partition("│")[2].strip() for row in table(Explanation(failing, {}), [order]).splitlines()[2:]]
+
+    assert rows == [
+        "12  reply = await session.get(url)",
+        "13  sold += 1",
+        "─ data arrives ◂ late",
+        "12  reply = await session.get(url)",
+        "14  return sold",
+    ]
+
+
 def test_an_event_that_the_sentence_names_and_no_column_is_for_stands_in_that_of_the_test() -> None:
     ping = line(99, "await sleep(interval)", file="/venv/site-packages/client/ping.py")
     failing = observation(

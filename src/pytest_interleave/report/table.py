@@ -135,11 +135,20 @@ def select_rows(reading: Reading, orders: Sequence[Order], tasks: Sequence[int],
             if failing is not None and index == failing.index and step.ended != "raised" and reading.seen.error:
                 step = replace(step, ended="raised", error=reading.seen.error)  # a runner's task takes it, and goes on
             lines = _step_lines(step, main_file, marks.get(index, ""), _values(reading, index), is_test=is_test)
-            rows.append(Row(step.task, step.time, lines))
+            lines = _without_repetition(lines, step.task, rows)
+            if lines:
+                rows.append(Row(step.task, step.time, lines))
         else:
             skipped.append(step)
     rows += _gap(skipped)
     return rows
+
+
+def _without_repetition(lines: tuple[str, ...], task: int | None, rows: Sequence[Row]) -> tuple[str, ...]:
+    """Leave out the first line if the last row says that the task stood there: it went on within a library."""
+    if rows and rows[-1].task == task and rows[-1].lines[-1:] == lines[:1]:
+        return lines[1:]
+    return lines
 
 
 def _led_to(entry: int, reading: Reading) -> list[ObservedStep]:
