@@ -213,6 +213,7 @@ class Holder:
     task: int
     place: Place | None = None
     has_ended: bool = False
+    was_cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

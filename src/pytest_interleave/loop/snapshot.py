@@ -55,7 +55,7 @@ def _wait(what: str, thing: Any, tasks: list[Any], names: dict[int, str], owners
     if what in ("Lock", "Semaphore"):
         for task, place in ownership.holders(thing):
             if task is not None:
-                holders.append(Holder(_number(task), place, task.done()))
+                holders.append(Holder(_number(task), place, task.done(), was_cancelled=task.cancelled()))
     signalled = ownership.lost_signal(thing) if what in ("Event", "Condition") else None
     name = names.get(id(thing), "") if thing is not None else ""
     return Wait(what, name, tuple(holders), tuple(_number(task) for task in tasks), signalled)

@@ -95,7 +95,7 @@ def _state(task: BlockedTask, name: Callable[[int], str]) -> str:
 
 def _holder(holder: Holder, task: BlockedTask, name: Callable[[int], str]) -> str:
     who = "itself" if holder.task == task.number else name(holder.task)
-    ended = ", which has ended" if holder.has_ended else ""
+    ended = ", which was cancelled" if holder.was_cancelled else ", which has ended" if holder.has_ended else ""
     return f"{who}{ended}" + (f" (taken at {location(holder.place)})" if holder.place else "")
 
 
