@@ -374,6 +374,65 @@ def test_who_waits_for_what_the_client_had_sent_is_no_news(pytester: pytest.Pyte
     result.assert_outcomes(passed=2)
 
 
+FLIGHTS = """
+import asyncio
+
+flights = {}
+
+async def load(key):
+    await asyncio.sleep(0.01)
+    return key
+
+async def handle(reader, writer):
+    key = await reader.readline()
+    try:
+        if key in flights:
+            writer.write(await flights[key])
+            return
+        flight = flights[key] = asyncio.get_running_loop().create_future()
+        loading, leaving = asyncio.create_task(load(key)), asyncio.create_task(reader.read())
+        await asyncio.wait([loading, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not loading.done():
+            loading.cancel()
+            return
+        leaving.cancel()
+        flight.set_result(loading.result())
+        writer.write(flights.pop(key).result())
+    finally:
+        writer.close()
+
+make_app = None
+"""
+TEST_OF_FLIGHTS = """
+import app
+
+async def test_two_ask_for_the_same():
+    app.flights.clear()
+    async with await asyncio.start_server(app.handle, "127.0.0.1", 0) as server:
+        async def ask():
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            try:
+                writer.write(b"a\\n")
+                return await reader.readline()
+            finally:
+                writer.close()
+
+        assert await asyncio.gather(ask(), ask(), return_exceptions=True) == [b"a\\n"] * 2
+"""
+
+
+def test_another_handler_that_waits_for_ever_for_that_of_the_client_is_told(pytester: pytest.Pytester) -> None:
+    result = run(pytester, TEST_OF_FLIGHTS, app=FLIGHTS)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "The client went away, and somebody waits for ever (nothing can wake it) at app.py:13",
+            "Fails if the client of `handle` goes away at app.py:17",
+        ]
+    )
+
+
 def test_a_handler_of_streams(pytester: pytest.Pytester) -> None:
     app = """
     import asyncio
