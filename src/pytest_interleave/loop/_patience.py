@@ -80,7 +80,8 @@ class PatientLoop(TimerLoop):
                 has_time = is_parent and not is_busy and now < min(start + _BUSY_PATIENCE, self.real_limit)
                 if not has_time or self._is_hurried or self._outside.computed_seconds() >= _CHILD_PATIENCE:
                     return False
-            pause = min(pause * 2 + 0.00005, 0.002)
+            # To see whether all rest takes no longer since somebody has worked for long.
+            pause = min(pause * 2 + 0.00005, 0.002) if calm != 1 else 0.00005
 
     def _wait_at_choice(self) -> None:
         """Let threads and children answer before a choice is made: the alternatives would depend on their speed.
