@@ -1067,3 +1067,39 @@ def test_a_timeout_beside_a_sleep_that_ends_at_the_same_time_did_its_job(explore
     )
 
     result.assert_outcomes(passed=1)
+
+
+def test_who_looks_again_until_a_real_second_has_passed_is_not_said_to_hang(explore: Any) -> None:
+    result = explore(
+        """
+        import time
+
+        async def until(seconds, condition):
+            began = time.time()
+            while not condition():
+                if time.time() - began > seconds:
+                    raise TimeoutError
+                await asyncio.sleep(0.5)
+
+        async def test_gives_up():
+            await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))
+            with pytest.raises(TimeoutError):
+                await until(0.6, lambda: False)
+        """,
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*: inconclusive, since it comes to no end in virtual time only: it reads Python's *"])
+
+
+def test_who_looks_again_for_ever_hangs(explore: Any) -> None:
+    result = explore(
+        """
+        async def test_waits():
+            while True:
+                await asyncio.sleep(1)
+        """,
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["TimeLimit: Still waiting for something at virtual time 3600 s*"])

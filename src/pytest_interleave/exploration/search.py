@@ -26,7 +26,7 @@ from pathlib import PurePath
 from random import Random
 from time import perf_counter, process_time
 
-from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded, Spinning
+from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded, Spinning, TimeLimit
 from pytest_interleave.exploration import again
 from pytest_interleave.exploration.brief import Limited, brief
 from pytest_interleave.exploration.execution import Limits
@@ -438,12 +438,16 @@ class Search:
         It compares a real clock with its sleeps, or a thread of it sleeps. ``has_passed``: but not always.
         """
         done = self.exploration
-        if self.in_real_time is None or isinstance(failed.error, RunEnded) or self._heeds_no_clock(failed):
+        # Who looks again and again whether a real second has passed sees none pass before the virtual limit.
+        is_over_limit = isinstance(failed.error, TimeLimit) and not failed.error.is_real
+        if self.in_real_time is None or (isinstance(failed.error, RunEnded) and not is_over_limit):
+            return False
+        if self._heeds_no_clock(failed):
             return False
         if self.in_real_time().error is not None:
             return False
         kind, place = failed.signature or ("", "")
-        how = f"it fails with {kind} ({PurePath(place).name})"
+        how = "it comes to no end" if is_over_limit else f"it fails with {kind} ({PurePath(place).name})"
         if has_passed or self.execute(Fifo()).error is None:  # no clock is to blame
             done.reason = f"{how} in asyncio's own order, but not each time, and not in real time"
         else:
