@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import sys
+from selectors import EVENT_READ, DefaultSelector
 from typing import NamedTuple
 
 if sys.platform == "linux":
@@ -109,10 +110,11 @@ def follow() -> bool:
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)  # what forbids to block within a loop (blockbuster) forbids it here too
             sock.connect(sock.getsockname())
-            sock.settimeout(_MARK_SECONDS)
             sock.send(b"")
-            sock.recv(1)
-    except OSError:  # it was lost, or there is no such address
+            with DefaultSelector() as selector:
+                selector.register(sock, EVENT_READ)
+                return bool(selector.select(_MARK_SECONDS))
+    except OSError:  # there is no such address
         return False
-    return True
