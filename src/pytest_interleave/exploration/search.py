@@ -106,6 +106,10 @@ class _FailsAgain(Exception):
     """The first run has passed, and every other fails in asyncio's own order."""
 
 
+class _OnlyInVirtualTime(Exception):
+    """A run of asyncio's own order came to no end in virtual time, though not the first one, and does in real time."""
+
+
 class _Cost:
     """What has been spent since it was made, of computing and of real time."""
 
@@ -179,6 +183,8 @@ class Search:
             done.verdict = self._stages()
         except _FailsAgain:
             again.note(done, done.failures.pop().signature)
+        except _OnlyInVirtualTime:
+            done.verdict = "inconclusive"
         finally:
             done.seconds = perf_counter() - self._started
             done.orders = len(self._orders)
@@ -439,7 +445,7 @@ class Search:
         """
         done = self.exploration
         # Who looks again and again whether a real second has passed sees none pass before the virtual limit.
-        is_over_limit = isinstance(failed.error, TimeLimit) and not failed.error.is_real
+        is_over_limit = _is_over_limit(failed)
         if self.in_real_time is None or (isinstance(failed.error, RunEnded) and not is_over_limit):
             return False
         if self._heeds_no_clock(failed):
@@ -576,6 +582,9 @@ class Search:
         failure.found_in_run, failure.limits = found_in_run, limits
         if limits:
             failure.error = error
+        is_own_order = label is None and failure.constraints == {}
+        if is_own_order and _is_over_limit(result) and self._passes_in_real_time(result, has_passed=True):
+            raise _OnlyInVirtualTime
         is_note = (failure.label == "order-only" and done.mode != "permissive") or (
             done.mode == "realistic" and failure.is_split
         )
@@ -677,6 +686,11 @@ def _in_turn(moves: Iterable[tuple[int, EventId, EventId]]) -> Iterator[tuple[Ev
         kinds[kind].append((event, condition))
     for turn in zip_longest(*kinds):
         yield from (move for move in turn if move is not None)
+
+
+def _is_over_limit(result: RunResult) -> bool:
+    """Whether the run came to the limit of virtual time."""
+    return isinstance(result.error, TimeLimit) and not result.error.is_real
 
 
 def _reads(result: RunResult) -> bool:

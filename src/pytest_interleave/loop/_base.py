@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from functools import lru_cache
 from operator import attrgetter
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import FrameType, MethodType
 from typing import Any
 
@@ -322,6 +322,10 @@ class BaseLoop(asyncio.SelectorEventLoop):
         """Let time pass by itself until the end of the run, as it does on asyncio's own loop."""
         self.is_in_real_time = True
         self.real_limit = perf_counter() + _REAL_SECONDS
+        if self._start is None and self._now == self.start_of_time and not self._timers:
+            # As of asyncio's own loops, whose time is Python's monotonic clock: some code takes one for the other.
+            self._now = monotonic()
+            self.time_limit += self._now - self.start_of_time
         self._real_start = perf_counter() - self._now
 
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None, **options: Any) -> Any:
