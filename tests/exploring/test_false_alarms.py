@@ -1125,3 +1125,27 @@ def test_who_takes_the_loops_time_for_the_monotonic_clock_is_not_said_to_fail(ex
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*: inconclusive, since it fails with AssertionError * in virtual time only: *"])
+
+
+def test_timers_may_be_fired_by_hand(explore: Any) -> None:
+    result = explore(
+        """
+        def fire_all():
+            for timer in list(asyncio.get_running_loop()._scheduled):
+                if not timer.cancelled():
+                    timer._run()
+                    timer.cancel()
+
+        async def test_fires():
+            fired = []
+            asyncio.get_running_loop().call_later(60, fired.append, 1)
+            await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))
+            fire_all()
+            assert fired == [1]
+            await asyncio.sleep(100)
+            assert fired == [1]
+        """,
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 explored * (1 sampled)"])

@@ -77,7 +77,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._first_debug = self.get_debug()
         # asyncio's tasks and futures, which are in C, each ask for this; a function in Python takes five times as long.
         self.get_debug = MethodType(attrgetter("_debug"), self)  # type: ignore[method-assign]
-        self._timers: list[Timer] = []
+        #: By asyncio's own name too: tests fire them by hand (Home Assistant's, zeroconf's).
+        self._timers: list[Timer] = self._scheduled
         self._held: list[tuple[int, Step]] = []
         self._starts: list[tuple[Any, Step, int]] = []
         self.passing_on: set[int] = set()

@@ -151,7 +151,7 @@ class SchedulingLoop(BaseLoop):
             if whose == 2 or (whose == 1 and timer.when() - timer.armed < GUARD_SECONDS):
                 self.unfired.append((timer.origin, timer.ordinal, timer.set_at, len(self.trace), whose))
         if self._cancelled_timers > 100 and self._cancelled_timers * 2 > len(self._timers):
-            self._timers = [timer for timer in self._timers if not timer._cancelled]
+            self._timers[:] = [timer for timer in self._timers if not timer._cancelled]
             self._cancelled_timers = 0
 
     def _watch(self, fd: Any, kind: str, callback: Any, args: Any) -> Step:
