@@ -639,3 +639,24 @@ def test_compiled_coroutines_have_no_lines_and_keep_no_report_from_being_made(ex
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*assert await channel*", "Fails in asyncio's own order, with nothing changed."])
     result.stdout.no_fnmatch_line("*did not fail in the same way*")
+
+
+def test_clocks_that_freezegun_stops_are_none_of_ours(explore) -> None:
+    """It puts its own into all modules that hold one of Python's."""
+    result = explore(
+        """
+        import freezegun
+
+        @freezegun.freeze_time("2001-01-01")
+        async def test_passes():
+            await asyncio.gather(asyncio.sleep(0.1), asyncio.sleep(0.2))
+
+        @freezegun.freeze_time("2001-01-01")
+        async def test_hangs():
+            await asyncio.Event().wait()
+        """,
+        "--interleave-runs=20",
+        fresh=True,
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["Blocked: Deadlock at *", "    at test_it.py:*: await asyncio.Event().wait()"])

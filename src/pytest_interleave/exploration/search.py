@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice, zip_longest
 from pathlib import PurePath
 from random import Random
-from time import perf_counter, process_time
 
+from pytest_interleave.clock.real import perf_counter, process_time
 from pytest_interleave.errors import ClocksUnavailable, LeftBehind, RunEnded, Spinning, TimeLimit
 from pytest_interleave.exploration import again
 from pytest_interleave.exploration.brief import Limited, brief

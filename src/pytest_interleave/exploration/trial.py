@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import PurePath
-from time import perf_counter
 from typing import TypeAlias
 
+from pytest_interleave.clock.real import perf_counter
 from pytest_interleave.errors import Blocked, LeftBehind, RunEnded, StepLimit, TimeLimit
 from pytest_interleave.exploration.execution import Limits
 from pytest_interleave.exploration.outcomes import Failure, Trial

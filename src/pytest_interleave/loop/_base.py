@@ -8,10 +8,10 @@ import sys
 from collections import deque
 from functools import lru_cache
 from operator import attrgetter
-from time import monotonic, perf_counter
 from types import FrameType, MethodType
 from typing import Any
 
+from pytest_interleave.clock.real import monotonic, perf_counter
 from pytest_interleave.errors import StepLimit
 from pytest_interleave.loop import _plain, keyed, ordered
 from pytest_interleave.loop._events import Step, Timer, Watch

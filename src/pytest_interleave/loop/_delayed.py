@@ -17,9 +17,10 @@ import heapq
 import math
 import selectors
 from collections.abc import Iterator, Sequence
-from time import perf_counter, sleep
+from time import sleep
 from typing import Any, cast
 
+from pytest_interleave.clock.real import perf_counter
 from pytest_interleave.errors import Blocked, TimeLimit
 from pytest_interleave.loop import threads
 from pytest_interleave.loop._events import Watch

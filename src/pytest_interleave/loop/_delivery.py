@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Any
 
+from pytest_interleave.clock.real import perf_counter
 from pytest_interleave.errors import TimeLimit
 from pytest_interleave.loop import pieces, threads
 from pytest_interleave.loop._base import BUSY_TURNS

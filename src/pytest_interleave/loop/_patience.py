@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from time import perf_counter, sleep
+from time import sleep
 
+from pytest_interleave.clock.real import perf_counter
 from pytest_interleave.errors import Blocked, TimeLimit
 from pytest_interleave.loop import threads, under_way
 from pytest_interleave.loop._events import Watch

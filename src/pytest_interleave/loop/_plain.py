@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from operator import attrgetter
 from os import listdir  # here, not os.listdir: tests replace that one
-from time import monotonic
 from types import CodeType, FrameType, NoneType
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary, ref
 
+from pytest_interleave.clock.real import monotonic
 from pytest_interleave.loop import own
 
 try:

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import sys
 from asyncio import base_events, format_helpers
-from time import monotonic, perf_counter
 from typing import Any
 
+from pytest_interleave.clock.real import monotonic, perf_counter
 from pytest_interleave.errors import StepLimit
 from pytest_interleave.loop import _plain, threads
 from pytest_interleave.loop._delivery import DeliveringLoop

@@ -19,6 +19,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from pytest_interleave.clock.real import monotonic
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.frames import is_frame_of
 from pytest_interleave.loop.states import RunQueue
@@ -112,12 +113,12 @@ class CallWatch:
             if kind is not None:
                 self._note(frame, 0.0, kind)
             self._frame = frame
-            self._queue.note(time.monotonic())
+            self._queue.note(monotonic())
             self._switches = _count_switches()
-            self._begun = time.monotonic()
+            self._begun = monotonic()
         elif frame is self._frame and (event == "c_return" or event == "c_exception"):
             self._frame = None  # it called nothing else in C: its time is its own
-            seconds = time.monotonic() - self._begun
+            seconds = monotonic() - self._begun
             if self._has_waited(function, seconds):
                 self._note(frame, seconds)
 

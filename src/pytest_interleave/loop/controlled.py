@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator
-from time import perf_counter
 from types import CodeType
 from typing import Any, Protocol
 
+from pytest_interleave.clock.real import perf_counter
 from pytest_interleave.errors import RunEnded, StepCut
 from pytest_interleave.loop import _plain, spinning
 from pytest_interleave.loop._turn import TurnLoop

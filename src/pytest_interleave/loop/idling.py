@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import perf_counter
 from types import FrameType
 from typing import Any
 
+from pytest_interleave.clock.real import perf_counter
 from pytest_interleave.loop.controlled import ControlledLoop
 
 Listeners = list[Callable[..., object]]

@@ -24,6 +24,7 @@ from types import CodeType, FrameType
 from typing import Any
 from weakref import WeakSet
 
+from pytest_interleave.clock.real import monotonic
 from pytest_interleave.loop import _plain, own
 from pytest_interleave.loop.frames import DEBUGGERS, is_frame_of
 from pytest_interleave.loop.states import RUNNABLE, read_state
@@ -179,7 +180,7 @@ class _Look:
 
     def again(self, owner: Any) -> None:
         """Count the time since the last look."""
-        now = time.monotonic()
+        now = monotonic()
         computed = self._read_clock()
         self._computing += computed - self._computed
         self._computed = computed

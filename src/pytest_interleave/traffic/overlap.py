@@ -14,10 +14,10 @@ import sys
 from collections import Counter
 from contextlib import ExitStack, suppress
 from contextvars import ContextVar, Token
-from time import perf_counter
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from pytest_interleave.clock.real import perf_counter
 from pytest_interleave.loop.controlled import ControlledLoop
 from pytest_interleave.loop.idling import looking, noting_sleeps, noting_tasks
 from pytest_interleave.loop.places import best, calling

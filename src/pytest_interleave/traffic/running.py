@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import PurePath
 from random import Random
-from time import perf_counter
 from typing import Any
 
 from pytest_interleave.arrivals import Arrivals
+from pytest_interleave.clock.real import perf_counter
 from pytest_interleave.errors import LoadError
 from pytest_interleave.loop.virtual import clock_of
 from pytest_interleave.traffic.beside import Action, Beside, Moments

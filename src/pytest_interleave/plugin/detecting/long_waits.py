@@ -7,13 +7,13 @@ task nor any that it waits for has come on, and that none of them sleeps: that e
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
 import pytest
 
+from pytest_interleave.clock.real import monotonic
 from pytest_interleave.loop import _plain
 from pytest_interleave.loop.frames import frames_of
 from pytest_interleave.loop.host import Host
@@ -39,7 +39,7 @@ class LongWaits:
         """Look at the test that runs; called in a thread, some times a second."""
         task = host.task
         future = None if task is None else _plain.awaited_by(task)
-        now = time.monotonic()
+        now = monotonic()
         if task is None or future is None or self._future is None or self._future() is not future:
             self._begin(now, future)
             return

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from time import perf_counter
 from typing import Any
 
 import pytest
 
+from pytest_interleave.clock.real import perf_counter
 from pytest_interleave.plugin.exploring.silence import Silence
 
 _FIRST_SECONDS = 2.0

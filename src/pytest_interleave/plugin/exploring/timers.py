@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Any
 
 import pytest
+
+from pytest_interleave.clock.real import perf_counter
 
 
 class Timers:
