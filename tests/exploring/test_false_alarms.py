@@ -1093,6 +1093,7 @@ def test_who_looks_again_until_a_real_second_has_passed_is_not_said_to_hang(expl
                 runs.append(1)
                 await until(0.6 if len(runs) >= PATIENT else -1, lambda: False)
         """,
+        "--interleave-limit=60",  # to look so often takes much less of a real second
     )
 
     result.assert_outcomes(passed=1)
