@@ -382,7 +382,7 @@ async def schedules_and_pauses(say: Say) -> None:
 
 async def sleeps(say: Say) -> None:
     child = asyncio.create_task(beats(say, "child"))
-    await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
     say(child.done())
 
 
