@@ -81,10 +81,15 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._timers: list[Timer] = self._scheduled
         self._held: list[tuple[int, Step]] = []
         self._starts: list[tuple[Any, Step, int]] = []
+        #: Descriptors of what only passes on, inside of this process, what comes: not when they do is chosen, but when
+        #: that arrives behind them.
         self.passing_on: set[int] = set()
+        #: The last sleep that a library set, by who set it; those that were taken for ticks in this turn.
         self._library_sleeps: dict[int, Timer] = {}
         self._new_ticks: list[Timer] = []
+        #: Transports of which only a piece is read in this turn.
         self._read_short: list[Any] = []
+        #: Tasks of the test's own code that code under test has started: work, and nobody's arrival.
         self.given_tasks: set[int] = set()
         self.reset()
 
@@ -122,13 +127,9 @@ class BaseLoop(asyncio.SelectorEventLoop):
         #: Deadlines that were not reached: origin, ordinal, the part of the trace in which they were set, and the rank
         #: of whoever set them.
         self.unfired: list[tuple[int, int, int, int, int]] = []
-        #: Descriptors of what only passes on, inside of this process, what comes: not when they do is chosen, but when
-        #: that arrives behind them.
         self.passing_on.clear()
-        #: The last sleep that a library set, by who set it; those that were taken for ticks in this turn.
         self._library_sleeps.clear()
         self._new_ticks.clear()
-        #: Transports of which only a piece is read in this turn.
         self._read_short.clear()
         self.decider: Decider | None = None
         self.is_in_real_time = False
@@ -170,7 +171,6 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._first_sequence = 0
         #: What was watched when the first such run began.
         self._lasting: list[Watch] = []
-        #: Tasks of the test's own code that code under test has started: work, and nobody's arrival.
         self.given_tasks.clear()
         self.hashed_futures = 0
         self._by_callback: list[bool] = [False]
@@ -260,7 +260,7 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self._first_sequence = self._sequence
         self.hashed_futures = 0
         self.trace = []
-        self.given_tasks = set()
+        self.given_tasks.clear()
         self._steps = 0
         self._busy_from = self.turns + BUSY_TURNS
         self.forced_deadlines = 0
@@ -272,7 +272,8 @@ class BaseLoop(asyncio.SelectorEventLoop):
         self.after_step = self.at_end = None
         self.interruptions, self.suspensions, self.strikes = [], {}, {}
         self._is_hurried = self._has_waited = False
-        self._library_sleeps, self._new_ticks = {}, []
+        self._library_sleeps.clear()
+        self._new_ticks.clear()
         self._outside.reset()
         ordered.order_cancel_scopes()
         if not self._jobs:

@@ -205,7 +205,8 @@ class Host:
             raise
         finally:
             Host.running.pop()
-            self._hide_task()
+            if not is_last:  # it ends with its last job
+                self._hide_task()
         error = self._error
         if error is None:
             value = self._value
